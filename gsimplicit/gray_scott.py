@@ -1,0 +1,390 @@
+"""The Gray-Scott equations, once.
+
+This module owns the equations and everything that follows from them by algebra: the steady residual, the explicit
+Euler step, Jacobian products, parameter derivatives, the homogeneous states and the stability limit. It knows nothing
+of files, solvers or losses.
+
+The functions in the first part are pointwise: torch tensors, numpy arrays and numba-compiled scalars all pass through
+them, so there is one statement of the equations. `S` always stands for the sum over the four neighbours of a cell of
+the periodic grid, so that the five-point Laplacian is `S - 4 u`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+A = TypeVar("A", torch.Tensor, np.ndarray[Any, np.dtype[np.floating[Any]]], float)
+
+PARAMETERS = ("Du", "Dv", "F", "k")
+"""Names of the four parameters, in the order used wherever they are stacked."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pointwise equations
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def residual_u(u: A, v: A, Su: A, Du: A, F: A) -> A:
+    """Right-hand side of the equation of u: `Du Lap(u) - u v^2 + F (1 - u)` (arXiv 2606.11258, eq. 1)."""
+    return Du * (Su - 4 * u) - u * v * v + F * (1 - u)
+
+
+def residual_v(u: A, v: A, Sv: A, Dv: A, F: A, k: A) -> A:
+    """Right-hand side of the equation of v: `Dv Lap(v) + u v^2 - (F + k) v` (arXiv 2606.11258, eq. 2)."""
+    return Dv * (Sv - 4 * v) + u * v * v - (F + k) * v
+
+
+def step_coefficients(Du: A, Dv: A, F: A, k: A) -> tuple[A, A]:
+    """Factors `cu = 1 - 4 Du - F` and `cv = 1 - 4 Dv - F - k` of the factored step.
+
+    Form them in float64 and round once: formed in float32 they cost a factor of three in accuracy.
+    """
+    return 1 - 4 * Du - F, 1 - 4 * Dv - F - k
+
+
+def step_u(u: A, v: A, Su: A, Du: A, F: A, cu: A) -> A:
+    """One Euler step of u with unit step and unit spacing (eq. 3): `u + residual_u`, gathered into six operations."""
+    return Du * Su + (u * (cu - v * v) + F)
+
+
+def step_v(u: A, v: A, Sv: A, Dv: A, cv: A) -> A:
+    """One Euler step of v with unit step and unit spacing (eq. 4): `v + residual_v`, gathered into six operations."""
+    return Dv * Sv + v * (u * v + cv)
+
+
+def adjoint_step_u(a: A, b: A, Sa: A, v: A, Du: A, cu: A) -> A:
+    """Component u of the transposed step Jacobian applied to the adjoint pair (a, b), at the state (u, v)."""
+    return Du * Sa + (cu * a + v * v * (b - a))
+
+
+def adjoint_step_v(a: A, b: A, Sb: A, u: A, v: A, Dv: A, cv: A) -> A:
+    """Component v of the transposed step Jacobian applied to the adjoint pair (a, b), at the state (u, v)."""
+    uv = u * v
+    return Dv * Sb + (cv * b + (uv + uv) * (b - a))
+
+
+def reaction_jacobian(u: A, v: A, F: A, k: A) -> tuple[A, A, A, A]:
+    """Pointwise part of the Jacobian of the residual: `(du/du, du/dv, dv/du, dv/dv)` without diffusion."""
+    vv, uv2 = v * v, 2 * u * v
+    return -(F + vv), -uv2, vv, uv2 - (F + k)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parameters
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class StabilityWarning(UserWarning):
+    """A parameter lies above the stability limit of the explicit step, so that marching is expected to diverge."""
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """The four Gray-Scott parameters, as one batch of B instances.
+
+    Each argument is a float, a sequence, a numpy array or a torch tensor, of shape () or (B,); they are broadcast
+    against each other. All scalars give B = 1. Values are kept as float64 tensors and stay attached to autograd.
+
+    Args:
+        Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
+        Dv: Diffusion coefficient of v, cells squared per unit time, >= 0.
+        F: Feed rate, per unit time, >= 0.
+        k: Kill rate, per unit time, >= 0.
+
+    Raises:
+        ValueError: A value is not finite or negative, or the shapes do not broadcast to one batch.
+        TypeError: A value is not a real number, sequence, array or tensor of them.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> params = gs.Params(Du=0.16, Dv=0.08, F=[0.030, 0.035], k=0.065)
+        >>> len(params), params.F.tolist()
+        (2, [0.03, 0.035])
+    """
+
+    Du: torch.Tensor
+    Dv: torch.Tensor
+    F: torch.Tensor
+    k: torch.Tensor
+
+    PRESETS: ClassVar[dict[str, tuple[float, float, float, float]]] = {
+        "paper": (0.16, 0.08, 0.035, 0.065),
+        "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
+        "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
+        "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
+    }
+    """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258."""
+
+    def __init__(self, Du: Any, Dv: Any, F: Any, k: Any) -> None:
+        given = {name: _as_parameter(name, value) for name, value in zip(PARAMETERS, (Du, Dv, F, k), strict=True)}
+        sizes = {value.numel() for value in given.values() if value.numel() != 1}
+        if len(sizes) > 1:
+            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in given.items())
+            raise ValueError(f"parameters must broadcast to one batch (B,), got {shapes}")
+        size = sizes.pop() if sizes else 1
+        for name, value in given.items():
+            object.__setattr__(self, name, value.reshape(-1).expand(size))
+
+    @classmethod
+    def preset(cls, name: str) -> Params:
+        """Parameters with a name: "paper", "paper_start", "paper_pivot_1" or "paper_pivot_2".
+
+        Raises:
+            ValueError: There is no preset of that name.
+        """
+        if name not in cls.PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(map(repr, cls.PRESETS))}, got {name!r}")
+        return cls(*cls.PRESETS[name])
+
+    @classmethod
+    def stack(cls, values: torch.Tensor) -> Params:
+        """Parameters from a tensor of shape (B, 4), columns Du, Dv, F, k."""
+        if values.ndim != 2 or values.shape[1] != len(PARAMETERS):
+            raise ValueError(f"values must have shape (B, 4), got {tuple(values.shape)}")
+        return cls(*values.unbind(1))
+
+    @classmethod
+    def from_unbounded(cls, raw: torch.Tensor) -> Params:
+        """Parameters from unbounded coordinates: `softplus` for Du and Dv, `0.1 sigmoid` for F and k.
+
+        The coordinates of arXiv 2606.11258, section 2.2. Any real number is allowed, so that an optimiser needs no
+        bounds: Du, Dv in (0, inf), F, k in (0, 0.1).
+
+        Args:
+            raw: Coordinates of shape (B, 4) or (4,), columns for Du, Dv, F, k.
+        """
+        raw = raw.reshape(-1, len(PARAMETERS)).to(torch.float64)
+        return cls(*torch.nn.functional.softplus(raw[:, :2]).unbind(1), *(0.1 * torch.sigmoid(raw[:, 2:])).unbind(1))
+
+    def to_unbounded(self) -> torch.Tensor:
+        """Unbounded coordinates of shape (B, 4), the inverse of `from_unbounded`.
+
+        Raises:
+            ValueError: Du or Dv is 0, or F or k lies outside (0, 0.1), where the coordinates do not reach.
+
+        Example:
+            >>> import gsimplicit as gs
+            >>> raw = gs.Params.preset("paper").to_unbounded()
+            >>> gs.Params.from_unbounded(raw).F.item()
+            0.035
+        """
+        for name, upper in zip(PARAMETERS, (math.inf, math.inf, 0.1, 0.1), strict=True):
+            value = getattr(self, name).detach()
+            if not bool(((value > 0) & (value < upper)).all()):
+                raise ValueError(f"{name} must lie strictly between 0 and {upper} for bounded coordinates, got {value.tolist()}")
+        D, rates = self.tensor()[:, :2], self.tensor()[:, 2:] / 0.1
+        return torch.cat([D + torch.log(-torch.expm1(-D)), torch.logit(rates)], dim=1)
+
+    def tensor(self) -> torch.Tensor:
+        """All parameters as one tensor of shape (B, 4), columns Du, Dv, F, k."""
+        return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
+
+    def detach(self) -> Params:
+        """The same values, cut off from autograd."""
+        return Params.stack(self.tensor().detach())
+
+    def replace(self, **changes: Any) -> Params:
+        """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
+        return replace(self, **changes)
+
+    def expand(self, size: int) -> Params:
+        """The same parameters as a batch of `size` instances, from a batch of 1 or of `size`."""
+        return Params.stack(self.tensor().expand(size, -1))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether any parameter is attached to autograd."""
+        return any(getattr(self, name).requires_grad for name in PARAMETERS)
+
+    def __len__(self) -> int:
+        return self.Du.shape[0]
+
+    def __getitem__(self, index: int | slice | list[int]) -> Params:
+        chosen = [index] if isinstance(index, int) else index
+        return Params.stack(self.tensor()[chosen])
+
+    def __iter__(self) -> Iterator[Params]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        shown = {f.name: getattr(self, f.name).detach().tolist() for f in fields(self)}
+        return f"Params({', '.join(f'{n}={v[0] if len(v) == 1 else v}' for n, v in shown.items())})"
+
+
+def _as_parameter(name: str, value: Any) -> torch.Tensor:
+    """One parameter as a float64 tensor of shape () or (B,), or a clear error."""
+    if isinstance(value, torch.Tensor):
+        tensor = value
+    else:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must be a real number, sequence, array or tensor of them, got {value!r}")
+        tensor = torch.from_numpy(array.astype(np.float64))
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"{name} must be real, got dtype {tensor.dtype}")
+    if tensor.ndim > 1 or tensor.numel() == 0:
+        raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
+    tensor = tensor.to("cpu", torch.float64)
+    bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
+    if bool(bad.any()):
+        i = int(bad.nonzero()[0, 0])
+        raise ValueError(f"{name} must be finite and >= 0, got {tensor.detach().reshape(-1)[i].item()} at instance {i}")
+    return tensor
+
+
+def warn_if_unstable(params: Params) -> None:
+    """Warn where the explicit step of size 1 is unstable already at the state u = 1, v = 0.
+
+    The most negative eigenvalue there is `-(8 Du + F)` or `-(8 Dv + F + k)`; Euler with unit step needs it above -2.
+    """
+    p = params.detach()
+    limits = {"8 Du + F": 8 * p.Du + p.F, "8 Dv + F + k": 8 * p.Dv + p.F + p.k}
+    for text, value in limits.items():
+        over = (value > 2).nonzero().reshape(-1).tolist()
+        if over:
+            warnings.warn(
+                f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
+                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; expect status diverged",
+                StabilityWarning,
+                stacklevel=3,
+            )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fields: residual, products, derivatives. Fields have shape (B, 2, H, W), u and v along the second axis.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def neighbour_sum(field: torch.Tensor) -> torch.Tensor:
+    """Sum over the four nearest neighbours on the periodic grid, along the last two axes."""
+    return field.roll(1, -1) + field.roll(-1, -1) + field.roll(1, -2) + field.roll(-1, -2)
+
+
+def _columns(params: Params, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Du, Dv, F, k shaped (B, 1, 1) in the dtype and on the device of `like`."""
+    return tuple(p.to(like.device, like.dtype)[:, None, None] for p in (params.Du, params.Dv, params.F, params.k))
+
+
+def step(fields: torch.Tensor, params: Params) -> torch.Tensor:
+    """One explicit Euler step with unit time step and spacing (arXiv 2606.11258, eq. 3 and 4).
+
+    Args:
+        fields: u and v, shape (B, 2, H, W), dimensionless.
+        params: B instances.
+
+    Returns:
+        The fields one time unit later, shape (B, 2, H, W). Differentiable by torch.
+
+    Example:
+        >>> import torch
+        >>> from gsimplicit import gray_scott
+        >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])[None].double()
+        >>> torch.equal(gray_scott.step(rest, gray_scott.Params.preset("paper")), rest)
+        True
+    """
+    cu, cv = (c.to(fields.device, fields.dtype)[:, None, None] for c in step_coefficients(params.Du, params.Dv, params.F, params.k))
+    Du, Dv, F, _ = _columns(params, fields)
+    u, v = fields.unbind(1)
+    S = neighbour_sum(fields)
+    return torch.stack([step_u(u, v, S[:, 0], Du, F, cu), step_v(u, v, S[:, 1], Dv, cv)], dim=1)
+
+
+def residual(fields: torch.Tensor, params: Params) -> torch.Tensor:
+    """Right-hand side of the Gray-Scott equations, per unit time: zero exactly at a steady state.
+
+    Args:
+        fields: u and v, shape (B, 2, H, W).
+        params: B instances.
+
+    Returns:
+        Residual of shape (B, 2, H, W). Differentiable by torch.
+    """
+    Du, Dv, F, k = _columns(params, fields)
+    u, v = fields.unbind(1)
+    S = neighbour_sum(fields)
+    return torch.stack([residual_u(u, v, S[:, 0], Du, F), residual_v(u, v, S[:, 1], Dv, F, k)], dim=1)
+
+
+def jacobian_product(fields: torch.Tensor, params: Params, direction: torch.Tensor) -> torch.Tensor:
+    """Jacobian of the residual in the fields, applied to `direction`, all of shape (B, 2, H, W)."""
+    return _product(fields, params, direction, transpose=False)
+
+
+def jacobian_transpose_product(fields: torch.Tensor, params: Params, direction: torch.Tensor) -> torch.Tensor:
+    """Transposed Jacobian of the residual in the fields, applied to `direction`, all of shape (B, 2, H, W)."""
+    return _product(fields, params, direction, transpose=True)
+
+
+def _product(fields: torch.Tensor, params: Params, direction: torch.Tensor, *, transpose: bool) -> torch.Tensor:
+    """Diffusion is symmetric, so the transpose only exchanges the two off-diagonal blocks."""
+    Du, Dv, F, k = _columns(params, fields)
+    uu, uv, vu, vv = reaction_jacobian(*fields.unbind(1), F, k)
+    if transpose:
+        uv, vu = vu, uv
+    p, q = direction.unbind(1)
+    lap = neighbour_sum(direction) - 4 * direction
+    return torch.stack([Du * lap[:, 0] + uu * p + uv * q, Dv * lap[:, 1] + vu * p + vv * q], dim=1)
+
+
+def parameter_derivatives(fields: torch.Tensor) -> torch.Tensor:
+    """Derivatives of the residual in Du, Dv, F and k at fixed fields.
+
+    Args:
+        fields: u and v, shape (B, 2, H, W).
+
+    Returns:
+        Shape (B, 4, 2, H, W). They do not depend on the parameters: the residual is linear in them.
+    """
+    u, v = fields.unbind(1)
+    lap = neighbour_sum(fields) - 4 * fields
+    zero = torch.zeros_like(u)
+    rows = [(lap[:, 0], zero), (zero, lap[:, 1]), (1 - u, -v), (zero, -v)]
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+@dataclass(frozen=True)
+class Homogeneous:
+    """Spatially uniform steady states of one instance in closed form, see `homogeneous_states`.
+
+    Attributes:
+        trivial: (u, v) = (1, 0).
+        upper: The state with the larger v, or None where it does not exist.
+        lower: The state with the smaller v, a saddle of the reaction, or None.
+    """
+
+    trivial: tuple[float, float]
+    upper: tuple[float, float] | None
+    lower: tuple[float, float] | None
+
+
+def homogeneous_states(F: float, k: float) -> Homogeneous:
+    """Uniform steady states: `(F + k) v^2 - F v + F (F + k) = 0` and `u = (F + k) / v`, beside (1, 0).
+
+    Args:
+        F: Feed rate, > 0.
+        k: Kill rate, >= 0.
+
+    Returns:
+        The trivial state, and the upper and lower ones where `F > 4 (F + k)^2`.
+
+    Example:
+        >>> from gsimplicit import gray_scott
+        >>> gray_scott.homogeneous_states(0.03, 0.05).upper
+        (0.4, 0.2)
+    """
+    s = F + k
+    square = F * F - 4 * F * s * s
+    if square <= 0 or s == 0:
+        return Homogeneous((1.0, 0.0), None, None)
+    upper = (F + math.sqrt(square)) / (2 * s)
+    lower = F / upper  # the product of the two roots is F: no cancellation
+    return Homogeneous((1.0, 0.0), (s / upper, upper), (s / lower, lower))

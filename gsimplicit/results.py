@@ -1,0 +1,262 @@
+"""What comes back: statuses, steady states, gradients, certificates, and the error of a state that is not steady."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import torch
+
+from gsimplicit.gray_scott import Params
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Status(IntEnum):
+    """How a solve ended. Stored as these integers."""
+
+    NOT_RUN = 0
+    FIXED = 1
+    """Marched exactly the steps asked for."""
+    SETTLED = 2
+    """The stop test of the march fired."""
+    STEADY = 3
+    """The raw steady residual is certified."""
+    DRIFTING = 4
+    """The bordered residual is certified: a rigid pattern that still drifts slowly."""
+    UNSTEADY = 5
+    """The cap on steps or evaluations was reached first."""
+    DIVERGED = 6
+    """The fields are no longer finite."""
+    FAILED = 7
+    """A solver gave up."""
+
+
+class Kind(IntEnum):
+    """What a state looks like. Stored as these integers."""
+
+    UNKNOWN = 0
+    TRIVIAL = 1
+    """max v < 0.01."""
+    UNIFORM = 2
+    """Standard deviation of v < 1e-3."""
+    PATTERN = 3
+
+
+class Stable(IntEnum):
+    """Whether a root is linearly stable, where eigenvalues were asked for. Stored as these integers."""
+
+    UNKNOWN = 0
+    YES = 1
+    NO = 2
+
+
+def kinds(states: torch.Tensor) -> torch.Tensor:
+    """Kind of each state of fields (B, 2, H, W), as an int64 tensor of shape (B,) on the CPU."""
+    v = states[:, 1].to(torch.float64).flatten(1)
+    kind = torch.full((len(v),), Kind.PATTERN, dtype=torch.int64, device=v.device)
+    kind[v.std(dim=1, correction=0) < 1e-3] = Kind.UNIFORM
+    kind[v.amax(dim=1) < 0.01] = Kind.TRIVIAL
+    kind[~torch.isfinite(states).flatten(1).all(dim=1)] = Kind.UNKNOWN
+    return kind.cpu()
+
+
+class NotSteady(RuntimeError):
+    """A steady state was needed and there is none.
+
+    Attributes:
+        state: The state as far as it was reached, so that nothing is lost.
+    """
+
+    def __init__(self, message: str, state: SteadyState) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+@dataclass(frozen=True, eq=False)
+class SteadyState:
+    """A batch of B states and how far each is from steady.
+
+    Attributes:
+        fields: u and v, shape (B, 2, H, W).
+        params: The parameters of each instance.
+        status: How each solve ended, `Status` as int64, shape (B,).
+        kind: What each state looks like, `Kind` as int64, shape (B,).
+        stable: `Stable` as int64, shape (B,).
+        steps: Euler steps marched to the stop test or cap, int64, shape (B,).
+        change: Largest |difference| of u or v over the last step marched, float64, shape (B,).
+        residual: Max norm of the raw steady residual per unit time, float64, shape (B,).
+        bordered_residual: The same after the drift is taken out; NaN where no drift was solved for.
+        drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
+        moved: Max-norm distance of the fields from the marched state, shape (B,); 0 without refinement.
+        evaluations: Residual evaluations of the refinement, int64, shape (B,).
+    """
+
+    fields: torch.Tensor
+    params: Params
+    status: torch.Tensor
+    kind: torch.Tensor
+    stable: torch.Tensor
+    steps: torch.Tensor
+    change: torch.Tensor
+    residual: torch.Tensor
+    bordered_residual: torch.Tensor
+    drift: torch.Tensor
+    moved: torch.Tensor
+    evaluations: torch.Tensor
+
+    @property
+    def u(self) -> torch.Tensor:
+        """Concentration u, shape (B, H, W)."""
+        return self.fields[:, 0]
+
+    @property
+    def v(self) -> torch.Tensor:
+        """Concentration v, shape (B, H, W)."""
+        return self.fields[:, 1]
+
+    @property
+    def has_root(self) -> torch.Tensor:
+        """Whether each instance is steady or drifting, bool, shape (B,)."""
+        return (self.status == Status.STEADY) | (self.status == Status.DRIFTING)
+
+    def require_steady(self) -> None:
+        """Raise unless every instance is steady or drifting.
+
+        Raises:
+            NotSteady: Names the instances, how each ended and what to try.
+        """
+        bad = (~self.has_root).nonzero().reshape(-1).tolist()
+        if bad:
+            lines = [f"  instance {i}: {self._describe(i)}; {_ADVICE[Status(int(self.status[i]))]}" for i in bad[:8]]
+            more = [f"  and {len(bad) - 8} more"] if len(bad) > 8 else []
+            raise NotSteady("\n".join([f"{len(bad)} of {len(self)} instances have no steady state:", *lines, *more]), self)
+
+    def replace(self, **changes: torch.Tensor) -> SteadyState:
+        """A copy with some entries replaced."""
+        return replace(self, **changes)
+
+    def _describe(self, i: int) -> str:
+        text = (
+            f"{Status(int(self.status[i])).name.lower()} ({Kind(int(self.kind[i])).name.lower()}) after {int(self.steps[i])} steps, "
+            f"change {float(self.change[i]):.1e}, residual {float(self.residual[i]):.1e}"
+        )
+        if int(self.evaluations[i]):
+            text += (
+                f"; refined with {int(self.evaluations[i])} evaluations, bordered residual {float(self.bordered_residual[i]):.1e}, "
+                f"drift {float(self.drift[i].norm()):.1e} cells per unit time, moved {float(self.moved[i]):.2g}"
+            )
+        return text
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __getitem__(self, index: int | slice | list[int]) -> SteadyState:
+        chosen = [index] if isinstance(index, int) else index
+        return SteadyState(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    def __repr__(self) -> str:
+        grid = " x ".join(map(str, self.fields.shape[2:]))
+        lines = [f"  {i}: {self._describe(i)}" for i in range(min(len(self), 8))]
+        more = [f"  and {len(self) - 8} more"] if len(self) > 8 else []
+        return "\n".join([f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more])
+
+
+_ADVICE = {
+    Status.NOT_RUN: "it was not run",
+    Status.FIXED: "it was not refined: refine=True",
+    Status.SETTLED: "it was not refined: refine=True",
+    Status.UNSTEADY: "it may travel, oscillate or still rearrange: more max_steps or Refine(max_evaluations=...), or a route at finite time",
+    Status.DIVERGED: "the explicit step is unstable here: smaller Du, Dv or F",
+    Status.FAILED: "the refinement gave up: march further, or a route at finite time",
+}
+
+
+def concatenate(states: Sequence[SteadyState]) -> SteadyState:
+    """One batch from several, in order."""
+    parts = {f.name: [getattr(s, f.name) for s in states] for f in fields(SteadyState)}
+    params = Params.stack(torch.cat([p.tensor() for p in parts.pop("params")]))
+    return SteadyState(params=params, **{name: torch.cat(values) for name, values in parts.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """How far to trust a gradient and what it cost, an entry an instance.
+
+    Attributes:
+        definition: What was differentiated: "full jacobian", "bordered jacobian", "marched steps", "differences of
+            marched states" or "differences of roots"; "none" where there is no gradient.
+        adjoint_residual: Relative residual of the adjoint solve, float64, shape (B,); NaN for routes without one.
+        other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
+            float64, shape (B,); NaN elsewhere.
+        error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate.
+        products: Jacobian products or steps spent on the gradient alone, int64, shape (B,).
+        seconds: Wall time of the whole call.
+    """
+
+    definition: tuple[str, ...]
+    adjoint_residual: torch.Tensor
+    other_definition: torch.Tensor
+    error: torch.Tensor
+    products: torch.Tensor
+    seconds: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterGradient:
+    """Derivative of each instance's own loss in the four parameters, each float64 of shape (B,)."""
+
+    Du: torch.Tensor
+    Dv: torch.Tensor
+    F: torch.Tensor
+    k: torch.Tensor
+
+    def tensor(self) -> torch.Tensor:
+        """All four as one tensor of shape (B, 4), columns Du, Dv, F, k."""
+        return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """A loss of a state and its derivative in the parameters.
+
+    Attributes:
+        loss: Loss of each instance, float64, shape (B,).
+        grad: Its derivative in Du, Dv, F and k.
+        state: Where it was taken.
+        certificate: How far to trust it and what it cost.
+        route: Name of the route.
+        objective: Name of the loss.
+    """
+
+    loss: torch.Tensor
+    grad: ParameterGradient
+    state: SteadyState
+    certificate: Certificate
+    route: str = field(default="")
+    objective: str = field(default="")
+
+    def __repr__(self) -> str:
+        c = self.certificate
+        lines = [f"Gradient of the {self.objective} loss by the {self.route} route, {c.seconds:.2g} s"]
+        for i in range(min(len(self.loss), 8)):
+            values = "  ".join(f"d/d{name} {value[i].item():.6g}" for name, value in vars(self.grad).items())
+            lines += [f"  {i}: loss {self.loss[i].item():.6g}  {values}", f"     state: {self.state._describe(i)}"]
+            lines += [f"     gradient: {_trust(c, i)}"]
+        if len(self.loss) > 8:
+            lines.append(f"  and {len(self.loss) - 8} more")
+        return "\n".join(lines)
+
+
+def _trust(c: Certificate, i: int) -> str:
+    parts = [f"by {c.definition[i]}", f"{int(c.products[i])} products"]
+    for text, value in (
+        ("adjoint residual {:.1e}", c.adjoint_residual[i]),
+        ("full and bordered jacobian differ by {:.1%}", c.other_definition[i]),
+        ("estimated relative error {:.1e}", c.error[i]),
+    ):
+        if torch.isfinite(value):
+            parts.append(text.format(float(value)))
+    return ", ".join(parts)

@@ -1,0 +1,40 @@
+"""The residual loss: how badly given fields fail the steady equations, quadratic in the parameters."""
+
+from __future__ import annotations
+
+import torch
+
+from gsimplicit import gray_scott
+from gsimplicit.gray_scott import Params
+
+
+def residual_loss(params: Params, fields: torch.Tensor) -> torch.Tensor:
+    """Mean squared steady residual of given fields (arXiv 2606.11258, section 6.2).
+
+    `mean over u, v and cells of R^2`, with R the right-hand side of eq. 1 and 2. R is linear in Du, Dv, F and k, so
+    this is quadratic in them. It is no loss of a steady state: nothing is marched.
+
+    Args:
+        params: B instances, or 1; attached to autograd if they are.
+        fields: u and v, shape (B, 2, H, W) or (1, 2, H, W).
+
+    Returns:
+        Shape (B,), float64, per unit time squared, >= 0. Differentiable in the parameters and the fields.
+
+    Raises:
+        ValueError: The batches do not pair.
+
+    Example:
+        >>> import torch, gsimplicit as gs
+        >>> rest = torch.stack([torch.ones(1, 8, 8), torch.zeros(1, 8, 8)], dim=1)
+        >>> gs.residual_loss(gs.Params.preset("paper"), rest).item()
+        0.0
+    """
+    size = max(len(params), len(fields))
+    if {len(params), len(fields)} - {1, size} or fields.ndim != 4 or fields.shape[1] != 2:
+        raise ValueError(
+            f"a batch of {len(params)} parameters does not pair with fields of shape {tuple(fields.shape)}: "
+            "give (B, 2, H, W) with equal sizes, or one of them 1"
+        )
+    R = gray_scott.residual(fields.to(torch.float64).expand(size, -1, -1, -1), params.expand(size))
+    return (R**2).flatten(1).mean(dim=1)

@@ -1,0 +1,97 @@
+"""Losses between log power spectra of v: the whole field's, and that of 16 x 16 windows."""
+
+from __future__ import annotations
+
+import torch
+
+EPSILON = 1e-8
+"""Floor inside the logarithm (arXiv 2606.11258, eq. 5; value from its published code)."""
+
+WINDOW = 16
+"""Side of a window in cells (arXiv 2606.11258, section 2.1)."""
+
+
+def log_spectrum(v: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the 2D power spectrum, zero frequency in the middle (arXiv 2606.11258, eq. 5 and 6).
+
+    `S = log(fftshift(|FFT(v - mean v)|^2 + 1e-8))` with the unnormalised transform.
+
+    Args:
+        v: Shape (..., H, W). Computed in float64.
+
+    Returns:
+        Shape (..., H, W), dimensionless. An exactly uniform v gives log(1e-8) = -18.4 in every bin.
+    """
+    return _spectrum(_centred(v))
+
+
+def windowed_log_spectrum(v: torch.Tensor) -> torch.Tensor:
+    """The same in each 16 x 16 window, put back side by side; the mean is removed over the whole field.
+
+    Args:
+        v: Shape (..., H, W), H and W multiples of 16.
+
+    Returns:
+        Shape (..., H, W), dimensionless.
+
+    Raises:
+        ValueError: The grid is no multiple of the window.
+    """
+    H, W = v.shape[-2:]
+    if H % WINDOW or W % WINDOW:
+        raise ValueError(f"the windowed loss needs H and W to be multiples of {WINDOW}, got a grid of {H} x {W}")
+    windows = _centred(v).unflatten(-1, (W // WINDOW, WINDOW)).unflatten(-3, (H // WINDOW, WINDOW))
+    return _spectrum(windows.transpose(-2, -3)).transpose(-2, -3).flatten(-4, -3).flatten(-2, -1)
+
+
+def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of the log power spectra of v and a target (arXiv 2606.11258, section 2.1).
+
+    Invariant to translations of either. It is rough: bins whose amplitude passes through zero dominate its curvature,
+    so central differences of it need steps of 1e-7 or less.
+
+    Args:
+        v: Shape (B, H, W).
+        target: The target's v, shape (B, H, W) or (1, H, W).
+
+    Returns:
+        Shape (B,), float64, >= 0.
+
+    Example:
+        >>> import torch
+        >>> from gsimplicit.losses import spectrum_loss
+        >>> v = torch.rand(2, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        >>> spectrum_loss(v, v).tolist()
+        [0.0, 0.0]
+    """
+    return _mean_square(log_spectrum(v), log_spectrum(target))
+
+
+def windowed_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of the windowed log power spectra of v and a target; not invariant to translations.
+
+    Args:
+        v: Shape (B, H, W), H and W multiples of 16.
+        target: The target's v, shape (B, H, W) or (1, H, W).
+
+    Returns:
+        Shape (B,), float64, >= 0.
+
+    Raises:
+        ValueError: The grid is no multiple of the window.
+    """
+    return _mean_square(windowed_log_spectrum(v), windowed_log_spectrum(target))
+
+
+def _centred(v: torch.Tensor) -> torch.Tensor:
+    v = v.to(torch.float64)
+    return v - v.mean(dim=(-2, -1), keepdim=True)
+
+
+def _spectrum(v: torch.Tensor) -> torch.Tensor:
+    hat = torch.fft.fft2(v)
+    return torch.log(torch.fft.fftshift(hat.real**2 + hat.imag**2 + EPSILON, dim=(-2, -1)))
+
+
+def _mean_square(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ((a - b) ** 2).mean(dim=(-2, -1))

@@ -1,0 +1,251 @@
+"""`steady_state`: march, refine, certify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import Params, residual, warn_if_unstable
+from gsimplicit.initial import initial_state
+from gsimplicit.marching import Marched, each, march
+from gsimplicit.refine import Refine, Refined, recognise, refine
+from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
+
+__all__ = ["March", "as_fields", "check_finite", "marched_state", "paired", "solved_state", "steady_state"]
+
+
+@dataclass(frozen=True)
+class March:
+    """How states are marched.
+
+    Attributes:
+        tol: Stop below this largest change of u or v over a step, >= 0; 0 marches exactly `max_steps`.
+        max_steps: Cap on the steps, >= 1.
+        check_every: Steps between tests, >= 1; 1 is the letter of arXiv 2606.11258, section 2.1.
+        dtype: float32 or float64.
+        device: Any torch device.
+
+    Raises:
+        ValueError: An argument lies outside its range.
+        TypeError: A count is not an integer.
+    """
+
+    tol: float
+    max_steps: int
+    check_every: int
+    dtype: torch.dtype = torch.float64
+    device: torch.device = torch.device("cpu")
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.tol, float | int) and np.isfinite(self.tol) and self.tol >= 0):
+            raise ValueError(f"tol must be finite and >= 0, got {self.tol!r}")
+        for name in ("max_steps", "check_every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        if self.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {self.dtype}")
+
+    def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
+        """March `fields` (B, 2, H, W) with B instances of parameters."""
+        return march(
+            fields.to(self.device, self.dtype), params, tol=self.tol, max_steps=self.max_steps, check_every=self.check_every
+        )
+
+
+def as_fields(name: str, value: Any) -> torch.Tensor:
+    """A tensor or numpy array of u and v, shape (B, 2, H, W), as float64, or a clear error.
+
+    Raises:
+        TypeError: Not a tensor or array of floats.
+        ValueError: Wrong shape, a value that is not finite (naming the instance), or attached to autograd.
+    """
+    if not isinstance(value, torch.Tensor | np.ndarray):
+        raise TypeError(f"{name} must be a torch tensor or numpy array, got {type(value).__name__}")
+    tensor = torch.as_tensor(value)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must hold floats, got {tensor.dtype}")
+    if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
+        raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
+    if tensor.requires_grad:
+        raise ValueError(f"{name} requires gradients, but only derivatives in the parameters are computed: pass {name}.detach()")
+    check_finite(name, tensor)
+    return tensor.to(torch.float64)
+
+
+def check_finite(name: str, tensor: torch.Tensor) -> None:
+    """Raise a ValueError naming the first instance of `tensor` that is not finite."""
+    bad = ~torch.isfinite(tensor).flatten(1).all(dim=1)
+    if bool(bad.any()):
+        raise ValueError(f"{name} must be finite, got NaN or infinity in instance {int(bad.nonzero()[0, 0])}")
+
+
+def paired(params: Params, initial: Any) -> tuple[Params, torch.Tensor]:
+    """One batch from parameters and initial fields: equal sizes, or either of size 1 broadcast.
+
+    Args:
+        params: B instances or 1.
+        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+
+    Raises:
+        TypeError: `params` is not `Params`, or the fields are no tensor or array.
+        ValueError: The sizes do not pair, or the fields have a wrong shape or are not finite.
+    """
+    if not isinstance(params, Params):
+        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+    fields = initial_state() if initial is None else as_fields("initial", initial)
+    size = max(len(params), len(fields))
+    if {len(params), len(fields)} - {1, size}:
+        raise ValueError(
+            f"a batch of {len(params)} parameters does not pair with {len(fields)} initial fields: "
+            "the sizes must be equal, or one of them 1"
+        )
+    return params.expand(size), fields.expand(size, -1, -1, -1)
+
+
+def as_refine(value: bool | Refine) -> Refine | None:
+    """The settings meant by a `refine` argument; None is no refinement."""
+    if isinstance(value, Refine):
+        return value
+    if not isinstance(value, bool):
+        raise TypeError(f"refine must be a bool or gsimplicit.Refine, got {value!r}")
+    return Refine() if value else None
+
+
+def steady_state(
+    params: Params,
+    initial: torch.Tensor | np.ndarray[Any, Any] | None = None,
+    tol: float = 1e-4,
+    max_steps: int = 50_000,
+    check_every: int = 64,
+    refine: bool | Refine = False,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> SteadyState:
+    """March to a steady state, and certify it if asked.
+
+    Explicit Euler steps of arXiv 2606.11258, eq. 3 and 4, run until the largest change of u or v over one step is below
+    `tol`. That is the paper's stop, not a steady state: with `refine` the state is marched on in float64 and closed by
+    Newton's method. The result is detached from autograd; `gsimplicit.solve` attaches it.
+
+    Args:
+        params: B instances, or 1.
+        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is `initial_state()`, 128 x 128.
+        tol: Bound on the change over a step, per unit time; 0.0 marches exactly `max_steps` steps.
+        max_steps: Cap on the marching stage alone, >= 1.
+        check_every: Steps between tests, >= 1. The step it stops at depends on rounding order.
+        refine: Go on to a certified root; a `Refine` sets tolerance, budget and which residual.
+        dtype: float32 or float64 of the marching; None is float32, or float64 where `tol` is 0. Refinement is float64.
+        device: Where to march; None is the CPU. Refinement runs on the CPU.
+
+    Returns:
+        Fields and, an instance, how the solve ended. It never raises for an outcome: see `require_steady`.
+
+    Raises:
+        ValueError: An argument lies outside its range.
+        TypeError: An argument has a wrong type.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> state = gs.steady_state(gs.Params(Du=0.16, Dv=0.08, F=0.035, k=0.075), fields, refine=True)
+        >>> gs.Status(int(state.status[0])).name, gs.Kind(int(state.kind[0])).name
+        ('STEADY', 'TRIVIAL')
+    """
+    params, fields = paired(params, initial)
+    settings = as_refine(refine)
+    marching = March(
+        tol,
+        max_steps,
+        check_every,
+        dtype or (torch.float32 if tol else torch.float64),
+        torch.device(device) if device is not None else torch.device("cpu"),
+    )
+    warn_if_unstable(params)
+    return marched_state(params, fields, marching) if settings is None else solved_state(params, fields, marching, settings)
+
+
+def marched_state(params: Params, fields: torch.Tensor, marching: March) -> SteadyState:
+    """March a paired batch and describe what was reached."""
+    params = params.detach()
+    end = marching(fields, params)
+    size = len(fields)
+    nan = torch.full((size, 2), torch.nan, dtype=torch.float64)
+    return SteadyState(
+        fields=end.fields,
+        params=params,
+        status=end.status,
+        kind=kinds(end.fields),
+        stable=torch.full((size,), int(Stable.UNKNOWN)),
+        steps=end.steps,
+        change=end.change,
+        residual=residual(end.fields.to("cpu", torch.float64), params).abs().flatten(1).amax(dim=1),
+        bordered_residual=nan[:, 0],
+        drift=nan,
+        moved=torch.zeros(size, dtype=torch.float64),
+        evaluations=torch.zeros(size, dtype=torch.int64),
+    )
+
+
+def solved_state(
+    params: Params, fields: torch.Tensor, marching: March, settings: Refine, marched: SteadyState | None = None
+) -> SteadyState:
+    """March and refine a paired batch; fields that already are a root are recognised and kept, marching would blur them.
+
+    Args:
+        params: B instances.
+        fields: Initial u and v, float64, shape (B, 2, H, W).
+        marching: How to march.
+        settings: How to refine.
+        marched: The marched states of these fields, where they are known already.
+    """
+    params = params.detach()
+    values = params.tensor().numpy()
+    known = each(lambda i: recognise(fields[i].numpy(), values[i], settings), range(len(fields)))
+    todo = [i for i, root in enumerate(known) if root is None]
+    if marched is None and todo:
+        some = marched_state(params[todo], fields[todo], marching)
+        starts = {i: some[j] for j, i in enumerate(todo)}
+    else:
+        starts = {i: marched[i] for i in todo} if marched is not None else {}
+
+    def one(i: int) -> SteadyState:
+        root = known[i]
+        if root is not None:
+            steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([root.certified.raw], dtype=torch.float64)
+            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64))
+        start = starts[i]
+        if start.status[0] == Status.DIVERGED:
+            return start.replace(fields=start.fields.to("cpu", torch.float64))
+        before = start.fields[0].to("cpu", torch.float64).numpy()
+        root = refine(before, values[i], settings)
+        moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
+        return _described(root, params[i], start.steps, start.change, moved)
+
+    return concatenate(each(one, range(len(fields))))
+
+
+def _described(
+    root: Refined, params: Params, steps: torch.Tensor, change: torch.Tensor, moved: torch.Tensor
+) -> SteadyState:
+    """The state of one refined instance."""
+    fields = torch.from_numpy(root.fields)[None]
+    return SteadyState(
+        fields=fields,
+        params=params,
+        status=torch.tensor([int(root.status)]),
+        kind=kinds(fields),
+        stable=torch.tensor([int(Stable.UNKNOWN)]),
+        steps=steps,
+        change=change,
+        residual=torch.tensor([root.certified.raw], dtype=torch.float64),
+        bordered_residual=torch.tensor([root.certified.bordered], dtype=torch.float64),
+        drift=torch.from_numpy(np.asarray(root.certified.drift, dtype=np.float64))[None],
+        moved=moved,
+        evaluations=torch.tensor([root.evaluations]),
+    )

@@ -1,8 +1,37 @@
-"""dev"""
-__version__ = "0.1.0"
-from gsimplicit.gray_scott import Params
+"""Differentiate through steady states of the Gray-Scott reaction-diffusion system, by several routes side by side.
+
+Find a steady state and learn how good it is (`steady_state`), take the gradient of any loss of it by any route
+(`grad`, `solve`), and scan landscapes of losses and gradients into labelled NetCDF files (`scan`).
+"""
+
+from gsimplicit.gray_scott import Params, StabilityWarning
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.steady import steady_state
+from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Refine
-from gsimplicit.results import *
-from gsimplicit.losses import *
+from gsimplicit.results import Certificate, Gradient, Kind, NotSteady, ParameterGradient, Stable, Status, SteadyState
+from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.steady import steady_state
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Box",
+    "Certificate",
+    "Gradient",
+    "Kind",
+    "NotSteady",
+    "ParameterGradient",
+    "Params",
+    "Refine",
+    "StabilityWarning",
+    "Stable",
+    "Status",
+    "SteadyState",
+    "grad",
+    "initial_state",
+    "residual_loss",
+    "solve",
+    "spectrum_loss",
+    "steady_state",
+    "windowed_loss",
+]

@@ -1,0 +1,9 @@
+"""Gradient routes: one file a route behind one small contract, and `grad` and `solve` in front of them."""
+
+from gsimplicit.routes.contract import Problem, Pulled, Route
+from gsimplicit.routes.finite_difference import FiniteDifference
+from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.unrolled import Unrolled
+
+__all__ = ["FiniteDifference", "Implicit", "Problem", "Pulled", "Route", "Unrolled", "grad", "solve"]

@@ -1,0 +1,95 @@
+"""The contract every gradient route keeps, and nothing else.
+
+A route finds a state from a problem and pulls derivatives of losses in that state back to the parameters. Routes know
+residuals, steps and states; which losses there are and how results are presented is decided in `gradient`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from gsimplicit.gray_scott import Params
+from gsimplicit.results import Certificate, SteadyState
+from gsimplicit.steady import March
+
+Loss = Callable[[torch.Tensor], torch.Tensor]
+"""From v of shape (B, H, W) to one loss an instance, shape (B,), float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a gradient is asked of.
+
+    Attributes:
+        params: B instances, detached.
+        initial: Initial u and v, float64, shape (B, 2, H, W).
+        marching: How states are marched.
+    """
+
+    params: Params
+    initial: torch.Tensor
+    marching: March
+
+
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """Derivatives of L losses of B instances in the parameters.
+
+    Attributes:
+        gradient: float64, shape (L, B, 4), columns Du, Dv, F, k; NaN where there is none.
+        certificates: One a loss.
+    """
+
+    gradient: torch.Tensor
+    certificates: tuple[Certificate, ...]
+
+
+class Route(ABC):
+    """A way from the derivative of a loss in the state to its derivative in the parameters."""
+
+    name: ClassVar[str]
+    through_steps: ClassVar[bool]
+    """Whether it differentiates through marched steps, so that marching must be float64."""
+
+    @property
+    @abstractmethod
+    def needs_root(self) -> bool:
+        """Whether its gradient is defined at a steady state only."""
+
+    @abstractmethod
+    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+        """The state the gradient is taken at; `marched` is the problem's marched state where it is known already."""
+
+    @abstractmethod
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+        """Derivatives in the parameters from derivatives in the fields of `state`, shape (L, B, 2, H, W)."""
+
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+        """Derivatives of losses of v in the parameters; cotangents by autograd unless a route does better."""
+        return self.pull_back(problem, state, cotangents(state.fields, losses))
+
+
+def cotangents(fields: torch.Tensor, losses: Sequence[Loss]) -> torch.Tensor:
+    """Derivatives of each loss of v in the fields (B, 2, H, W), as float64 of shape (L, B, 2, H, W).
+
+    Instances do not mix: the sum over the batch has each instance's own derivative as its gradient.
+    """
+    out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
+    for i, loss in enumerate(losses):
+        v = fields[:, 1].detach().to(torch.float64).requires_grad_()
+        with torch.enable_grad():
+            value = loss(v).sum()
+            if value.requires_grad:
+                (slope,) = torch.autograd.grad(value, v, allow_unused=True)
+                out[i, :, 1] = 0.0 if slope is None else slope
+    return out
+
+
+def nothing(count: int) -> torch.Tensor:
+    """NaN for `count` instances, float64."""
+    return torch.full((count,), torch.nan, dtype=torch.float64)

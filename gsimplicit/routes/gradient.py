@@ -1,0 +1,300 @@
+"""`grad` and `solve`: every route behind one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import Params, warn_if_unstable
+from gsimplicit.initial import initial_state
+from gsimplicit.losses import spectrum_loss, windowed_loss
+from gsimplicit.marching import march
+from gsimplicit.results import Gradient, NotSteady, ParameterGradient, Status, SteadyState
+from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.routes.finite_difference import FiniteDifference
+from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.unrolled import Unrolled
+from gsimplicit.steady import March, as_fields, check_finite, paired
+
+ROUTES: dict[str, Callable[[], Route]] = {r.name: r for r in (Implicit, Unrolled, FiniteDifference)}
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "spectrum": spectrum_loss,
+    "windowed": windowed_loss,
+}
+
+Fields = torch.Tensor | np.ndarray[Any, Any]
+
+
+def as_route(route: str | Route) -> Route:
+    """The route meant by a name or a settings object.
+
+    Raises:
+        ValueError: No route has that name.
+        TypeError: Neither a name nor a route.
+    """
+    if isinstance(route, Route):
+        return route
+    if not isinstance(route, str):
+        raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
+    if route not in ROUTES:
+        raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}")
+    return ROUTES[route]()
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A loss of v with its name and, where it has one, its target.
+
+    Attributes:
+        name: Name of the loss.
+        function: Of v and the target for a named loss, of v alone for a callable.
+        target: The target's v, float64, shape (B, H, W); None for a callable.
+    """
+
+    name: str
+    function: Callable[..., torch.Tensor]
+    target: torch.Tensor | None = None
+
+    def __call__(self, v: torch.Tensor) -> torch.Tensor:
+        """Loss of each instance, float64, shape (B,); v is (B, H, W), float64.
+
+        Named losses are evaluated an instance at a time, so that the bits do not depend on the batch.
+        """
+        if self.target is not None:
+            pairs = zip(v.split(1), self.target.to(v.device).split(1), strict=True)
+            return torch.cat([self.function(one, target) for one, target in pairs])
+        value = self.function(v)
+        if not isinstance(value, torch.Tensor) or value.shape != v.shape[:1]:
+            found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise ValueError(f"loss {self.name!r} must give shape ({len(v)},) for v of shape {tuple(v.shape)}, got {found}")
+        return value.to(torch.float64)
+
+
+def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
+    """The objective meant by a name or a callable; `target` is v of shape (B, H, W) or (1, H, W)."""
+    if callable(loss):
+        return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
+    check_loss(loss)
+    function = LOSSES[loss]
+    v = default_target(grid) if target is None else target
+    if v.shape[1:] != grid:
+        raise ValueError(f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[1:])}")
+    if len(v) not in (1, size):
+        raise ValueError(f"a target of {len(v)} instances does not pair with {size}: the sizes must be equal, or the target's 1")
+    function(v[:1], v[:1])  # a grid the loss cannot take is refused here, before any marching
+    return Objective(loss, function, v.expand(size, -1, -1))
+
+
+def check_loss(loss: object) -> None:
+    """Raise unless `loss` is the name of a loss of the steady state."""
+    if not isinstance(loss, str):
+        raise TypeError(f"loss must be a name or a callable of v (B, H, W) giving (B,), got {loss!r}")
+    if loss == "residual":
+        raise ValueError("'residual' is no loss of the steady state: call gsimplicit.residual_loss(params, fields)")
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable, got {loss!r}")
+
+
+def as_target(target: Fields | None) -> torch.Tensor | None:
+    """The target's v, float64, shape (B, H, W), from v or from u and v."""
+    if target is None:
+        return None
+    if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
+        return as_fields("target", target)[:, 1]
+    if not isinstance(target, torch.Tensor | np.ndarray):
+        raise TypeError(f"target must be a torch tensor or numpy array, got {type(target).__name__}")
+    tensor = torch.as_tensor(target)
+    if tensor.ndim != 3 or not tensor.is_floating_point() or len(tensor) == 0:
+        raise ValueError(f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}")
+    check_finite("target", tensor)
+    return tensor.detach().to("cpu", torch.float64)
+
+
+@lru_cache(maxsize=8)
+def default_target(grid: tuple[int, int]) -> torch.Tensor:
+    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
+    fields = initial_state(count=1, seed=1, grid=grid)
+    return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
+
+
+def posed(
+    params: Params,
+    route: Route,
+    initial: Fields | None,
+    tol: float,
+    max_steps: int,
+    check_every: int,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> Problem:
+    """The problem meant by the arguments of `grad` and `solve`."""
+    params, fields = paired(params, initial)
+    precise = route.through_steps or not tol
+    marching = March(
+        tol,
+        max_steps,
+        check_every,
+        dtype or (torch.float64 if precise else torch.float32),
+        torch.device(device) if device is not None else torch.device("cpu"),
+    )
+    warn_if_unstable(params)
+    return Problem(params.detach(), fields, marching)
+
+
+def grad(
+    params: Params,
+    route: str | Route = "implicit",
+    loss: str | Loss = "spectrum",
+    target: Fields | None = None,
+    initial: Fields | None = None,
+    tol: float = 1e-4,
+    max_steps: int = 50_000,
+    check_every: int = 64,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Gradient:
+    """Loss of a steady state and its derivative in Du, Dv, F and k, by any route.
+
+    Args:
+        params: B instances, or 1.
+        route: "implicit", "unrolled" or "finite_difference", or an object of `gsimplicit.routes` with settings.
+        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
+        target: v of shape (B, H, W) or u and v of shape (B, 2, H, W), or a batch of 1. None is the paper's point
+            marched to 1e-4 from seed 1: another start than the default, so that the gradient does not vanish at the
+            truth. A callable has none.
+        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128. Fields that
+            already are a root are kept by the implicit route.
+        tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
+        max_steps: Cap on the marching stage, >= 1.
+        check_every: Steps between tests, >= 1.
+        dtype: Of the marching; None is float32 for the implicit route, float64 where a route differentiates through
+            steps or `tol` is 0. Losses, adjoints and the result are float64.
+        device: Where to march; None is the CPU.
+
+    Returns:
+        Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
+        diverged under a route that needs no root.
+
+    Raises:
+        NotSteady: The route needs a root and an instance has none; the error carries the states.
+        ValueError: An argument lies outside its range.
+        TypeError: An argument has a wrong type.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> out = gs.grad(gs.Params.preset("paper"), route="unrolled", loss=lambda v: (v**2).mean((-2, -1)),
+        ...               initial=fields, tol=0.0, max_steps=200)
+        >>> out.grad.k.shape, bool(out.grad.k < 0)
+        (torch.Size([1]), True)
+    """
+    begin = time.perf_counter()
+    chosen = as_route(route)
+    if not callable(loss):
+        check_loss(loss)
+    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
+    grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
+    objective = as_objective(loss, as_target(target), len(problem.params), grid)
+    state = chosen.solve(problem)
+    if chosen.needs_root:
+        state.require_steady()
+    value = losses_of(state, [objective])[0]
+    pulled = chosen.differentiate(problem, state, [objective])
+    certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
+    lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
+    if lost:
+        raise NotSteady(
+            f"no gradient at instances {lost}: the root's Jacobian is too near singular, relative residual of the adjoint "
+            f"{certificate.adjoint_residual[lost].tolist()}; the point may lie at a fold, or a perturbed root was lost",
+            state,
+        )
+    return Gradient(value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name)
+
+
+def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
+    """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
+    v = state.v.detach().to("cpu", torch.float64)
+    diverged = state.status == Status.DIVERGED
+    with torch.no_grad():
+        values = torch.stack([objective(v) for objective in objectives])
+    values[:, diverged] = torch.nan
+    return values
+
+
+def solve(
+    params: Params,
+    route: str | Route = "implicit",
+    initial: Fields | None = None,
+    tol: float = 1e-4,
+    max_steps: int = 50_000,
+    check_every: int = 64,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> SteadyState:
+    """A steady state whose fields are attached to autograd in the parameters, by any route.
+
+    Args:
+        params: B instances, or 1, holding tensors that require gradients.
+        route: "implicit", "unrolled" or "finite_difference", or an object of `gsimplicit.routes` with settings.
+        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+        tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
+        max_steps: Cap on the marching stage, >= 1.
+        check_every: Steps between tests, >= 1.
+        dtype: Of the marching, as in `grad`.
+        device: Where to march; None is the CPU.
+
+    Returns:
+        The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.
+
+    Raises:
+        NotSteady: The route needs a root and an instance has none.
+        ValueError: An argument lies outside its range.
+        TypeError: An argument has a wrong type.
+
+    Example:
+        >>> import torch, gsimplicit as gs
+        >>> k = torch.tensor(0.065, dtype=torch.float64, requires_grad=True)
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> state = gs.solve(gs.Params(0.16, 0.08, 0.035, k), route="unrolled", initial=fields, tol=0.0, max_steps=200)
+        >>> (state.v**2).mean().backward()
+        >>> bool(k.grad < 0)
+        True
+    """
+    chosen = as_route(route)
+    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
+    state = chosen.solve(problem)
+    if chosen.needs_root:
+        state.require_steady()
+    values = params.expand(len(state)).tensor()
+    fields = cast("torch.Tensor", _Attach.apply(values, state.fields, chosen, problem, state))  # type: ignore[no-untyped-call]
+    return state.replace(fields=fields)
+
+
+class _Attach(torch.autograd.Function):
+    """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, fields: torch.Tensor, route: Route, problem: Problem, state: SteadyState
+    ) -> torch.Tensor:
+        ctx.route, ctx.problem, ctx.state = route, problem, state
+        return fields.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.to(torch.float64)[None])
+        gradient = pulled.gradient[0]
+        if "none" in pulled.certificates[0].definition:
+            lost = [i for i, d in enumerate(pulled.certificates[0].definition) if d == "none"]
+            raise NotSteady(f"no gradient at instances {lost}: diverged, or a Jacobian too near singular", ctx.state)
+        return gradient, None, None, None, None
+
+
+

@@ -6,6 +6,7 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 
 from gsimplicit.gray_scott import Params, StabilityWarning
 from gsimplicit.initial import Box, initial_state
+from gsimplicit.landscape.scan import scan
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Gradient, Kind, NotSteady, ParameterGradient, Stable, Status, SteadyState
@@ -30,6 +31,7 @@ __all__ = [
     "grad",
     "initial_state",
     "residual_loss",
+    "scan",
     "solve",
     "spectrum_loss",
     "steady_state",

@@ -36,7 +36,7 @@ def initial_state(
     start: int = 0,
     grid: tuple[int, int] = (128, 128),
     noise: float = 0.02,
-    box: Box | None = Box(),  # noqa: B008 (frozen)
+    box: Box | None = Box(),
 ) -> torch.Tensor:
     """Initial fields after arXiv 2606.11258, eq. 9 and 10.
 

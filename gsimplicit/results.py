@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -63,7 +63,7 @@ def kinds(states: torch.Tensor) -> torch.Tensor:
     return kind.cpu()
 
 
-class NotSteady(RuntimeError):
+class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outcome, not a fault)
     """A steady state was needed and there is none.
 
     Attributes:
@@ -132,23 +132,28 @@ class SteadyState:
         if bad:
             lines = [f"  instance {i}: {self._describe(i)}; {_ADVICE[Status(int(self.status[i]))]}" for i in bad[:8]]
             more = [f"  and {len(bad) - 8} more"] if len(bad) > 8 else []
-            raise NotSteady("\n".join([f"{len(bad)} of {len(self)} instances have no steady state:", *lines, *more]), self)
+            raise NotSteady(
+                "\n".join([f"{len(bad)} of {len(self)} instances have no steady state:", *lines, *more]), self
+            )
 
-    def replace(self, **changes: torch.Tensor) -> SteadyState:
+    def replace(self, **changes: Any) -> SteadyState:
         """A copy with some entries replaced."""
         return replace(self, **changes)
 
     def _describe(self, i: int) -> str:
-        text = (
-            f"{Status(int(self.status[i])).name.lower()} ({Kind(int(self.kind[i])).name.lower()}) after {int(self.steps[i])} steps, "
-            f"change {float(self.change[i]):.1e}, residual {float(self.residual[i]):.1e}"
-        )
-        if int(self.evaluations[i]):
-            text += (
-                f"; refined with {int(self.evaluations[i])} evaluations, bordered residual {float(self.bordered_residual[i]):.1e}, "
-                f"drift {float(self.drift[i].norm()):.1e} cells per unit time, moved {float(self.moved[i]):.2g}"
-            )
-        return text
+        status, kind = (e.name.lower() for e in (Status(int(self.status[i])), Kind(int(self.kind[i]))))
+        parts = [
+            f"{status} ({kind}) after {int(self.steps[i])} steps, change {float(self.change[i]):.1e}",
+            f"residual {float(self.residual[i]):.1e}",
+        ]
+        if torch.isfinite(self.bordered_residual[i]):
+            parts += [
+                f"refined with {int(self.evaluations[i])} evaluations",
+                f"moved {float(self.moved[i]):.2g}",
+                f"drift {float(self.drift[i].norm()):.1e} cells per unit time",
+                f"residual without it {float(self.bordered_residual[i]):.1e}",
+            ]
+        return ", ".join(parts)
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -161,14 +166,19 @@ class SteadyState:
         grid = " x ".join(map(str, self.fields.shape[2:]))
         lines = [f"  {i}: {self._describe(i)}" for i in range(min(len(self), 8))]
         more = [f"  and {len(self) - 8} more"] if len(self) > 8 else []
-        return "\n".join([f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more])
+        return "\n".join(
+            [f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more]
+        )
 
 
 _ADVICE = {
     Status.NOT_RUN: "it was not run",
     Status.FIXED: "it was not refined: refine=True",
     Status.SETTLED: "it was not refined: refine=True",
-    Status.UNSTEADY: "it may travel, oscillate or still rearrange: more max_steps or Refine(max_evaluations=...), or a route at finite time",
+    Status.UNSTEADY: (
+        "it travels, oscillates or still rearranges: try more max_steps or Refine(max_evaluations=...), "
+        "or a route at finite time"
+    ),
     Status.DIVERGED: "the explicit step is unstable here: smaller Du, Dv or F",
     Status.FAILED: "the refinement gave up: march further, or a route at finite time",
 }

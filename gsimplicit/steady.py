@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class March:
     max_steps: int
     check_every: int
     dtype: torch.dtype = torch.float64
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         if not (isinstance(self.tol, float | int) and np.isfinite(self.tol) and self.tol >= 0):
@@ -54,7 +54,11 @@ class March:
     def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
         """March `fields` (B, 2, H, W) with B instances of parameters."""
         return march(
-            fields.to(self.device, self.dtype), params, tol=self.tol, max_steps=self.max_steps, check_every=self.check_every
+            fields.to(self.device, self.dtype),
+            params,
+            tol=self.tol,
+            max_steps=self.max_steps,
+            check_every=self.check_every,
         )
 
 
@@ -73,7 +77,9 @@ def as_fields(name: str, value: Any) -> torch.Tensor:
     if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
         raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
     if tensor.requires_grad:
-        raise ValueError(f"{name} requires gradients, but only derivatives in the parameters are computed: pass {name}.detach()")
+        raise ValueError(
+            f"{name} requires gradients, but only derivatives in the parameters are computed: pass {name}.detach()"
+        )
     check_finite(name, tensor)
     return tensor.to(torch.float64)
 
@@ -167,7 +173,11 @@ def steady_state(
         torch.device(device) if device is not None else torch.device("cpu"),
     )
     warn_if_unstable(params)
-    return marched_state(params, fields, marching) if settings is None else solved_state(params, fields, marching, settings)
+    return (
+        marched_state(params, fields, marching)
+        if settings is None
+        else solved_state(params, fields, marching, settings)
+    )
 
 
 def marched_state(params: Params, fields: torch.Tensor, marching: March) -> SteadyState:
@@ -195,7 +205,7 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
 def solved_state(
     params: Params, fields: torch.Tensor, marching: March, settings: Refine, marched: SteadyState | None = None
 ) -> SteadyState:
-    """March and refine a paired batch; fields that already are a root are recognised and kept, marching would blur them.
+    """March and refine a paired batch. Fields that already are a root are kept: marching would blur them.
 
     Args:
         params: B instances.

@@ -40,8 +40,8 @@ def windowed_log_spectrum(v: torch.Tensor) -> torch.Tensor:
     H, W = v.shape[-2:]
     if H % WINDOW or W % WINDOW:
         raise ValueError(f"the windowed loss needs H and W to be multiples of {WINDOW}, got a grid of {H} x {W}")
-    windows = _centred(v).unflatten(-1, (W // WINDOW, WINDOW)).unflatten(-3, (H // WINDOW, WINDOW))
-    return _spectrum(windows.transpose(-2, -3)).transpose(-2, -3).flatten(-4, -3).flatten(-2, -1)
+    windows = _centred(v).reshape(*v.shape[:-2], H // WINDOW, WINDOW, W // WINDOW, WINDOW)
+    return _spectrum(windows.transpose(-2, -3)).transpose(-2, -3).reshape(v.shape)
 
 
 def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

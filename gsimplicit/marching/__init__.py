@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from gsimplicit.gray_scott import Params
-from gsimplicit.marching import cpu, reference
+from gsimplicit.marching import reference
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def march(fields: torch.Tensor, params: Params, *, tol: float, max_steps: int, c
     """
     values = params.tensor().detach()
     if fields.device.type == "cpu":
+        from gsimplicit.marching import cpu  # compiles on import: only where it is needed
+
         starts = fields.detach().numpy()
 
         def one(i: int) -> tuple[torch.Tensor, int, float]:
@@ -105,6 +107,8 @@ def pull_back(
     """
     if fields.device.type != "cpu":
         return reference.pull_back(fields, params, steps, cotangents)
+    from gsimplicit.marching import cpu
+
     gradient, initial = cpu.pull_back(
         fields.detach().numpy(), params.tensor().detach()[0].numpy(), steps, cotangents.detach().numpy()
     )

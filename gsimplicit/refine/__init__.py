@@ -8,15 +8,17 @@ verdict says so and keeps the numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gsimplicit.gray_scott import Params
 from gsimplicit.marching import march
-from gsimplicit.refine.newton import Certified, certify, newton, pin
 from gsimplicit.results import Status, kinds
+
+if TYPE_CHECKING:
+    from gsimplicit.refine.newton import Certified
 
 __all__ = ["Refine", "Refined", "recognise", "refine"]
 
@@ -73,6 +75,8 @@ class Refined:
 
 def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | None:
     """The fields as a root, where they already are one to the tolerance; else None."""
+    from gsimplicit.refine.newton import certify
+
     certified = certify(fields, parameters)
     if certified.raw <= settings.tol:
         return Refined(fields, Status.STEADY, certified, 0)
@@ -92,6 +96,8 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
     Returns:
         The root; or, where none was certified, the state marched furthest with status UNSTEADY.
     """
+    from gsimplicit.refine.newton import Certified, certify, newton, pin
+
     params = Params(*parameters)
     X, spent, level = fields, 0, 1e-6
     while True:

@@ -44,14 +44,14 @@ def gradient(fields: Array) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _stencil(H: int, W: int) -> tuple[Array, ...]:
+def _stencil(H: int, W: int) -> tuple[np.ndarray[Any, np.dtype[np.intp]], np.ndarray[Any, np.dtype[np.intp]]]:
     """Row and column indices of the Jacobian's entries, u and v of a cell side by side (interleaved).
 
     Interleaving keeps the two unknowns of a cell together, which the minimum-degree ordering rewards.
     """
-    cell = np.arange(H * W).reshape(H, W)
-    around = [np.roll(cell, shift, axis).ravel() for axis in (0, 1) for shift in (1, -1)]
-    cell = cell.ravel()
+    grid = np.arange(H * W).reshape(H, W)
+    around = [np.roll(grid, shift, axis).ravel() for axis in (0, 1) for shift in (1, -1)]
+    cell = grid.ravel()
     rows, columns = [], []
     for c in (0, 1):
         for other in (cell, *around):
@@ -76,7 +76,7 @@ def jacobian(fields: Array, parameters: Array, velocity: Array | None = None) ->
     Du, Dv, F, k = (float(p) for p in parameters)
     H, W = fields.shape[1:]
     u, v = (f.ravel() for f in fields)
-    uu, uv, vu, vv = gray_scott.reaction_jacobian(u, v, F, k)  # type: ignore[type-var]
+    uu, uv, vu, vv = gray_scott.reaction_jacobian(u, v, F, k)
     cy, cx = velocity if velocity is not None else (0.0, 0.0)
     one = np.ones(H * W)
     values = []
@@ -99,6 +99,7 @@ class SparseLU:
     """
 
     def __init__(self, matrix: scipy.sparse.csc_array, *, robust: bool = False) -> None:
+        self._lu: Any
         try:
             if robust:
                 self._lu = scipy.sparse.linalg.splu(matrix, permc_spec="COLAMD")
@@ -111,7 +112,7 @@ class SparseLU:
 
     def solve(self, b: Array, *, transpose: bool = False) -> Array:
         """Solve for right-hand sides of shape (n,) or (n, m)."""
-        return np.asarray(self._lu.solve(b, trans="T" if transpose else "N"))
+        return np.asarray(self._lu.solve(b, "T" if transpose else "N"))
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ class BorderedJacobian:
         self._fields, self._velocity = torch.from_numpy(fields)[None], velocity
         self._params = Params(*parameters)
         self._parameters, self._directions = parameters, directions
-        self.columns = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
+        self.columns = (
+            np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
+        )
         self.phase = self.columns if phase is None else phase
         self._factorise(robust=False)
 
@@ -180,7 +183,7 @@ class BorderedJacobian:
             # the spectral derivative is antisymmetric
             y = y + (-1 if transpose else 1) * np.tensordot(self._velocity, gradient(x), axes=1)
         column, row = (self.phase, self.columns) if transpose else (self.columns, self.phase)
-        return y + np.tensordot(s, column, axes=1), np.tensordot(row, x, axes=3)
+        return y + np.tensordot(s, column, axes=1), np.asarray(np.tensordot(row, x, axes=3))
 
     def _approximate(self, r: Array, q: Array, *, transpose: bool) -> tuple[Array, Array]:
         """Block elimination with the LU factors: exact but for rounding and the drift's central differences."""
@@ -192,7 +195,7 @@ class BorderedJacobian:
             if transpose
             else (self._flat(self.phase), self._AB, self._schur)
         )
-        s = np.linalg.solve(schur, rows.T @ y - q)
+        s = np.asarray(np.linalg.solve(schur, rows.T @ y - q), dtype=np.float64)
         return self._back(y - solved @ s), s
 
     def solve(self, r: Array, q: Array | None = None, *, transpose: bool = False, tol: float = 1e-12) -> Solution:

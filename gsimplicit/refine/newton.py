@@ -76,7 +76,7 @@ class Root:
 
 def residual(fields: Array, parameters: Array) -> Array:
     """Steady residual of one instance, shape (2, H, W)."""
-    return gray_scott.residual(torch.from_numpy(fields)[None], Params(*parameters))[0].numpy()
+    return np.asarray(gray_scott.residual(torch.from_numpy(fields)[None], Params(*parameters))[0])
 
 
 def broken_translations(fields: Array) -> Array:
@@ -84,7 +84,8 @@ def broken_translations(fields: Array) -> Array:
     slopes = gradient(fields).reshape(2, -1)
     values, vectors = np.linalg.eigh(slopes @ slopes.T / slopes.shape[1])
     # squares of slopes: 1e-8 is a slope of 1e-4, far below any pattern and far above rounding
-    return vectors.T[values > max(1e-8, 1e-10 * values.max())]
+    broken: Array = vectors.T[values > max(1e-8, 1e-10 * float(values.max()))]
+    return broken
 
 
 def certify(fields: Array, parameters: Array) -> Certified:
@@ -168,7 +169,8 @@ def shifted(fields: Array, shift: Array) -> Array:
         if n % 2 == 0:
             factor[n // 2] = factor[n // 2].real  # the Nyquist mode has no phase of its own
         hat = hat * (factor[:, None] if axis == 0 else factor[None, :])
-    return np.fft.ifft2(hat).real
+    moved: Array = np.fft.ifft2(hat).real
+    return moved
 
 
 def pin(root: Root, parameters: Array, tol: float) -> Root:
@@ -211,7 +213,7 @@ def pin(root: Root, parameters: Array, tol: float) -> Root:
         speeds = directions @ now.drift
         if np.linalg.eigvalsh(pull + pull.T).max() < 0:
             shift = -np.linalg.solve(pull, speeds)
-            shift *= min(1.0, _SLIDE / np.linalg.norm(shift))
+            shift = shift * min(1.0, _SLIDE / float(np.linalg.norm(shift)))
         else:
             shift = _SLIDE * speeds / np.linalg.norm(speeds)
         now = refined(shifted(now.fields, shift @ directions))

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
-from gsimplicit.marching import each, march
+from gsimplicit.marching import each
 from gsimplicit.refine import Refine
-from gsimplicit.refine.newton import newton
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
 from gsimplicit.steady import marched_state, solved_state
@@ -30,8 +29,8 @@ class FiniteDifference(Route):
 
     Marched states are marched again with the base point's number of steps, so that the difference does not see the
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
-    its branch; where one is not, or is of another kind, there is no gradient. The certificate holds `|D(h) - D(2h)| / 3`
-    against the gradient as error estimate: it is that of the plain difference, the extrapolated one is better.
+    its branch; where one is not, or is of another kind, there is no gradient. The certificate's error estimate is
+    `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain difference, the extrapolated one is better.
 
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding
@@ -78,12 +77,14 @@ class FiniteDifference(Route):
         return self._pulled(state, values, widths)
 
     def _perturbed(self, problem: Problem, state: SteadyState) -> tuple[torch.Tensor, torch.Tensor]:
-        """States at p + 2h, p + h, p - h, p - 2h for each parameter: (16, B, 2, H, W), and the true 2h, 4h (2, 4, B)."""
+        """States at p + 2h, p + h, p - h, p - 2h of each parameter, (16, B, 2, H, W), and the widths, (2, 4, B)."""
         h = self.step or _STEPS[self.needs_root]
         base = problem.params.tensor()
         for j, name in enumerate(PARAMETERS):
             if bool((base[:, j] < 2 * h).any()):
-                raise ValueError(f"{name} must be >= 2 h = {2 * h:.1e} for central differences, got {base[:, j].min().item()}")
+                raise ValueError(
+                    f"{name} must be >= 2 h = {2 * h:.1e} for central differences, got {base[:, j].min().item()}"
+                )
         shifts = [(j, m * h) for j, m in product(range(4), (2, 1, -1, -2))]
         points = torch.stack([base + by * torch.eye(4, dtype=torch.float64)[j] for j, by in shifts])
         # p + h is rounded: what counts is the distance of the points actually used
@@ -99,15 +100,16 @@ class FiniteDifference(Route):
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
             if state.status[i] == Status.DIVERGED:
                 return torch.full_like(start, torch.nan)[0]
-            marching = replace(where, tol=0.0, max_steps=int(state.steps[i]))
-            return march(start, params, tol=0.0, max_steps=marching.max_steps, check_every=marching.check_every).fields[0]
+            return replace(where, tol=0.0, max_steps=int(state.steps[i]))(start, params).fields[0]
 
         size = len(state)
         ends = each(one, list(product(range(len(shifts)), range(size))))
-        return torch.stack([e.cpu() for e in ends]).unflatten(0, (len(shifts), size)), widths
+        return torch.stack([e.cpu() for e in ends]).reshape(len(shifts), size, *ends[0].shape), widths
 
     def _root(self, base: SteadyState, params: Params) -> torch.Tensor:
         """The base root carried to other parameters, NaN where it is lost."""
+        from gsimplicit.refine.newton import newton
+
         lost = torch.full_like(base.fields[0], torch.nan)
         if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
             return lost

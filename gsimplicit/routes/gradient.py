@@ -67,12 +67,14 @@ class Objective:
         Named losses are evaluated an instance at a time, so that the bits do not depend on the batch.
         """
         if self.target is not None:
-            pairs = zip(v.split(1), self.target.to(v.device).split(1), strict=True)
-            return torch.cat([self.function(one, target) for one, target in pairs])
+            target = self.target.to(v.device)
+            return torch.cat([self.function(v[i : i + 1], target[i : i + 1]) for i in range(len(v))])
         value = self.function(v)
         if not isinstance(value, torch.Tensor) or value.shape != v.shape[:1]:
             found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ValueError(f"loss {self.name!r} must give shape ({len(v)},) for v of shape {tuple(v.shape)}, got {found}")
+            raise ValueError(
+                f"loss {self.name!r} must give shape ({len(v)},) for v of shape {tuple(v.shape)}, got {found}"
+            )
         return value.to(torch.float64)
 
 
@@ -86,7 +88,9 @@ def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid:
     if v.shape[1:] != grid:
         raise ValueError(f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[1:])}")
     if len(v) not in (1, size):
-        raise ValueError(f"a target of {len(v)} instances does not pair with {size}: the sizes must be equal, or the target's 1")
+        raise ValueError(
+            f"a target of {len(v)} instances does not pair with {size}: the sizes must be equal, or the target's 1"
+        )
     function(v[:1], v[:1])  # a grid the loss cannot take is refused here, before any marching
     return Objective(loss, function, v.expand(size, -1, -1))
 
@@ -111,7 +115,9 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
         raise TypeError(f"target must be a torch tensor or numpy array, got {type(target).__name__}")
     tensor = torch.as_tensor(target)
     if tensor.ndim != 3 or not tensor.is_floating_point() or len(tensor) == 0:
-        raise ValueError(f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}")
+        raise ValueError(
+            f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}"
+        )
     check_finite("target", tensor)
     return tensor.detach().to("cpu", torch.float64)
 
@@ -210,11 +216,14 @@ def grad(
     lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
     if lost:
         raise NotSteady(
-            f"no gradient at instances {lost}: the root's Jacobian is too near singular, relative residual of the adjoint "
-            f"{certificate.adjoint_residual[lost].tolist()}; the point may lie at a fold, or a perturbed root was lost",
+            f"no gradient at instances {lost}: the root's Jacobian is too near singular, relative residual of the "
+            f"adjoint {certificate.adjoint_residual[lost].tolist()}; the point may lie at a fold, or a root next to it "
+            "was lost",
             state,
         )
-    return Gradient(value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name)
+    return Gradient(
+        value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name
+    )
 
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
@@ -287,7 +296,7 @@ class _Attach(torch.autograd.Function):
         return fields.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.to(torch.float64)[None])
         gradient = pulled.gradient[0]
@@ -295,6 +304,3 @@ class _Attach(torch.autograd.Function):
             lost = [i for i, d in enumerate(pulled.certificates[0].definition) if d == "none"]
             raise NotSteady(f"no gradient at instances {lost}: diverged, or a Jacobian too near singular", ctx.state)
         return gradient, None, None, None, None
-
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ import torch
 from gsimplicit.gray_scott import parameter_derivatives
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
-from gsimplicit.refine.linear import BorderedJacobian
-from gsimplicit.refine.newton import broken_translations
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.steady import solved_state
+
+if TYPE_CHECKING:
+    from gsimplicit.refine.linear import BorderedJacobian
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -50,6 +51,9 @@ class Implicit(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""
+        from gsimplicit.refine.linear import BorderedJacobian
+        from gsimplicit.refine.newton import broken_translations
+
         values = problem.params.tensor().numpy()
         g = cotangents.to("cpu", torch.float64).numpy()
 
@@ -63,7 +67,9 @@ class Implicit(Route):
                 system = BorderedJacobian(
                     fields, values[i], none if still else directions, np.zeros(2) if still else state.drift[i].numpy()
                 )
-                other = BorderedJacobian(fields, values[i], directions, np.zeros(2)) if still and len(directions) else None
+                other = (
+                    BorderedJacobian(fields, values[i], directions, np.zeros(2)) if still and len(directions) else None
+                )
             except np.linalg.LinAlgError:
                 return [(np.full(4, np.nan), np.inf, np.nan, "none", 0)] * len(g)
             slopes = parameter_derivatives(state.fields[i : i + 1])[0].numpy()
@@ -74,7 +80,9 @@ class Implicit(Route):
                 if other is not None:
                     second, second_residual = _adjoint(other, slopes, c)
                     if second_residual <= ADJOINT_LIMIT:
-                        distance = float(np.linalg.norm(second - gradient) / max(np.linalg.norm(gradient), 1e-300))
+                        distance = float(np.linalg.norm(second - gradient)) / max(
+                            float(np.linalg.norm(gradient)), 1e-300
+                        )
                 definition = ("full" if still else "bordered") + " jacobian"
                 if not residual <= ADJOINT_LIMIT:
                     gradient, definition = np.full(4, np.nan), "none"

@@ -1,0 +1,226 @@
+"""Labelled data: names, units and flags of variables, provenance, and NetCDF files that are whole or absent.
+
+Plain functions on `xarray.Dataset`. A killed write leaves no file under the final name, and a file read back wrong is
+never renamed to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import IntEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gsimplicit.results import Kind, Stable, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+
+COORDINATES: dict[str, tuple[str, str]] = {
+    "Du": ("diffusion coefficient of u", "cell2 per unit time"),
+    "Dv": ("diffusion coefficient of v", "cell2 per unit time"),
+    "F": ("feed rate", "1 per unit time"),
+    "k": ("kill rate", "1 per unit time"),
+    "sample": ("index of the initial field", "1"),
+    "objective": ("loss function", ""),
+    "route": ("gradient route", ""),
+    "parameter": ("parameter differentiated in", ""),
+    "component": ("concentration", ""),
+    "y": ("row of the grid", "cell"),
+    "x": ("column of the grid", "cell"),
+}
+"""Long name and units of every coordinate; units are empty for labels."""
+
+VARIABLES: dict[str, tuple[str, str]] = {
+    "loss": ("loss of the marched state", "1"),
+    "gradient": ("derivative of the loss in a parameter, by route", "1 per unit of the parameter"),
+    "route_loss": ("loss at the state where the route took its gradient", "1"),
+    "route_status": ("how the solve of the route ended", "1"),
+    "status": ("how the march ended", "1"),
+    "kind": ("what the state looks like", "1"),
+    "steps": ("explicit steps marched", "1"),
+    "change": ("largest change of u or v over the last step", "1"),
+    "residual": ("largest steady residual", "1 per unit time"),
+    "v_mean": ("mean of v over the grid", "1"),
+    "v_std": ("standard deviation of v over the grid", "1"),
+    "v": ("concentration v", "1"),
+    "initial": ("initial concentrations", "1"),
+    "target": ("target concentration v", "1"),
+}
+"""Long name and units of every variable of a scan."""
+
+FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind, "stable": Stable}
+"""Variables that hold the integers of an enumeration."""
+
+EQUATIONS = (
+    "du/dt = Du Lap(u) - u v^2 + F (1 - u); dv/dt = Dv Lap(v) + u v^2 - (F + k) v; "
+    "periodic grid, unit spacing, five-point Laplacian, explicit Euler with unit time step"
+)
+
+
+def attributes(name: str) -> dict[str, Any]:
+    """Attributes of a variable or coordinate: `long_name`, `units`, and the flags of an enumeration."""
+    long_name, units = {**COORDINATES, **VARIABLES}[name]
+    attrs: dict[str, Any] = {"long_name": long_name}
+    if units:
+        attrs["units"] = units
+    if name in FLAGS:
+        members = list(FLAGS[name])
+        attrs["flag_values"] = np.array([int(m) for m in members], dtype=np.int8)
+        attrs["flag_meanings"] = " ".join(m.name.lower() for m in members)
+    return attrs
+
+
+def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Global attributes after CF 1.11 and ACDD 1.3: what made this, with which settings and versions.
+
+    Args:
+        title: One line on what the data are.
+        configuration: All settings, of JSON types.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    here = version_of("gsimplicit")
+    names = ("numpy", "scipy", "torch", "numba", "xarray", "netCDF4")
+    return {
+        "Conventions": "CF-1.11, ACDD-1.3",
+        "title": title,
+        "summary": "Steady states of the Gray-Scott reaction-diffusion system over its parameters.",
+        "source": f"gsimplicit {here}",
+        "references": "arXiv:2606.11258",
+        "history": f"{now} computed by gsimplicit {here}",
+        "date_created": now,
+        "gsimplicit_equations": EQUATIONS,
+        "gsimplicit_configuration": json.dumps(configuration, sort_keys=True),
+        "gsimplicit_configuration_hash": fingerprint(configuration),
+        "gsimplicit_commit": _commit(),
+        "gsimplicit_versions": ", ".join(f"{name} {version_of(name)}" for name in names),
+        "gsimplicit_python": platform.python_version(),
+        "gsimplicit_machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def fingerprint(configuration: Mapping[str, Any]) -> str:
+    """SHA-256 of a configuration of JSON types, independent of the order of its keys.
+
+    Example:
+        >>> from gsimplicit.dataset import fingerprint
+        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+
+
+def digest(array: np.ndarray[Any, Any]) -> str:
+    """SHA-256 of an array's shape, dtype and bytes."""
+    head = f"{array.shape} {array.dtype.str} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The first key in which two configurations differ, with both values; None where they agree."""
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            return f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} asked for"
+    return None
+
+
+def configuration_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """The configuration a dataset was made with; empty where it holds none."""
+    found = json.loads(dataset.attrs.get("gsimplicit_configuration", "{}"))
+    return found if isinstance(found, dict) else {}
+
+
+def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
+    """Write a dataset to NetCDF so that the file is whole or absent.
+
+    Written under a temporary name beside it, flushed to disk, read back and compared, then renamed. Variables are
+    compressed and carry checksums (fletcher32).
+
+    Args:
+        dataset: Variables of numbers or text.
+        path: Final name; a file there is replaced.
+
+    Returns:
+        The final path.
+
+    Raises:
+        OSError: The folder cannot be written, the disk is full, or the file did not read back as written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    encoding = {
+        str(name): {"zlib": True, "complevel": 4, "fletcher32": True, "_FillValue": None}
+        for name, variable in dataset.variables.items()
+        if variable.ndim and variable.dtype.kind in "fiu"
+    }
+    try:
+        try:
+            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+        except RuntimeError as error:  # how the library reports a full disk
+            raise OSError(f"writing {path} failed: {error}; is the disk full?") from error
+        _flush(temporary)
+        if not load(temporary).identical(dataset.load()):
+            raise OSError(f"{path} did not read back as it was written; nothing was kept")
+        temporary.replace(path)
+        _flush(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a NetCDF file whole and close it.
+
+    Raises:
+        OSError: The file is absent, damaged or no NetCDF file.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as dataset:
+            return dataset.load()
+    except RuntimeError as error:  # how the library reports a failed checksum
+        raise OSError(f"{path} is damaged: {error}") from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def version_of(name: str) -> str:
+    """Installed version of a package, "unknown" where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str:
+    """The commit of the package's own checkout; "unknown" where it is installed without one."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return "unknown"

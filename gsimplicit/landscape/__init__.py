@@ -1,0 +1,1 @@
+"""Landscapes over the parameters: scans, their store, and the cliffs in them."""

@@ -1,0 +1,138 @@
+"""One point of a scan: all samples, losses and routes from one marched state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.losses import residual_loss
+from gsimplicit.refine import Refine
+from gsimplicit.results import Status, SteadyState
+from gsimplicit.routes.contract import Problem, Route
+from gsimplicit.routes.gradient import Objective, losses_of
+from gsimplicit.steady import March, marched_state, solved_state
+
+Values = dict[str, np.ndarray[Any, Any]]
+"""Variables of one point by name, each an array without the axes of the scan."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All a worker needs to evaluate any point of a scan.
+
+    Attributes:
+        points: Parameters of every point in order, shape (N, 4).
+        initial: Initial fields of the S samples, shape (S, 2, H, W).
+        objectives: Losses of the state, with their targets.
+        residual_at: u and v the residual loss is evaluated at, shape (S, 2, H, W), or None where it is not asked for.
+        names: Names of all losses in the order asked for, "residual" among them.
+        routes: Gradient routes.
+        marching: How states are marched.
+        refine: How marched states are certified, or None.
+        share_root: Whether every route starts from one certified root.
+        keep_v: Whether v is kept.
+    """
+
+    points: torch.Tensor
+    initial: torch.Tensor
+    objectives: tuple[Objective, ...]
+    residual_at: torch.Tensor | None
+    names: tuple[str, ...]
+    routes: tuple[Route, ...]
+    marching: March
+    refine: Refine | None
+    share_root: bool
+    keep_v: bool
+
+
+def evaluate(plan: Plan, index: int) -> Values:
+    """All variables of point `index`."""
+    S, L, R = len(plan.initial), len(plan.names), len(plan.routes)
+    params = Params.stack(plan.points[index : index + 1]).expand(S)
+    out: Values = {
+        "loss": np.full((S, L), np.nan),
+        "status": np.full(S, int(Status.NOT_RUN), np.int8),
+        "kind": np.zeros(S, np.int8),
+        "steps": np.zeros(S, np.int32),
+        **{name: np.full(S, np.nan) for name in ("change", "residual", "v_mean", "v_std")},
+    }
+    if R:
+        out["gradient"] = np.full((S, R, L, len(PARAMETERS)), np.nan)
+        out["route_loss"] = np.full((S, R, L), np.nan)
+        out["route_status"] = np.full((S, R), int(Status.NOT_RUN), np.int8)
+    if plan.residual_at is not None:
+        _residual(plan, params, out)
+    if plan.objectives:
+        _states(plan, params, out)
+    return out
+
+
+def _residual(plan: Plan, params: Params, out: Values) -> None:
+    """The residual loss needs no state and no route: its derivative is exact and stands under each of them."""
+    at = plan.names.index("residual")
+    assert plan.residual_at is not None
+    values = params.tensor().clone().requires_grad_()
+    loss = residual_loss(Params.stack(values), plan.residual_at)
+    (slope,) = torch.autograd.grad(loss.sum(), values)
+    out["loss"][:, at] = loss.detach().numpy()
+    if plan.routes:
+        out["route_loss"][:, :, at] = loss.detach().numpy()[:, None]
+        out["gradient"][:, :, at] = slope.numpy()[:, None]
+
+
+def _states(plan: Plan, params: Params, out: Values) -> None:
+    columns = [plan.names.index(o.name) for o in plan.objectives]
+    marched = marched_state(params, plan.initial, plan.marching)
+    # the routes march on from the marched state even where a certified one is what the losses are asked at
+    state = marched if plan.refine is None else solved_state(params, plan.initial, plan.marching, plan.refine, marched)
+    out["loss"][:, columns] = losses_of(state, list(plan.objectives)).numpy().T
+    for name in ("status", "kind", "steps", "change", "residual"):
+        out[name][:] = getattr(state, name).numpy()
+    v = state.v.to("cpu", torch.float64)
+    out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
+    if plan.keep_v:
+        out["v"] = state.v.cpu().numpy()
+    if not plan.routes:
+        return
+    initial, start = plan.initial, marched
+    root = None
+    if plan.share_root:
+        root = state if plan.refine else solved_state(params, plan.initial, plan.marching, Refine(), marched)
+        # an instance without a root keeps its marched state, and its routes are not taken
+        initial = root.fields
+        start = marched_state(params, initial, plan.marching)
+    problem = Problem(params, initial, plan.marching)
+    for r, route in enumerate(plan.routes):
+        _route(plan, problem, start, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
+
+
+ROUTE_VARIABLES = ("gradient", "route_loss", "route_status")
+
+
+def _route(
+    plan: Plan,
+    problem: Problem,
+    start: SteadyState,
+    root: SteadyState | None,
+    route: Route,
+    out: Values,
+    columns: list[int],
+) -> None:
+    """Gradient, loss and status of one route; `out` are views without the route's axis."""
+    state = route.solve(problem, start)
+    pulled = route.differentiate(problem, state, plan.objectives)
+    status = state.status.numpy().astype(np.int8)
+    gradient, loss = pulled.gradient.numpy().transpose(1, 0, 2), losses_of(state, list(plan.objectives)).numpy().T
+    if root is not None:
+        rootless = ~root.has_root.numpy()
+        gradient[rootless], loss[rootless] = np.nan, np.nan
+        status[rootless] = root.status.numpy()[rootless]
+    elif route.needs_root:
+        gradient[~state.has_root.numpy()] = np.nan
+    lost = np.isnan(gradient).any(axis=(1, 2)) & np.isin(status, (Status.STEADY, Status.DRIFTING))
+    status[lost] = Status.FAILED  # there is a root, but its adjoint did not close
+    out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -28,8 +28,9 @@ ADJOINT_LIMIT = 1e-6
 class Implicit(Route):
     """Adjoint of the steady equations: `J^T lambda = dL/dX`, `dL/dp = -lambda . dR/dp`.
 
-    Where the raw residual is certified (status steady) J is the full Jacobian. Where only the bordered one is (status
-    drifting) J is bordered by the translations, so that the gradient is that of the shape, the drift left out. The
+    Where the raw residual is certified (status steady) J is the full Jacobian, unless the lattice pins the pattern so
+    weakly that J is singular to working precision. There, and where only the bordered residual is certified (status
+    drifting), J is bordered by the translations, so that the gradient is that of the shape, the drift left out. The
     certificate says which, and where both exist how far they differ.
 
     Attributes:
@@ -57,56 +58,74 @@ class Implicit(Route):
         values = problem.params.tensor().numpy()
         g = cotangents.to("cpu", torch.float64).numpy()
 
-        def one(i: int) -> list[tuple[Array, float, float, str, int]]:
-            status, fields = state.status[i], state.fields[i].numpy()
-            if status not in (Status.STEADY, Status.DRIFTING):
-                return [(np.full(4, np.nan), np.nan, np.nan, "none", 0)] * len(g)
-            directions, still = broken_translations(fields), status == Status.STEADY
-            none = np.zeros((0, 2))
-            try:
-                system = BorderedJacobian(
-                    fields, values[i], none if still else directions, np.zeros(2) if still else state.drift[i].numpy()
-                )
-                other = (
-                    BorderedJacobian(fields, values[i], directions, np.zeros(2)) if still and len(directions) else None
-                )
-            except np.linalg.LinAlgError:
-                return [(np.full(4, np.nan), np.inf, np.nan, "none", 0)] * len(g)
+        def one(i: int) -> list[_Adjoint]:
+            if state.status[i] not in (Status.STEADY, Status.DRIFTING):
+                return [_NONE] * len(g)
+            fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
+            directions = broken_translations(fields)
             slopes = parameter_derivatives(state.fields[i : i + 1])[0].numpy()
-            rows = []
-            for c in g[:, i]:
-                gradient, residual = _adjoint(system, slopes, c)
-                distance = np.nan
-                if other is not None:
-                    second, second_residual = _adjoint(other, slopes, c)
-                    if second_residual <= ADJOINT_LIMIT:
-                        distance = float(np.linalg.norm(second - gradient)) / max(
-                            float(np.linalg.norm(gradient)), 1e-300
-                        )
-                definition = ("full" if still else "bordered") + " jacobian"
-                if not residual <= ADJOINT_LIMIT:
-                    gradient, definition = np.full(4, np.nan), "none"
-                rows.append((gradient, residual, distance, definition, 1 if other is None else 2))
-            return rows
+
+            def adjoints(definition: str, translations: Array, velocity: Array) -> list[_Adjoint]:
+                try:
+                    system = BorderedJacobian(fields, values[i], translations, velocity)
+                except np.linalg.LinAlgError:
+                    return [_NONE] * len(g)
+                return [_adjoint(definition, system, slopes, c) for c in g[:, i]]
+
+            if not still:
+                return adjoints("bordered jacobian", directions, state.drift[i].numpy())
+            full = adjoints("full jacobian", np.zeros((0, 2)), np.zeros(2))
+            if not len(directions):
+                return full
+            bordered = adjoints("bordered jacobian", directions, np.zeros(2))
+            return [_preferred(a, b) for a, b in zip(full, bordered, strict=True)]
 
         ends = each(one, range(len(state)))
-        gradient = torch.tensor(np.array([[row[0] for row in rows] for rows in ends])).transpose(0, 1)
+        gradient = torch.from_numpy(np.array([[a.gradient for a in adjoints] for adjoints in ends])).transpose(0, 1)
         certificates = tuple(
             Certificate(
-                definition=tuple(rows[c][3] for rows in ends),
-                adjoint_residual=torch.tensor([rows[c][1] for rows in ends], dtype=torch.float64),
-                other_definition=torch.tensor([rows[c][2] for rows in ends], dtype=torch.float64),
+                definition=tuple(adjoints[c].definition for adjoints in ends),
+                adjoint_residual=torch.tensor([adjoints[c].residual for adjoints in ends], dtype=torch.float64),
+                other_definition=torch.tensor([adjoints[c].other for adjoints in ends], dtype=torch.float64),
                 error=nothing(len(state)),
-                products=torch.tensor([rows[c][4] for rows in ends]),
+                products=torch.tensor([adjoints[c].solves for adjoints in ends]),
             )
             for c in range(len(g))
         )
         return Pulled(gradient, certificates)
 
 
-def _adjoint(system: BorderedJacobian, slopes: Array, cotangent: Array) -> tuple[Array, float]:
-    """Gradient (4,) and relative residual of the adjoint solve; `slopes` are dR/dp, shape (4, 2, H, W)."""
+@dataclass(frozen=True, eq=False)
+class _Adjoint:
+    """Gradient (4,) of one loss of one instance, how well its adjoint closed, and how far the other definition is."""
+
+    definition: str
+    gradient: Array
+    residual: float
+    other: float = float("nan")
+    solves: int = 1
+
+
+_NONE = _Adjoint("none", np.full(4, np.nan), float("inf"), solves=0)
+
+
+def _adjoint(definition: str, system: BorderedJacobian, slopes: Array, cotangent: Array) -> _Adjoint:
+    """One adjoint solve; `slopes` are dR/dp, shape (4, 2, H, W)."""
     if not np.isfinite(cotangent).all():
-        return np.full(4, np.nan), np.inf
+        return _NONE
     solution = system.solve(cotangent, transpose=True)
-    return -np.tensordot(slopes, solution.x, axes=3), solution.residual
+    if not solution.residual <= ADJOINT_LIMIT:
+        return _Adjoint("none", _NONE.gradient, solution.residual)
+    return _Adjoint(definition, -np.tensordot(slopes, solution.x, axes=3), solution.residual)
+
+
+def _preferred(full: _Adjoint, bordered: _Adjoint) -> _Adjoint:
+    """The full Jacobian's gradient, with its distance to the bordered one.
+
+    Where the lattice pins the pattern so weakly that the full Jacobian is singular to working precision its adjoint
+    does not close, and the bordered one is what there is.
+    """
+    if "none" in (full.definition, bordered.definition):
+        return replace(bordered if full.definition == "none" else full, solves=2)
+    size = max(float(np.linalg.norm(full.gradient)), 1e-300)
+    return replace(full, other=float(np.linalg.norm(bordered.gradient - full.gradient)) / size, solves=2)

@@ -1,0 +1,36 @@
+"""Options of the suite and the roots that several modules share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import PAPER, small_start
+
+import gsimplicit as gs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def lattice_root() -> gs.SteadyState:
+    """The paper's point on 48 x 48, the raw residual closed."""
+    return gs.steady_state(gs.Params(*PAPER), small_start(48, 10), refine=gs.Refine(lattice=True))
+
+
+@pytest.fixture(scope="session")
+def drifting_root() -> gs.SteadyState:
+    """The paper's point on 48 x 48, the bordered residual closed."""
+    return gs.steady_state(gs.Params(*PAPER), small_start(48, 10), refine=True)

@@ -1,0 +1,98 @@
+"""What several test modules share: parameter points, fields, losses, norms and independent derivatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import gsimplicit as gs
+from gsimplicit import gray_scott
+from gsimplicit.marching import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+PAPER = (0.16, 0.08, 0.035, 0.065)
+UNIFORM = (0.16, 0.08, 0.03, 0.05)
+"""A point whose upper uniform state is stable on every small grid."""
+OSCILLATING = (0.16, 0.08, 0.014, 0.04)
+"""A point that never settles on 48 x 48: waves and pulses."""
+DIVERGING = (0.6, 0.08, 0.035, 0.065)
+TRIVIAL = (0.16, 0.08, 0.035, 0.075)
+
+
+def mean_square(v: torch.Tensor) -> torch.Tensor:
+    """Mean of v^2, the smooth loss of the sharp tests."""
+    return (v**2).mean(dim=(-2, -1))
+
+
+def weighted(grid: tuple[int, int], seed: int = 0) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A linear loss with random weights: it sees every mode, the translations too."""
+    weights = torch.rand(*grid, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return lambda v: (weights * v).mean(dim=(-2, -1))
+
+
+def random_fields(count: int, grid: tuple[int, int], seed: int = 0) -> torch.Tensor:
+    """Independent random u in (0.3, 1) and v in (0, 0.4), float64, shape (count, 2, H, W)."""
+    draws = torch.rand(count, 2, *grid, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.stack([0.3 + 0.7 * draws[:, 0], 0.4 * draws[:, 1]], dim=1)
+
+
+def random_params(count: int, seed: int = 0) -> gs.Params:
+    """Independent random parameters around the pattern-forming region."""
+    draws = torch.rand(count, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    low, high = torch.tensor([[0.1, 0.05, 0.02, 0.04], [0.2, 0.1, 0.06, 0.07]], dtype=torch.float64)
+    return gs.Params.stack(low + (high - low) * draws)
+
+
+def small_start(n: int, half: int, count: int = 1) -> torch.Tensor:
+    """Initial fields on a small square grid."""
+    return gs.initial_state(count=count, grid=(n, n), box=gs.Box(half=half))
+
+
+def relative(found: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray) -> float:
+    """2-norm of the difference over that of `expected`."""
+    a, b = np.asarray(found), np.asarray(expected)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def farthest(found: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray) -> float:
+    """Max norm of the difference."""
+    return float(np.abs(np.asarray(found) - np.asarray(expected)).max())
+
+
+def polished(fields: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
+    """A root of the raw residual to rounding, from one that is nearly so, by Newton's method with a dense matrix."""
+    X = fields.copy()
+    for _ in range(4):
+        R = gray_scott.residual(torch.from_numpy(X)[None], gs.Params(*parameters))[0].numpy()
+        X = X - np.linalg.solve(dense_jacobian(X, parameters), R.ravel()).reshape(X.shape)
+    return X
+
+
+def dense_jacobian(fields: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
+    """Jacobian of the residual by torch, all of u before all of v: shape (2 H W, 2 H W)."""
+    x, params = torch.from_numpy(fields), gs.Params(*parameters)
+    full = torch.autograd.functional.jacobian(lambda f: gray_scott.residual(f[None], params)[0], x)
+    return full.reshape(x.numel(), x.numel()).numpy()
+
+
+def forward_gradients(
+    fields: torch.Tensor, parameters: Sequence[float], steps: int, losses: Sequence[Callable[..., torch.Tensor]]
+) -> torch.Tensor:
+    """Derivatives of losses of v after `steps` steps in Du, Dv, F and k by forward mode, shape (L, 4).
+
+    Four instances, each with the tangent of one parameter, go through the torch reference at once. Nothing of the
+    package's hand-written derivatives is used.
+    """
+    start = fields.expand(4, -1, -1, -1)
+    values = torch.tensor([parameters] * 4, dtype=torch.float64)
+
+    def ends(p: torch.Tensor) -> torch.Tensor:
+        v = reference.unroll(start, gs.Params.stack(p), steps, checkpointed=False)[:, 1]
+        return torch.stack([loss(v) for loss in losses])
+
+    return torch.func.jvp(ends, (values,), (torch.eye(4, dtype=torch.float64),))[1]

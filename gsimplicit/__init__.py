@@ -7,6 +7,7 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 from gsimplicit.gray_scott import Params, StabilityWarning
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.scan import scan
+from gsimplicit.landscape.store import StoreMismatchError
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Gradient, Kind, NotSteady, ParameterGradient, Stable, Status, SteadyState
@@ -28,6 +29,7 @@ __all__ = [
     "Stable",
     "Status",
     "SteadyState",
+    "StoreMismatchError",
     "grad",
     "initial_state",
     "residual_loss",

@@ -6,11 +6,8 @@ import hashlib
 import inspect
 import json
 import os
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, is_dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +18,10 @@ import torch
 from gsimplicit import dataset
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.initial import initial_state
-from gsimplicit.landscape.point import Plan, Values, evaluate
+from gsimplicit.landscape.point import Plan, Values
+from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store
 from gsimplicit.refine import Refine
-from gsimplicit.results import Status
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_loss
 from gsimplicit.steady import March, as_fields, as_refine, marched_state
@@ -33,9 +30,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["scan"]
-
-_INLINE_SECONDS = 5.0
-"""Starting worker processes costs about this much; a scan that ends sooner is run where it stands."""
 
 _CONCENTRATIONS = ("u", "v")
 
@@ -89,7 +83,8 @@ def scan(
         A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
 
     Raises:
-        ValueError: An argument lies outside its range, or the store holds another scan (naming the differing key).
+        ValueError: An argument lies outside its range.
+        StoreMismatchError: The store holds another scan, a ValueError naming the differing key.
         TypeError: An argument has a wrong type.
 
     Example:
@@ -138,7 +133,7 @@ def scan(
     plan = _plan(asked, chosen, fields, target, base, points, marching, settings, share_root, keep == "v")
     if kept is not None:
         kept.open()
-    found = _run(plan, kept, executor, progress)
+    found = run(plan, kept, executor, progress)
     title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
     whole = _labelled(plan, values, base, found, dataset.provenance(title, configuration))
     if kept is not None:
@@ -175,112 +170,6 @@ def _plan(
         raise ValueError("the residual loss needs the target's u and v, shape (S, 2, H, W); got v alone")
     residual_at = both.expand(S, -1, -1, -1) if both is not None and "residual" in names else None
     return Plan(points, fields, objectives, residual_at, names, routes, marching, refine, share_root, keep_v)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Running
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def evaluate_tile(plan: Plan, indices: Sequence[int]) -> list[Values]:
-    """Evaluate some points; what is sent to a worker."""
-    return [evaluate(plan, i) for i in indices]
-
-
-def _run(plan: Plan, store: Store | None, executor: Executor | None, progress: bool) -> dict[int, Values]:
-    """Evaluate every point not stored yet."""
-    from tqdm.auto import tqdm
-
-    values = store.read() if store is not None else {}
-    count = len(plan.points)
-    values = {i: v for i, v in values.items() if i < count}
-    todo = [i for i in range(count) if i not in values]
-    size = max(1, min(16, count // 64))
-    tiles = [todo[n : n + size] for n in range(0, len(todo), size)]
-    seen: Counter[str] = Counter()
-
-    with tqdm(total=count, initial=count - len(todo), disable=not progress, unit="point", desc="scan") as bar:
-
-        def keep(tile: Sequence[int], points: list[Values]) -> None:
-            values.update(zip(tile, points, strict=True))
-            if store is not None:
-                store.add(tile, points)
-            for point in points:
-                seen.update(Status(int(s)).name.lower() for s in point["status"])
-            bar.update(len(tile))
-            bar.set_postfix(seen, refresh=False)
-
-        if executor is None:
-            tiles = _inline(plan, tiles, keep)
-        if tiles:
-            _pooled(plan, tiles, keep, executor)
-    return values
-
-
-def _inline(plan: Plan, tiles: list[list[int]], keep: Callable[[Sequence[int], list[Values]], None]) -> list[list[int]]:
-    """Evaluate tiles here while the rest would end sooner than workers start; returns what is left for them."""
-    begin = time.perf_counter()
-    with _one_thread():
-        for done, tile in enumerate(tiles, start=1):
-            keep(tile, evaluate_tile(plan, tile))
-            spent = time.perf_counter() - begin
-            if spent / done * (len(tiles) - done) > _INLINE_SECONDS:
-                return tiles[done:]
-    return []
-
-
-def _pooled(
-    plan: Plan,
-    tiles: list[list[int]],
-    keep: Callable[[Sequence[int], list[Values]], None],
-    executor: Executor | None,
-) -> None:
-    """Evaluate tiles on an executor, a few in flight a worker so that an interrupt loses little."""
-    own = executor is None
-    pool = executor if executor is not None else _processes(plan)
-    workers = getattr(pool, "_max_workers", None) or os.cpu_count() or 1
-    waiting = list(reversed(tiles))
-    flying: dict[Future[list[Values]], list[int]] = {}
-    try:
-        while waiting or flying:
-            while waiting and len(flying) < 2 * workers:
-                tile = waiting.pop()
-                flying[pool.submit(evaluate_tile, plan, tile)] = tile
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                keep(flying.pop(future), future.result())
-    finally:
-        for future in flying:
-            future.cancel()
-        if own:
-            # on an error or interrupt workers are stopped at once; on success there is nothing left to kill
-            pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
-
-
-def _processes(plan: Plan) -> Executor:
-    """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere."""
-    import loky
-
-    try:
-        return cast("Executor", loky.ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)))
-    except OSError as error:
-        raise OSError(f"no worker processes could be started: {error}; pass executor=ThreadPoolExecutor()") from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread, as in a worker: the bits must not depend on where a point is evaluated."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Labels
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def _labelled(

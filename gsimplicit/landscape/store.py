@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from gsimplicit.landscape.point import Values
 
 
+class StoreMismatchError(ValueError):
+    """A store holds a scan of another configuration."""
+
+
 class Store:
     """The files of one scan.
 
@@ -35,7 +39,7 @@ class Store:
         overwrite: Whether what was stored there under another configuration may go.
 
     Raises:
-        ValueError: Something of another configuration is there and `overwrite` is False; names the differing key.
+        StoreMismatchError: Another configuration is there and `overwrite` is False; names the differing key.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Store:
             shutil.rmtree(self.tiles, ignore_errors=True)
         for found, there in ((self._finished(), self.path), (self._manifest(), self.tiles)):
             if found is not None and (key := dataset.difference(found, self._configuration)):
-                raise ValueError(f"{there} holds another scan ({key}); give another store or overwrite=True")
+                raise StoreMismatchError(f"{there} holds another scan ({key}); give another store or overwrite=True")
 
     def finished(self) -> xr.Dataset | None:
         """The final dataset where it is there, else None."""

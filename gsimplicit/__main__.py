@@ -1,0 +1,201 @@
+"""Command line: `gsimplicit steady`, `grad`, `scan` and `show`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import gsimplicit as gs
+from gsimplicit.gray_scott import PARAMETERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Words after the program's name; None takes the process's own.
+
+    Returns:
+        Exit status: 0, 1 where there is no steady state, 2 for bad arguments.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except gs.NotSteady as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (ValueError, TypeError, OSError) as error:
+        print(f"gsimplicit {given.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _steady(given: argparse.Namespace) -> int:
+    state = gs.steady_state(
+        _params(given),
+        _fields(given),
+        tol=given.tol,
+        max_steps=given.max_steps,
+        refine=gs.Refine(lattice=True) if given.lattice else given.refine,
+    )
+    print(state)
+    if given.save:
+        np.savez(given.save, fields=state.fields.numpy(), params=state.params.tensor().numpy())
+        print(f"fields saved to {given.save}")
+    return 0
+
+
+def _grad(given: argparse.Namespace) -> int:
+    print(
+        gs.grad(
+            _params(given),
+            route=given.route,
+            loss=given.loss,
+            initial=_fields(given),
+            tol=given.tol,
+            max_steps=given.max_steps,
+        )
+    )
+    return 0
+
+
+def _scan(given: argparse.Namespace) -> int:
+    data = gs.scan(
+        dict(given.axis),
+        base=_params(given),
+        losses=given.losses,
+        routes=given.routes,
+        initial=_fields(given),
+        tol=given.tol,
+        max_steps=given.max_steps,
+        refine=given.refine,
+        store=given.store,
+        overwrite=given.overwrite,
+        progress=not given.quiet,
+    )
+    print(_summary(data))
+    return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    from gsimplicit import dataset
+
+    data = dataset.load(given.file)
+    print(_summary(data))
+    if given.figure:
+        from gsimplicit.plotting import landscape
+
+        landscape(data, given.objective).savefig(given.figure, dpi=150)
+        print(f"figure saved to {given.figure}")
+    return 0
+
+
+def _summary(data: object) -> str:
+    """What a landscape holds: axes, statuses, and the range of each loss."""
+    import xarray as xr
+
+    from gsimplicit.landscape.cliffs import axes_of
+
+    if not isinstance(data, xr.Dataset) or "status" not in data:
+        raise ValueError("this file holds no landscape of gsimplicit")
+    lines = [
+        str(data.attrs.get("title", "landscape")),
+        f"  made {data.attrs.get('date_created')} by {data.attrs.get('source')}",
+    ]
+    for axis in axes_of(data):
+        at = data[axis].values
+        lines.append(f"  {axis}: {len(at)} values, {at.min():g} to {at.max():g}")
+    lines.append(f"  samples: {data.sizes['sample']}")
+    for name in ("status", "route_status"):
+        if name in data:
+            values, counts = np.unique(data[name].values, return_counts=True)
+            words = (f"{gs.Status(int(v)).name.lower()} {n}" for v, n in zip(values, counts, strict=True))
+            lines.append(f"  {name}: {', '.join(words)}")
+    for objective in data["objective"].values:
+        loss = data["loss"].sel(objective=objective)
+        lines.append(f"  {objective} loss: {float(loss.min()):.6g} to {float(loss.max()):.6g}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gsimplicit", description="Steady states of the Gray-Scott system and their gradients"
+    )
+    parser.add_argument("--version", action="version", version=f"gsimplicit {gs.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        added.set_defaults(run=run)
+        return added
+
+    steady = command("steady", _steady, "find a steady state and say how good it is")
+    grad = command("grad", _grad, "loss and gradient of a steady state")
+    scan = command("scan", _scan, "scan a landscape into a NetCDF file")
+    for one in (steady, grad, scan):
+        one.add_argument(
+            "--preset", default="paper", choices=sorted(gs.Params.PRESETS), help="parameters to start from"
+        )
+        for name in PARAMETERS:
+            one.add_argument(f"--{name}", type=float, default=None, help=f"replaces {name} of the preset")
+        one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
+        one.add_argument("--samples", type=int, default=1, help="initial fields")
+        one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
+        one.add_argument("--half", type=int, default=10, help="half side of the starting box, in cells")
+        one.add_argument(
+            "--tol", type=float, default=1e-4, help="stop below this change over a step; 0 takes max-steps"
+        )
+        one.add_argument("--max-steps", type=int, default=50_000, help="cap on the steps")
+    for one in (steady, scan):
+        one.add_argument("--refine", action="store_true", help="go on to a certified root")
+    steady.add_argument("--lattice", action="store_true", help="go on to a root of the raw residual")
+    steady.add_argument("--save", metavar="FILE.npz", help="save the fields")
+    grad.add_argument("--route", default="implicit", help="implicit, unrolled or finite_difference")
+    grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
+    scan.add_argument(
+        "--axis", type=_axis, action="append", required=True, metavar="NAME=FROM:TO:COUNT", help="an axis"
+    )
+    scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, residual")
+    scan.add_argument("--routes", nargs="*", default=[], help="implicit, unrolled, finite_difference")
+    scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
+    scan.add_argument("--overwrite", action="store_true", help="replace another scan there")
+    scan.add_argument("--quiet", action="store_true", help="no progress bar")
+    show = command("show", _show, "what a NetCDF landscape holds")
+    show.add_argument("file", help="NetCDF file of a scan")
+    show.add_argument("--figure", metavar="FILE.png", help="draw it into this file")
+    show.add_argument("--objective", default=None, help="loss to draw; all by default")
+    return parser
+
+
+def _params(given: argparse.Namespace) -> gs.Params:
+    changes = {name: getattr(given, name) for name in PARAMETERS if getattr(given, name) is not None}
+    return gs.Params.preset(given.preset).replace(**changes)
+
+
+def _fields(given: argparse.Namespace) -> torch.Tensor:
+    return gs.initial_state(given.samples, given.seed, grid=tuple(given.grid), box=gs.Box(half=given.half))
+
+
+def _axis(text: str) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """NAME=FROM:TO:COUNT as a name and values."""
+    try:
+        name, rest = text.split("=")
+        start, stop, count = rest.split(":")
+        return name, np.linspace(float(start), float(stop), int(count))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"an axis reads NAME=FROM:TO:COUNT, for example F=0.03:0.07:25; got {text!r}"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

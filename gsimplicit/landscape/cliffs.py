@@ -1,0 +1,127 @@
+"""Cliffs and plateaus of a landscape: classes of cells, jumps between neighbours, and what a gradient foresaw of them.
+
+All functions take a dataset of `scan` reduced to one sample, and return labelled arrays. Thresholds are arguments.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit.results import Kind, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CellClass", "axes_of", "classes", "edges", "loss_range", "plateau_cells"]
+
+
+class CellClass(IntEnum):
+    """Class of a cell, from its state alone and never from its loss."""
+
+    FAILED = 0
+    TRIVIAL = 1
+    UNIFORM = 2
+    PATTERN = 3
+    UNSTEADY = 4
+
+
+def axes_of(data: xr.Dataset) -> list[str]:
+    """The parameters a scan varies, in the order of its dimensions."""
+    return [str(name) for name in data["status"].dims if name in PARAMETERS]
+
+
+def classes(data: xr.Dataset) -> xr.DataArray:
+    """`CellClass` of every cell: the kind of its state, unless the march reached its cap, diverged or failed."""
+    status, kind = data["status"], data["kind"]
+    out = kind.where(status != Status.UNSTEADY, int(CellClass.UNSTEADY))
+    bad = status.isin([Status.NOT_RUN, Status.DIVERGED, Status.FAILED]) | (kind == Kind.UNKNOWN)
+    out = out.where(~bad, int(CellClass.FAILED))
+    members = list(CellClass)
+    out.attrs = {
+        "long_name": "class of the cell",
+        "units": "1",
+        "flag_values": np.array([int(m) for m in members], dtype=np.int8),
+        "flag_meanings": " ".join(m.name.lower() for m in members),
+    }
+    return out.rename("cell_class").astype(np.int8)
+
+
+def loss_range(data: xr.Dataset, objective: str) -> float:
+    """Height R of the landscape: the 99th less the 1st percentile of the loss over the scan."""
+    low, high = data["loss"].sel(objective=objective).quantile([0.01, 0.99]).values
+    return float(high - low)
+
+
+def plateau_cells(data: xr.Dataset, objective: str, route: str, share: float = 1e-3) -> xr.DataArray:
+    """Cells without a pattern where the gradient foresees less than `share` of R over one cell in every direction.
+
+    Args:
+        data: One sample of a scan with gradients.
+        objective: Loss.
+        route: Gradient route.
+        share: Bound on `sum_i |g_i| h_i / R`, with h_i the spacing of the axis.
+
+    Returns:
+        Bool over the axes; False where the route has no gradient.
+    """
+    foreseen = xr.zeros_like(data["status"], dtype=float)
+    for axis in axes_of(data):
+        slope = data["gradient"].sel(objective=objective, route=route, parameter=axis, drop=True)
+        spacing = float(np.diff(data[axis].values).mean())
+        foreseen = foreseen + abs(slope) * spacing
+    flat = data["kind"].isin([Kind.TRIVIAL, Kind.UNIFORM])
+    return flat & (foreseen <= share * loss_range(data, objective))
+
+
+def edges(
+    data: xr.Dataset, axis: str, objective: str, routes: Sequence[str] = (), *, share: float = 0.25
+) -> xr.Dataset:
+    """What lies between neighbouring cells p, q along one axis.
+
+    Args:
+        data: One sample of a scan.
+        axis: Axis along which cells are neighbours.
+        objective: Loss.
+        routes: Routes whose gradients are compared with the jumps; each route's own loss and gradient are used.
+        share: An edge is a cliff where the loss jumps by at least this share of R.
+
+    Returns:
+        On the midpoints of `axis`: `jump` (L(q) - L(p)), `cliff`, `class_edge`, `unknown` (an end is unsteady or
+        failed); and by route `route_jump`, `foreseen` ((g(p) + g(q)) (q - p) / 2, NaN where an end has no gradient),
+        `route_cliff` (the route's own loss jumps as much) and `unexplained` (|route_jump - foreseen| / R).
+        Attributes: `height` R and `least_jump`.
+    """
+    R, cell = loss_range(data, objective), classes(data)
+    middle = (data[axis].values[1:] + data[axis].values[:-1]) / 2
+    h = xr.DataArray(np.diff(data[axis].values), dims=axis, coords={axis: middle})
+
+    def pair(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        p, q = values.isel({axis: slice(None, -1)}), values.isel({axis: slice(1, None)})
+        return p.assign_coords({axis: middle}), q.assign_coords({axis: middle})
+
+    (Lp, Lq), (cp, cq) = pair(data["loss"].sel(objective=objective, drop=True)), pair(cell)
+    lost = [int(CellClass.FAILED), int(CellClass.UNSTEADY)]
+    unknown = cp.isin(lost) | cq.isin(lost)
+    out = xr.Dataset(
+        {
+            "jump": Lq - Lp,
+            "cliff": (abs(Lq - Lp) >= share * R) & ~unknown,
+            "class_edge": (cp != cq) & ~unknown,
+            "unknown": unknown,
+        }
+    )
+    out.attrs = {"height": R, "least_jump": share * R}
+    if routes:
+        chosen = data.sel(objective=objective, route=list(routes), drop=True)
+        Rp, Rq = pair(chosen["route_loss"])
+        gp, gq = pair(chosen["gradient"].sel(parameter=axis, drop=True))
+        out["route_jump"] = Rq - Rp
+        out["foreseen"] = (gp + gq) * h / 2
+        out["route_cliff"] = (abs(out["route_jump"]) >= share * R) & out["foreseen"].notnull()
+        out["unexplained"] = abs(out["route_jump"] - out["foreseen"]) / R
+    return out

@@ -1,0 +1,138 @@
+"""Figures of landscapes. Functions draw into given axes, return them, and never touch global state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["class_map", "cliff_lines", "label", "landscape", "line", "plane"]
+
+_CLASS_COLOURS = {
+    CellClass.FAILED: "#4d4d4d",
+    CellClass.TRIVIAL: "#f0e6d2",
+    CellClass.UNIFORM: "#c9d8e6",
+    CellClass.PATTERN: "#7fb08a",
+    CellClass.UNSTEADY: "#d98c5f",
+}
+
+
+_CLASS_WORDS = {m: m.name.lower() for m in CellClass} | {CellClass.FAILED: "diverged or failed"}
+
+
+def label(coordinate: xr.DataArray) -> str:
+    """Axis label from a coordinate's name and `long_name`, for example "F, feed rate"."""
+    name = coordinate.attrs.get("long_name")
+    return f"{coordinate.name}, {name}" if name else str(coordinate.name)
+
+
+def _bounds(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Edges of the cells around the points of a grid, so that each point is in the middle of its colour."""
+    if len(values) == 1:
+        return np.array([values[0] * 0.99, values[0] * 1.01])
+    middle = (values[1:] + values[:-1]) / 2
+    return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
+
+
+def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh: Any) -> Axes:
+    """A two-dimensional array as a map, its second dimension across.
+
+    Args:
+        values: Array over two parameters.
+        ax: Axes to draw into.
+        colorbar: Label of a colour bar; None draws none.
+        **mesh: Passed to `pcolormesh` (colour map, limits).
+    """
+    down, across = (values[name] for name in values.dims)
+    image = ax.pcolormesh(_bounds(across.values), _bounds(down.values), values.values, **mesh)
+    if colorbar is not None:
+        ax.figure.colorbar(image, ax=ax, label=colorbar)
+    ax.set(xlabel=label(across), ylabel=label(down))
+    ax.xaxis.set_major_locator(MaxNLocator(5))  # values like 0.0625 are wide
+    return ax
+
+
+def class_map(data: xr.Dataset, ax: Axes) -> Axes:
+    """Classes of the cells of one sample over two parameters, with a legend of those that occur."""
+    cells = classes(data)
+    members = list(CellClass)
+    colours = ListedColormap([_CLASS_COLOURS[m] for m in members])
+    plane(cells, ax, cmap=colours, norm=BoundaryNorm(np.arange(len(members) + 1) - 0.5, len(members)))
+    found = [m for m in members if bool((cells == int(m)).any())]
+    patches = [Patch(facecolor=_CLASS_COLOURS[m], edgecolor="0.4", label=_CLASS_WORDS[m]) for m in found]
+    ax.legend(
+        handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(found), fontsize=7, frameon=False
+    )
+    return ax
+
+
+def cliff_lines(data: xr.Dataset, objective: str, ax: Axes, *, color: str = "k", width: float = 1.6) -> Axes:
+    """The cliff edges between cells of one sample over two parameters, as lines.
+
+    Solid where both cells settled; dotted where the loss jumps as much at a cell that did not.
+    """
+    down, across = axes_of(data)
+    x, y = _bounds(data[across].values), _bounds(data[down].values)
+    for axis in (across, down):
+        edge = edges(data, axis, objective).transpose(down, across)
+        jumps = abs(edge["jump"]) >= edge.attrs["least_jump"]
+        for style, chosen in (("-", edge["cliff"]), (":", jumps & edge["unknown"])):
+            for i, j in np.argwhere(chosen.values):
+                ends = ([x[j + 1]] * 2, y[i : i + 2]) if axis == across else (x[j : j + 2], [y[i + 1]] * 2)
+                ax.plot(*ends, color=color, lw=width, ls=style, solid_capstyle="butt")
+    return ax
+
+
+def line(data: xr.Dataset, objective: str, ax: Axes) -> Axes:
+    """The loss along one parameter: samples as thin lines, their mean, and where the march did not settle."""
+    (axis,) = axes_of(data)
+    loss = data["loss"].sel(objective=objective)
+    x = data[axis].values
+    for s in range(data.sizes["sample"]):
+        ax.plot(x, loss.isel(sample=s), color="#1f5a8a", lw=0.6, alpha=0.5)
+    ax.plot(x, loss.mean("sample"), color="#1f5a8a", lw=1.4)
+    cells = classes(data)
+    for member, marker in ((CellClass.UNSTEADY, "v"), (CellClass.FAILED, "x")):
+        found = (cells == int(member)).any("sample").values
+        if found.any():
+            height = np.where(np.isnan(loss.mean("sample")), 0.0, loss.mean("sample"))[found]
+            ax.plot(
+                x[found], height, marker, color=_CLASS_COLOURS[member], ms=4, ls="none", label=_CLASS_WORDS.get(member)
+            )
+    ax.set(xlabel=label(data[axis]))
+    return ax
+
+
+def landscape(data: xr.Dataset, objective: str | None = None) -> Figure:
+    """A quick figure of the losses of a scan: lines for one parameter, maps for two.
+
+    Args:
+        data: A dataset of `scan`, one or two parameters varied.
+        objective: Loss to show; None shows all.
+
+    Raises:
+        ValueError: More than two parameters are varied.
+    """
+    axes = axes_of(data)
+    if len(axes) > 2:
+        raise ValueError(f"a figure shows one or two parameters, this scan varies {axes}: select a slice first")
+    names = data["objective"].values.tolist() if objective is None else [objective]
+    figure, panels = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.6), layout="constrained", squeeze=False)
+    for name, ax in zip(names, panels[0], strict=True):
+        if len(axes) == 1:
+            line(data, name, ax).set(ylabel="loss")
+        else:
+            plane(data["loss"].sel(objective=name).isel(sample=0), ax, colorbar="loss", cmap="viridis")
+        ax.set_title(f"{name} loss", fontsize=10)
+    return figure

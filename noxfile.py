@@ -1,0 +1,66 @@
+"""Sessions of gsimplicit: `nox -l` lists them, `nox` alone runs lint, typecheck and tests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+# pip, not uv: constraints.txt pins a torch that pip resolves to a CPU wheel where one is offered locally
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "typecheck", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install the package (editable) and dependency groups at the tested versions."""
+    wanted = [need for group in groups for need in nox.project.dependency_groups(PROJECT, group)]
+    session.install("--constraint", "constraints.txt", *wanted, *(["--editable", "."] if package else []))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and style: ruff format and ruff check, docstring rules included."""
+    install(session, "lint", package=False)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types: mypy, strict on the package."""
+    install(session, "typecheck")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Tests and doctests; arguments go to pytest, for example `nox -s tests -- --slow -k adjoint`."""
+    install(session, "test")
+    # one thread a worker: the workers already fill the cores
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(default=False, reuse_venv=True)
+def studies(session: nox.Session) -> None:
+    """The paper's figures and questions: `nox -s studies -- --list`, `-- fig3 --scale quick|default|paper`."""
+    install(session)
+    session.run("python", "-m", "studies", *session.posargs)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel, and import the wheel in a clean environment."""
+    shutil.rmtree("dist", ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build")
+    session.install("--constraint", "constraints.txt", *map(str, Path("dist").glob("*.whl")))
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-c", "import gsimplicit; print(gsimplicit.__version__)")
+
+
+if __name__ == "__main__":
+    nox.main()

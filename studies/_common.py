@@ -1,0 +1,116 @@
+"""What every study shares: scales, claims, the order of work, and the files it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import xarray as xr
+from matplotlib.figure import Figure
+
+import gsimplicit as gs
+
+OUTPUT = Path("output")
+"""Folder of the files, below the folder the studies are run in."""
+
+SCALES = ("quick", "default", "paper")
+"""quick: a look; default: the figure in minutes; paper: the paper's sizes, however long."""
+
+STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 200}
+
+Datasets = dict[str, xr.Dataset]
+"""Datasets of a study by the name of their NetCDF file, without its ending."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and what was found.
+
+    Attributes:
+        text: What is claimed, by the paper (with its section) or by us.
+        found: What was found, in numbers.
+        holds: True reproduced, False refuted, None undecided here.
+    """
+
+    text: str
+    found: str
+    holds: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """One word on the claim."""
+        return {True: "reproduced", False: "refuted", None: "undecided"}[self.holds]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or question.
+
+    Attributes:
+        name: Name on the command line and of its files.
+        title: One line on what it shows.
+        compute: From a scale to datasets; it stores them, and finds them again where they are stored.
+        plot: From the datasets to a figure.
+        judge: From the datasets to claims.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[str, Path], Datasets]
+    plot: Callable[[Datasets], Figure]
+    judge: Callable[[Datasets], list[Claim]]
+
+
+def scanned(store: Path, **settings: Any) -> xr.Dataset:
+    """A scan kept in `store`: found again, resumed, or made anew where the study has changed since."""
+    try:
+        return gs.scan(store=store, **settings)
+    except gs.StoreMismatchError:
+        return gs.scan(store=store, overwrite=True, **settings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study left: its claims, files and seconds."""
+
+    study: Study
+    claims: list[Claim]
+    files: list[Path]
+    seconds: float
+
+
+def run(study: Study, scale: str, folder: Path) -> Report:
+    """Compute, plot and judge one study, and print its claims."""
+    print(f"\n{study.name}: {study.title}", flush=True)
+    begin = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    data = study.compute(scale, folder)
+    figure_file = folder / f"{study.name}.png"
+    mpl.use("Agg")
+    with mpl.rc_context(STYLE):
+        study.plot(data).savefig(figure_file)
+    claims = study.judge(data)
+    for claim in claims:
+        print(f"  {claim.verdict:>10}: {claim.text}\n{'':12}found: {claim.found}")
+    seconds = time.perf_counter() - begin
+    print(f"  {seconds:.0f} s", flush=True)
+    return Report(study, claims, [*(folder / f"{name}.nc" for name in data), figure_file], seconds)
+
+
+def closing_table(reports: list[Report], scale: str) -> str:
+    """All claims of all studies, with verdicts and files."""
+    lines = ["", "claims, what was found, and verdicts", "=" * 100]
+    for report in reports:
+        lines.append(f"{report.study.name}: {report.study.title} ({report.seconds:.0f} s)")
+        for claim in report.claims:
+            lines += [f"  [{claim.verdict}] {claim.text}", f"      found: {claim.found}"]
+        lines.append(f"      files: {', '.join(map(str, report.files))}")
+    if scale == "quick":
+        lines.append("quick scale: a look on coarse grids; verdicts are those of the default scale")
+    counts = {v: sum(c.verdict == v for r in reports for c in r.claims) for v in ("reproduced", "refuted", "undecided")}
+    lines += ["=" * 100, ", ".join(f"{n} {v}" for v, n in counts.items())]
+    return "\n".join(lines)

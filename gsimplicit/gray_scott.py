@@ -386,7 +386,7 @@ def homogeneous_states(F: float, k: float) -> Homogeneous:
         >>> from gsimplicit import gray_scott
         >>> u, v = gray_scott.homogeneous_states(0.03, 0.05).upper
         >>> round(u, 3), round(v, 3)
-        (0.308, 0.259)
+        (0.309, 0.259)
     """
     s = F + k
     square = F * F - 4 * F * s * s

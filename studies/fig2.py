@@ -47,7 +47,7 @@ def plot(data: Datasets) -> Figure:
         ax.axvline(TRUTH[name], color="0.5", lw=0.8, ls=":")
         ax.set(ylabel="spectrum loss", xlim=RANGES[name], ylim=(-8, 290))
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="center left", fontsize=7, frameon=False)
+            ax.legend(loc="center left", bbox_to_anchor=(0.0, 0.62), fontsize=7, frameon=False)
     panels[0].annotate("truth", (TRUTH["k"], 285), xytext=(3, 0), textcoords="offset points", fontsize=7, va="top")
     return figure
 

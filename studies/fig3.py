@@ -48,7 +48,9 @@ def plot(data: Datasets) -> Figure:
         plane(one["loss"].sel(objective="spectrum"), row[0], colorbar="spectrum loss", cmap="viridis", vmin=0, vmax=270)
         cliff_lines(one, "spectrum", row[0], color="w")
         class_map(one, row[1])
-        for ax, title, letter in zip(row, ("loss, cliff edges in white", "class of each cell"), letters, strict=True):
+        for ax, title, letter in zip(
+            row, ("loss; cliffs white, dotted where not settled", "class of each cell"), letters, strict=True
+        ):
             ax.plot(truth[name], 0.035, marker="*", ms=9, mfc="w", mec="k", ls="none")
             ax.set_title(f"({letter}) {title}", loc="left")
     return figure

@@ -161,7 +161,7 @@ def judge(data: Datasets) -> list[Claim]:
                 Claim(
                     f"{route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them, "
                     "not more than 5 % explained",
-                    f"{row['inherited']:.0%} of {row['cliffs']} cliff edges inherited, {row['explained']:.0%} explained, "
+                    f"{row['inherited']:.0%} of {row['cliffs']} cliff edges, {row['explained']:.0%} explained; "
                     f"of {row['others']} other edges {row['smooth']:.0%} explained, median U {row['median']:.2g}; "
                     f"shares {row['agreement']:.0%} of its and the marched loss's cliff edges",
                     inherits,

@@ -71,7 +71,7 @@ class Store:
         points: dict[int, Values] = {}
         for tile in sorted(self.tiles.glob("tile-*.npz")):
             try:
-                with np.load(tile, allow_pickle=False) as archive:
+                with tile.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
                 tile.unlink(missing_ok=True)

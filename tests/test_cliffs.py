@@ -1,0 +1,71 @@
+"""Classes, cliffs and unexplained jumps on landscapes small enough to work out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit.landscape.cliffs import CellClass, classes, edges, loss_range, plateau_cells
+
+
+def landscape(loss: list[float], slope: list[float], kind: list[int], status: list[int]) -> xr.Dataset:
+    """One line along k with spacing 0.5."""
+    k = 0.5 * np.arange(len(loss))
+    gradient = np.zeros((len(loss), 1, 1, 4))
+    gradient[:, 0, 0, 3] = slope
+    return xr.Dataset(
+        {
+            "loss": (("k", "objective"), np.array(loss)[:, None]),
+            "gradient": (("k", "route", "objective", "parameter"), gradient),
+            "route_loss": (("k", "route", "objective"), np.array(loss)[:, None, None]),
+            "kind": ("k", np.array(kind, np.int8)),
+            "status": ("k", np.array(status, np.int8)),
+        },
+        {"k": k, "objective": ["spectrum"], "route": ["implicit"], "parameter": ["Du", "Dv", "F", "k"]},
+    )
+
+
+S, U, D = (int(s) for s in (gs.Status.SETTLED, gs.Status.UNSTEADY, gs.Status.DIVERGED))
+LINE = landscape(
+    loss=[0.0, 1.0, 2.0, 100.0, 100.0, 50.0],
+    slope=[2.0, 2.0, 2.0, 0.0, 0.0, np.nan],
+    kind=[3, 3, 3, 1, 1, 3],
+    status=[S, S, S, S, S, U],
+)
+
+
+def test_classes_come_from_the_state_alone() -> None:
+    data = landscape([0.0] * 5, [0.0] * 5, [1, 2, 3, 3, 0], [S, S, S, U, D])
+    expected = [CellClass.TRIVIAL, CellClass.UNIFORM, CellClass.PATTERN, CellClass.UNSTEADY, CellClass.FAILED]
+    assert classes(data).values.tolist() == [int(c) for c in expected]
+
+
+def test_a_jump_of_a_quarter_of_the_range_between_settled_cells_is_a_cliff() -> None:
+    edge = edges(LINE, "k", "spectrum")
+    assert edge["cliff"].values.tolist() == [False, False, True, False, False]
+    assert edge["class_edge"].values.tolist() == [False, False, True, False, False]
+    assert edge["unknown"].values.tolist() == [False, False, False, False, True]
+    np.testing.assert_allclose(edge["k"].values, [0.25, 0.75, 1.25, 1.75, 2.25])
+    assert not edges(LINE, "k", "spectrum", share=0.99)["cliff"].any()
+
+
+def test_a_gradient_explains_a_slope_and_not_a_cliff() -> None:
+    edge = edges(LINE, "k", "spectrum", ["implicit"]).isel(route=0)
+    R = loss_range(LINE, "spectrum")
+    np.testing.assert_allclose(edge["foreseen"].values[:4], [1.0, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(edge["unexplained"].values[:4], [0.0, 0.0, 97.5 / R, 0.0], atol=1e-15)
+    assert np.isnan(edge["unexplained"].values[4])
+    assert edge["route_cliff"].values.tolist() == [False, False, True, False, False]
+
+
+def test_plateau_cells_are_patternless_and_flat() -> None:
+    assert plateau_cells(LINE, "spectrum", "implicit").values.tolist() == [False, False, False, True, True, False]
+    steep = LINE.copy(deep=True)
+    steep["gradient"][3] = 1.0
+    assert plateau_cells(steep, "spectrum", "implicit").values.tolist() == [False, False, False, False, True, False]
+
+
+def test_the_range_ignores_one_percent_at_either_end() -> None:
+    assert loss_range(LINE, "spectrum") == pytest.approx(100.0 - np.quantile([0, 1, 2, 100, 100, 50], 0.01))

@@ -1,0 +1,81 @@
+"""The command line: each command does its work, and errors are one line with exit status 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit.__main__ import main
+
+SMALL = ["--grid", "32", "32", "--half", "5"]
+
+
+def test_steady_prints_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["steady", *SMALL, "--k", "0.075", "--refine", "--save", str(tmp_path / "a.npz")]) == 0
+    assert "steady (trivial)" in capsys.readouterr().out
+    assert (tmp_path / "a.npz").exists()
+
+
+def test_grad_prints_loss_and_four_derivatives(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grad", *SMALL, "--route", "unrolled", "--tol", "0", "--max-steps", "100"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"d/d{name}" in out for name in ("Du", "Dv", "F", "k"))
+
+
+def test_grad_without_a_steady_state_ends_with_1_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grad", "--grid", "48", "48", "--F", "0.014", "--k", "0.04", "--max-steps", "200"]) == 1
+    assert "instance 0: unsteady" in capsys.readouterr().err
+
+
+def test_scan_writes_a_file_that_show_describes_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file, picture = tmp_path / "a.nc", tmp_path / "a.png"
+    axes = ["--axis", "F=0.03:0.04:2", "--axis", "k=0.06:0.07:3"]
+    assert main(["scan", *SMALL, *axes, "--tol", "0", "--max-steps", "50", "--store", str(file), "--quiet"]) == 0
+    with xr.open_dataset(file) as data:
+        assert dict(data["loss"].sizes) == {"F": 2, "k": 3, "sample": 1, "objective": 1}
+    assert main(["show", str(file), "--figure", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "k: 3 values, 0.06 to 0.07" in out
+    assert "status: fixed 6" in out
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["steady", "--Du", "-1"], "Du must be finite and >= 0, got -1.0"),
+        (["grad", "--route", "implicitt"], "route must be one of"),
+        (["scan", "--axis", "q=0:1:2", "--store", "never.nc"], "axes must be among"),
+        (["show", "absent.nc"], "absent.nc"),
+    ],
+)
+def test_bad_values_end_with_2_and_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith(f"gsimplicit {words[0]}: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_a_file_that_is_no_landscape_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    xr.Dataset({"a": 1}).to_netcdf(tmp_path / "a.nc")
+    assert main(["show", str(tmp_path / "a.nc")]) == 2
+    assert "holds no landscape" in capsys.readouterr().err
+
+
+def test_a_malformed_axis_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["scan", "--axis", "F=0.03", "--store", "never.nc"])
+    assert "NAME=FROM:TO:COUNT" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gsimplicit", "--version"], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == f"gsimplicit {gs.__version__}"

@@ -1,0 +1,298 @@
+"""Scans: what they hold, that they agree with `grad`, that nothing is lost, and what they refuse."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit.landscape import run as running
+
+GRID = (32, 32)
+AXES = {"F": [0.03, 0.035], "k": [0.06, 0.065, 0.07]}
+
+
+def fields(count: int = 1) -> torch.Tensor:
+    return gs.initial_state(count, grid=GRID, box=gs.Box(half=5))
+
+
+def mean_square(v: torch.Tensor) -> torch.Tensor:
+    return (v**2).mean(dim=(-2, -1))
+
+
+def scan(**changes: Any) -> xr.Dataset:
+    given = {"axes": AXES, "initial": fields(), "tol": 0.0, "max_steps": 150, "progress": False, **changes}
+    return gs.scan(**given)
+
+
+def test_dimensions_variables_and_labels_are_those_of_the_contract() -> None:
+    data = scan(
+        losses=["spectrum", "windowed", "residual", mean_square], routes=["unrolled"], initial=fields(2), keep="v"
+    )
+    assert dict(data.sizes) == {
+        "F": 2, "k": 3, "sample": 2, "objective": 4, "route": 1, "parameter": 4, "component": 2, "y": 32, "x": 32,
+    }  # fmt: skip
+    assert data["loss"].dims == ("F", "k", "sample", "objective")
+    assert data["gradient"].dims == ("F", "k", "sample", "route", "objective", "parameter")
+    assert data["route_loss"].dims == ("F", "k", "sample", "route", "objective")
+    assert data["v"].dims == ("F", "k", "sample", "y", "x")
+    for name in ("status", "kind", "steps", "change", "residual", "v_mean", "v_std"):
+        assert data[name].dims == ("F", "k", "sample")
+    for name in data.variables:
+        assert "long_name" in data[name].attrs, name
+        if data[name].dtype.kind in "fiu":
+            assert "units" in data[name].attrs, name
+    assert data["Du"].item() == 0.16
+    assert data["objective"].values.tolist() == ["spectrum", "windowed", "residual", "mean_square"]
+    assert data.attrs["gsimplicit_complete"] == 1
+
+
+def test_the_loss_is_exactly_zero_at_base_sample_by_sample() -> None:
+    data = scan(losses=["spectrum", "windowed"], initial=fields(3))
+    at_base = data["loss"].sel(F=0.035, k=0.065)
+    assert (at_base == 0).all()
+    assert (data["loss"].sel(F=0.03) > 0).all()
+
+
+def test_a_point_holds_what_grad_gives_there() -> None:
+    start = fields(2)
+    target = gs.steady_state(gs.Params.preset("paper"), start, tol=0.0, max_steps=150).v
+    data = scan(losses=["spectrum", "windowed"], routes=["unrolled", "finite_difference"], initial=start)
+    for route in ("unrolled", "finite_difference"):
+        for loss in ("spectrum", "windowed"):
+            out = gs.grad(
+                gs.Params(0.16, 0.08, 0.03, 0.07), route, loss, target=target, initial=start, tol=0.0, max_steps=150
+            )
+            point = data.sel(F=0.03, k=0.07, objective=loss)
+            np.testing.assert_array_equal(point["loss"].values, out.loss.numpy())
+            found = point["gradient"].sel(route=route).values
+            np.testing.assert_allclose(found, out.grad.tensor().numpy(), rtol=1e-12)
+
+
+def test_residual_loss_is_taken_at_the_target_without_marching() -> None:
+    start = fields()
+    data = scan(losses=["residual"], routes=["implicit"], initial=start)
+    state = gs.steady_state(gs.Params.preset("paper"), start, tol=0.0, max_steps=150)
+    values = torch.tensor([[0.16, 0.08, 0.03, 0.07]], dtype=torch.float64, requires_grad=True)
+    loss = gs.residual_loss(gs.Params.stack(values), state.fields)
+    loss.sum().backward()
+    point = data.sel(F=0.03, k=0.07)
+    assert point["loss"].item() == pytest.approx(loss.item(), rel=1e-14)
+    np.testing.assert_allclose(point["gradient"].values.ravel(), values.grad.numpy().ravel(), rtol=1e-12)
+    assert (data["status"] == gs.Status.NOT_RUN).all()
+    assert (data["steps"] == 0).all()
+
+
+def test_bad_points_stay_in_the_data_with_their_status_and_leave_others_alone() -> None:
+    axes = {"Du": [0.16, 0.4], "k": [0.06, 0.075]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gs.StabilityWarning)
+        data = scan(axes=axes, routes=["implicit", "unrolled"], tol=1e-4, max_steps=512)
+    alone = scan(axes={"Du": [0.16], "k": [0.06, 0.075]}, routes=["implicit", "unrolled"], tol=1e-4, max_steps=512)
+    xr.testing.assert_equal(data.isel(Du=[0]).drop_attrs(), alone.drop_attrs())
+    assert (data["status"].sel(Du=0.4) == gs.Status.DIVERGED).all()
+    assert data["loss"].sel(Du=0.4).isnull().all()
+    assert data["gradient"].sel(Du=0.4).isnull().all()
+    assert (data["route_status"].sel(Du=0.4) == gs.Status.DIVERGED).all()
+    assert data["status"].sel(Du=0.16, k=0.06).item() == gs.Status.UNSTEADY
+    assert data["status"].sel(Du=0.16, k=0.075).item() == gs.Status.SETTLED
+    assert data["route_status"].sel(Du=0.16, k=0.075, route="implicit").item() == gs.Status.STEADY
+
+
+def test_a_point_without_a_steady_state_is_a_status_in_a_scan_and_an_error_in_grad() -> None:
+    route = gs.routes.Implicit(refine=gs.Refine(max_evaluations=200))
+    given = {"initial": fields(), "tol": 1e-4, "max_steps": 128}
+    data = gs.scan({"k": [0.06]}, routes=[route, "unrolled"], progress=False, **given)
+    assert data["route_status"].sel(route="implicit").item() == gs.Status.UNSTEADY
+    assert data["gradient"].sel(route="implicit").isnull().all()
+    assert data["gradient"].sel(route="unrolled").notnull().all()
+    with pytest.raises(gs.NotSteady, match="instance 0: unsteady"):
+        gs.grad(gs.Params(0.16, 0.08, 0.035, 0.06), route, **given)
+
+
+def test_share_root_starts_every_route_from_one_certified_root() -> None:
+    data = scan(axes={"k": [0.06]}, routes=["implicit", "unrolled"], share_root=True, tol=1e-4, max_steps=50_000)
+    losses = data["route_loss"].isel(k=0, sample=0, objective=0)
+    assert data["route_status"].sel(route="implicit").item() in (gs.Status.STEADY, gs.Status.DRIFTING)
+    # the unrolled route marches 64 steps from the root, which hardly moves
+    assert losses.sel(route="unrolled").item() == pytest.approx(losses.sel(route="implicit").item(), rel=1e-3)
+    assert data["loss"].item() != losses.sel(route="implicit").item()
+
+
+def test_refine_takes_the_loss_at_the_certified_root() -> None:
+    start = fields()
+    data = scan(axes={"k": [0.06]}, losses=[mean_square], initial=start, refine=True, tol=1e-4, max_steps=50_000)
+    root = gs.steady_state(gs.Params(0.16, 0.08, 0.035, 0.06), start, refine=True)
+    assert data["status"].item() == int(root.status[0])
+    assert data["loss"].item() == mean_square(root.v).item()
+    assert data["residual"].item() <= 1e-5
+
+
+def test_every_executor_gives_the_same_bits() -> None:
+    inline = scan(losses=["spectrum", "windowed"], routes=["unrolled"])
+    with ThreadPoolExecutor(2) as pool:
+        threads = scan(losses=["spectrum", "windowed"], routes=["unrolled"], executor=pool)
+    xr.testing.assert_identical(inline.drop_attrs(), threads.drop_attrs())
+
+
+def test_the_pool_of_processes_gives_the_same_bits_and_takes_functions_defined_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def local(v: torch.Tensor) -> torch.Tensor:
+        return (v**3).mean(dim=(-2, -1))
+
+    inline = scan(losses=["spectrum", local])
+    monkeypatch.setattr(running, "_INLINE_SECONDS", 0.0)  # send all but the first tile to the processes
+    xr.testing.assert_identical(inline.drop_attrs(), scan(losses=["spectrum", local]).drop_attrs())
+
+
+def test_a_finished_store_is_returned_and_opens_as_the_same_data(tmp_path: Path) -> None:
+    data = scan(store=tmp_path / "a.nc", routes=["unrolled"])
+    with xr.open_dataset(tmp_path / "a.nc") as opened:
+        xr.testing.assert_identical(opened.load(), data)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+    before = (tmp_path / "a.nc").stat().st_mtime_ns
+    xr.testing.assert_identical(scan(store=tmp_path / "a.nc", routes=["unrolled"]), data)
+    assert (tmp_path / "a.nc").stat().st_mtime_ns == before
+
+
+class Interrupting:
+    """A loss that is interrupted at one evaluation, and counts them."""
+
+    __name__ = "interrupting"
+
+    def __init__(self, at: int) -> None:
+        self.at, self.calls = at, 0
+
+    def __call__(self, v: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return mean_square(v)
+
+
+@pytest.mark.parametrize("damage", [None, "truncate", "flip", "empty"])
+def test_an_interrupted_scan_resumes_with_what_is_left_and_gives_the_same_bits(
+    tmp_path: Path, damage: str | None
+) -> None:
+    whole = scan(losses=[Interrupting(at=-1)])
+    first = Interrupting(at=5)
+    with pytest.raises(KeyboardInterrupt):
+        scan(losses=[first], store=tmp_path / "a.nc")
+    tiles = sorted((tmp_path / "a.nc.tiles").glob("tile-*.npz"))
+    assert len(tiles) == 4
+    assert not (tmp_path / "a.nc").exists()
+    content = tiles[0].read_bytes()
+    if damage == "truncate":
+        tiles[0].write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        at = content.index(b"loss") + 200
+        tiles[0].write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    elif damage == "empty":
+        tiles[0].write_bytes(b"")
+    second = Interrupting(at=-1)
+    resumed = scan(losses=[second], store=tmp_path / "a.nc")
+    assert second.calls == (2 if damage is None else 3)
+    xr.testing.assert_identical(resumed.drop_attrs(), whole.drop_attrs())
+    assert not (tmp_path / "a.nc.tiles").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"max_steps": 100}, "marching"),
+        ({"losses": ["windowed"]}, "losses"),
+        ({"initial": gs.initial_state(1, 5, grid=GRID)}, "initial"),
+        ({"axes": {"F": [0.03], "k": [0.06]}}, "axes"),
+        ({"base": gs.Params.preset("paper_start")}, "base"),
+        ({"routes": ["unrolled"]}, "routes"),
+        ({"refine": True}, "refine"),
+        ({"keep": "v"}, "keep"),
+        ({"target": torch.rand(1, *GRID, dtype=torch.float64)}, "target"),
+    ],
+)
+def test_another_configuration_is_an_error_naming_the_key_unless_overwritten(
+    tmp_path: Path, change: dict[str, Any], key: str
+) -> None:
+    scan(store=tmp_path / "a.nc")
+    before = (tmp_path / "a.nc").read_bytes()
+    with pytest.raises(gs.StoreMismatchError, match=f"{key}: .* there, .* asked for"):
+        scan(store=tmp_path / "a.nc", **change)
+    assert (tmp_path / "a.nc").read_bytes() == before
+    if key == "axes":
+        assert dict(scan(store=tmp_path / "a.nc", overwrite=True, **change)["status"].sizes) == {
+            "F": 1,
+            "k": 1,
+            "sample": 1,
+        }
+
+
+def test_a_changed_callable_of_the_same_name_is_another_configuration(tmp_path: Path) -> None:
+    def make(power: int) -> Any:
+        if power == 2:
+
+            def loss(v: torch.Tensor) -> torch.Tensor:
+                return (v**2).mean(dim=(-2, -1))
+        else:
+
+            def loss(v: torch.Tensor) -> torch.Tensor:
+                return (v**4).mean(dim=(-2, -1))
+
+        return loss
+
+    scan(losses=[make(2)], store=tmp_path / "a.nc")
+    with pytest.raises(gs.StoreMismatchError, match="losses"):
+        scan(losses=[make(4)], store=tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"axes": {}}, ValueError, "axes must name at least one"),
+        ({"axes": {"q": [1.0]}}, ValueError, "axes must be among 'Du', 'Dv', 'F', 'k', got 'q'"),
+        ({"axes": {"F": []}}, ValueError, "axis F must be one-dimensional"),
+        ({"axes": {"F": [[0.03]]}}, ValueError, "axis F must be one-dimensional"),
+        ({"axes": {"F": [0.03, np.nan]}}, ValueError, "axis F must hold finite values >= 0, got"),
+        ({"axes": {"F": [-0.03]}}, ValueError, r"axis F must hold finite values >= 0, got \[-0.03\]"),
+        ({"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must hold each value once"),
+        ({"base": 0.035}, TypeError, r"base must be gsimplicit.Params, got float"),
+        ({"base": gs.Params(0.16, 0.08, [0.03, 0.04], 0.06)}, ValueError, "base must be one instance, got 2"),
+        ({"losses": []}, ValueError, "losses must name at least one"),
+        ({"losses": "spectrum"}, TypeError, "losses must be a list"),
+        ({"losses": ["spectrumm"]}, ValueError, "loss must be one of 'spectrum', 'windowed'"),
+        ({"losses": ["spectrum", "spectrum"]}, ValueError, "losses must differ in name"),
+        ({"losses": [3]}, TypeError, "loss must be a name or a callable"),
+        ({"routes": ["implicitt"]}, ValueError, "route must be one of"),
+        ({"routes": "implicit"}, TypeError, "routes must be a list"),
+        ({"routes": ["implicit", "implicit"]}, ValueError, "routes must differ in name"),
+        ({"initial": torch.rand(2, 32, 32)}, ValueError, r"initial must have shape \(B, 2, H, W\)"),
+        ({"initial": torch.full((1, 2, 32, 32), torch.nan)}, ValueError, "initial must be finite, got .* instance 0"),
+        ({"initial": [1.0]}, TypeError, "initial must be a torch tensor or numpy array"),
+        ({"target": torch.rand(1, 16, 16)}, ValueError, "target must live on the grid"),
+        ({"target": torch.rand(1, 32, 32), "losses": ["residual"]}, ValueError, "needs the target's u and v"),
+        ({"tol": -1.0}, ValueError, "tol must be finite and >= 0, got -1.0"),
+        ({"max_steps": 0}, ValueError, "max_steps must be >= 1, got 0"),
+        ({"check_every": 1.5}, TypeError, "check_every must be an integer, got 1.5"),
+        ({"dtype": torch.float16}, ValueError, "dtype must be torch.float32 or torch.float64"),
+        ({"keep": "u"}, ValueError, "keep must be 'v' or None"),
+        ({"refine": "yes"}, TypeError, "refine must be a bool or gsimplicit.Refine"),
+        ({"losses": ["windowed"], "initial": torch.rand(1, 2, 30, 32)}, ValueError, "multiples of 16"),
+    ],
+)
+def test_bad_arguments_are_refused_at_the_door(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        scan(**change)
+
+
+def test_a_lambda_cannot_be_stored_but_can_be_scanned(tmp_path: Path) -> None:
+    loss = lambda v: (v**2).mean(dim=(-2, -1))  # noqa: E731
+    assert scan(losses=[loss])["loss"].notnull().all()
+    with pytest.raises(ValueError, match="a lambda has no name"):
+        scan(losses=[loss], store=tmp_path / "a.nc")

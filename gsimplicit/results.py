@@ -92,6 +92,8 @@ class SteadyState:
         drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
         moved: Max-norm distance of the fields from the marched state, shape (B,); 0 without refinement.
         evaluations: Residual evaluations of the refinement, int64, shape (B,).
+        eigenvalues: Leading eigenvalues per unit time where they were asked for, sorted by falling real part,
+            complex128, shape (B, n), NaN where there are fewer; n = 0 otherwise.
     """
 
     fields: torch.Tensor
@@ -106,6 +108,7 @@ class SteadyState:
     drift: torch.Tensor
     moved: torch.Tensor
     evaluations: torch.Tensor
+    eigenvalues: torch.Tensor
 
     @property
     def u(self) -> torch.Tensor:
@@ -153,6 +156,12 @@ class SteadyState:
                 f"drift {float(self.drift[i].norm()):.1e} cells per unit time",
                 f"residual without it {float(self.bordered_residual[i]):.1e}",
             ]
+        if self.stable[i] != Stable.UNKNOWN:
+            leading = complex(self.eigenvalues[i, 0])
+            parts.append(
+                f"{'stable' if self.stable[i] == Stable.YES else 'unstable'}, leading eigenvalue {leading.real:.2g}"
+                + (f" {leading.imag:+.2g}i" if leading.imag else "")
+            )
         return ", ".join(parts)
 
     def __len__(self) -> int:

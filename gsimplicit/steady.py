@@ -11,7 +11,8 @@ import torch
 from gsimplicit.gray_scott import Params, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
-from gsimplicit.refine import Refine, Refined, recognise, refine
+from gsimplicit.refine import Refine, Refined, recognise, refine, stability
+from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
 
 __all__ = ["March", "as_fields", "check_finite", "marched_state", "paired", "solved_state", "steady_state"]
@@ -199,6 +200,7 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
         drift=nan,
         moved=torch.zeros(size, dtype=torch.float64),
         evaluations=torch.zeros(size, dtype=torch.int64),
+        eigenvalues=torch.empty((size, 0), dtype=torch.complex128),
     )
 
 
@@ -216,7 +218,8 @@ def solved_state(
     """
     params = params.detach()
     values = params.tensor().numpy()
-    known = each(lambda i: recognise(fields[i].numpy(), values[i], settings), range(len(fields)))
+    with one_blas_thread():
+        known = each(lambda i: recognise(fields[i].numpy(), values[i], settings), range(len(fields)))
     todo = [i for i, root in enumerate(known) if root is None]
     if marched is None and todo:
         some = marched_state(params[todo], fields[todo], marching)
@@ -228,29 +231,32 @@ def solved_state(
         root = known[i]
         if root is not None:
             steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([root.certified.raw], dtype=torch.float64)
-            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64))
+            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings)
         start = starts[i]
         if start.status[0] == Status.DIVERGED:
-            return start.replace(fields=start.fields.to("cpu", torch.float64))
+            none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
+            return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
         before = start.fields[0].to("cpu", torch.float64).numpy()
         root = refine(before, values[i], settings)
         moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-        return _described(root, params[i], start.steps, start.change, moved)
+        return _described(root, params[i], start.steps, start.change, moved, settings)
 
-    return concatenate(each(one, range(len(fields))))
+    with one_blas_thread():
+        return concatenate(each(one, range(len(fields))))
 
 
 def _described(
-    root: Refined, params: Params, steps: torch.Tensor, change: torch.Tensor, moved: torch.Tensor
+    root: Refined, params: Params, steps: torch.Tensor, change: torch.Tensor, moved: torch.Tensor, settings: Refine
 ) -> SteadyState:
-    """The state of one refined instance."""
+    """The state of one refined instance, with its leading eigenvalues where they are asked for."""
     fields = torch.from_numpy(root.fields)[None]
+    stable, eigenvalues = stability(root, params.tensor()[0].numpy(), settings)
     return SteadyState(
         fields=fields,
         params=params,
         status=torch.tensor([int(root.status)]),
         kind=kinds(fields),
-        stable=torch.tensor([int(Stable.UNKNOWN)]),
+        stable=torch.tensor([int(stable)]),
         steps=steps,
         change=change,
         residual=torch.tensor([root.certified.raw], dtype=torch.float64),
@@ -258,4 +264,5 @@ def _described(
         drift=torch.from_numpy(np.asarray(root.certified.drift, dtype=np.float64))[None],
         moved=moved,
         evaluations=torch.tensor([root.evaluations]),
+        eigenvalues=torch.from_numpy(eigenvalues)[None],
     )

@@ -80,7 +80,7 @@ def _pooled(
 ) -> None:
     """Evaluate tiles on an executor, a few in flight a worker so that an interrupt loses little."""
     own = executor is None
-    pool = executor if executor is not None else _processes(plan)
+    pool = executor if executor is not None else _processes()
     workers = getattr(pool, "_max_workers", None) or os.cpu_count() or 1
     waiting = list(reversed(tiles))
     flying: dict[Future[list[Values]], list[int]] = {}
@@ -100,12 +100,14 @@ def _pooled(
             pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
 
 
-def _processes(plan: Plan) -> Executor:
+def _processes() -> Executor:
     """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere."""
     import loky
 
     try:
-        return cast("Executor", loky.ProcessPoolExecutor(initializer=torch.set_num_threads, initargs=(1,)))
+        # one thread a process: the processes already fill the cores
+        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        return cast("Executor", loky.ProcessPoolExecutor(env=single, initializer=torch.set_num_threads, initargs=(1,)))
     except OSError as error:
         raise OSError(f"no worker processes could be started: {error}; pass executor=ThreadPoolExecutor()") from error
 

@@ -43,6 +43,17 @@ def gradient(fields: Array) -> Array:
     return np.stack(out)
 
 
+def interleaved(fields: Array) -> Array:
+    """Fields (m, 2, H, W) as columns (2 H W, m), u and v of a cell side by side."""
+    m, _, H, W = fields.shape
+    return np.ascontiguousarray(fields.transpose(2, 3, 1, 0).reshape(2 * H * W, m))
+
+
+def separate(column: Array, shape: tuple[int, ...]) -> Array:
+    """A column (2 H W,) as fields of `shape` (2, H, W)."""
+    return column.reshape(*shape[1:], 2).transpose(2, 0, 1)
+
+
 @lru_cache(maxsize=8)
 def _stencil(H: int, W: int) -> tuple[np.ndarray[Any, np.dtype[np.intp]], np.ndarray[Any, np.dtype[np.intp]]]:
     """Row and column indices of the Jacobian's entries, u and v of a cell side by side (interleaved).
@@ -115,6 +126,39 @@ class SparseLU:
         return np.asarray(self._lu.solve(b, "T" if transpose else "N"))
 
 
+class BorderedLU:
+    """LU factors of a sparse matrix A with r columns B and r rows P^T at its border, eliminated by blocks.
+
+    Args:
+        lu: Factors of A.
+        columns: B, shape (n, r).
+        rows: P, shape (n, r).
+
+    Raises:
+        np.linalg.LinAlgError: A is singular to working precision.
+    """
+
+    def __init__(self, lu: SparseLU, columns: Array, rows: Array) -> None:
+        self._lu, self._columns, self._rows = lu, columns, rows
+        empty = not columns.shape[1]
+        self._AB = columns if empty else lu.solve(columns)
+        self._ATP = rows if empty else lu.solve(rows, transpose=True)
+        self._schur = rows.T @ self._AB
+        if not np.isfinite(self._schur).all():
+            raise np.linalg.LinAlgError("the bordered Jacobian is singular")
+
+    def solve(self, r: Array, q: Array, *, transpose: bool = False) -> tuple[Array, Array]:
+        """Solve `A x + B s = r, P^T x = q`, or with the transpose `A^T x + P s = r, B^T x = q`."""
+        y = self._lu.solve(r, transpose=transpose)
+        if not len(q):
+            return y, q
+        rows, solved, schur = (
+            (self._columns, self._ATP, self._schur.T) if transpose else (self._rows, self._AB, self._schur)
+        )
+        s: Any = np.linalg.solve(schur, rows.T @ y - q)
+        return np.asarray(y - solved @ s), np.asarray(s)
+
+
 @dataclass(frozen=True)
 class Solution:
     """Solution of a bordered system.
@@ -150,7 +194,7 @@ class BorderedJacobian:
         self._shape = fields.shape
         self._fields, self._velocity = torch.from_numpy(fields)[None], velocity
         self._params = Params(*parameters)
-        self._parameters, self._directions = parameters, directions
+        self._parameters = parameters
         self.columns = (
             np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
         )
@@ -158,22 +202,9 @@ class BorderedJacobian:
         self._factorise(robust=False)
 
     def _factorise(self, *, robust: bool) -> None:
-        fields = self._fields[0].numpy()
-        self._lu = SparseLU(jacobian(fields, self._parameters, self._velocity), robust=robust)
+        matrix = jacobian(self._fields[0].numpy(), self._parameters, self._velocity)
         self._robust = robust
-        B, P = self._flat(self.columns), self._flat(self.phase)
-        self._AB = self._lu.solve(B) if len(self.columns) else B
-        self._ATP = self._lu.solve(P, transpose=True) if len(self.columns) else P
-        self._schur = P.T @ self._AB
-        if not np.isfinite(self._schur).all():
-            raise np.linalg.LinAlgError("the bordered Jacobian is singular")
-
-    def _flat(self, fields: Array) -> Array:
-        """Fields (m, 2, H, W) as interleaved columns (2 H W, m)."""
-        return np.ascontiguousarray(fields.transpose(2, 3, 1, 0).reshape(self._fields.numel(), len(fields)))
-
-    def _back(self, column: Array) -> Array:
-        return column.reshape(*self._shape[1:], 2).transpose(2, 0, 1)
+        self._bordered = BorderedLU(SparseLU(matrix, robust=robust), interleaved(self.columns), interleaved(self.phase))
 
     def apply(self, x: Array, s: Array, *, transpose: bool = False) -> tuple[Array, Array]:
         """The exact operator (or its transpose) on a field part (2, H, W) and a border part (r,)."""
@@ -186,17 +217,9 @@ class BorderedJacobian:
         return y + np.tensordot(s, column, axes=1), np.asarray(np.tensordot(row, x, axes=3))
 
     def _approximate(self, r: Array, q: Array, *, transpose: bool) -> tuple[Array, Array]:
-        """Block elimination with the LU factors: exact but for rounding and the drift's central differences."""
-        y = self._lu.solve(self._flat(r[None])[:, 0], transpose=transpose)
-        if not len(q):
-            return self._back(y), q
-        rows, solved, schur = (
-            (self._flat(self.columns), self._ATP, self._schur.T)
-            if transpose
-            else (self._flat(self.phase), self._AB, self._schur)
-        )
-        s = np.asarray(np.linalg.solve(schur, rows.T @ y - q), dtype=np.float64)
-        return self._back(y - solved @ s), s
+        """Solve with the factors: exact but for rounding and the drift's central differences."""
+        x, s = self._bordered.solve(interleaved(r[None])[:, 0], q, transpose=transpose)
+        return separate(x, self._shape), s
 
     def solve(self, r: Array, q: Array | None = None, *, transpose: bool = False, tol: float = 1e-12) -> Solution:
         """Solve the bordered system (or its transpose), refined against the exact operator.

@@ -13,6 +13,7 @@ import torch
 from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
+from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
 from gsimplicit.steady import marched_state, solved_state
@@ -103,7 +104,8 @@ class FiniteDifference(Route):
             return replace(where, tol=0.0, max_steps=int(state.steps[i]))(start, params).fields[0]
 
         size = len(state)
-        ends = each(one, list(product(range(len(shifts)), range(size))))
+        with one_blas_thread():
+            ends = each(one, list(product(range(len(shifts)), range(size))))
         return torch.stack([e.cpu() for e in ends]).reshape(len(shifts), size, *ends[0].shape), widths
 
     def _root(self, base: SteadyState, params: Params) -> torch.Tensor:

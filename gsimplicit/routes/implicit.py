@@ -11,6 +11,7 @@ import torch
 from gsimplicit.gray_scott import parameter_derivatives
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
+from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.steady import solved_state
@@ -80,7 +81,8 @@ class Implicit(Route):
             bordered = adjoints("bordered jacobian", directions, np.zeros(2))
             return [_preferred(a, b) for a, b in zip(full, bordered, strict=True)]
 
-        ends = each(one, range(len(state)))
+        with one_blas_thread():
+            ends = each(one, range(len(state)))
         gradient = torch.from_numpy(np.array([[a.gradient for a in adjoints] for adjoints in ends])).transpose(0, 1)
         certificates = tuple(
             Certificate(

@@ -12,6 +12,7 @@ from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Gradient, Kind, NotSteady, ParameterGradient, Stable, Status, SteadyState
 from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.routes.sensitivity import hessian, root_derivatives
 from gsimplicit.steady import steady_state
 
 __version__ = "0.1.0"
@@ -31,8 +32,10 @@ __all__ = [
     "SteadyState",
     "StoreMismatchError",
     "grad",
+    "hessian",
     "initial_state",
     "residual_loss",
+    "root_derivatives",
     "scan",
     "solve",
     "spectrum_loss",

@@ -357,6 +357,25 @@ def parameter_derivatives(fields: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
+def second_derivative(fields: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Second derivative of the residual in the fields along the directions a and b, all of shape (B, 2, H, W).
+
+    Only the reaction u v^2 curves: `2 v (a_u b_v + a_v b_u) + 2 u a_v b_v`, gained by v and lost by u.
+    """
+    u, v = fields.unbind(1)
+    bend = 2 * v * (a[:, 0] * b[:, 1] + a[:, 1] * b[:, 0]) + 2 * u * a[:, 1] * b[:, 1]
+    return torch.stack([-bend, bend], dim=1)
+
+
+def mixed_derivative(direction: torch.Tensor) -> torch.Tensor:
+    """Derivative of the residual in the fields, along `direction` (B, 2, H, W), and in Du, Dv, F and k.
+
+    Returns:
+        Shape (B, 4, 2, H, W). It depends on neither fields nor parameters: the residual is bilinear in the two.
+    """
+    return parameter_derivatives(direction) - parameter_derivatives(torch.zeros_like(direction))
+
+
 @dataclass(frozen=True)
 class Homogeneous:
     """Spatially uniform steady states of one instance in closed form, see `homogeneous_states`.

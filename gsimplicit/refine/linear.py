@@ -195,6 +195,7 @@ class BorderedJacobian:
         self._fields, self._velocity = torch.from_numpy(fields)[None], velocity
         self._params = Params(*parameters)
         self._parameters = parameters
+        self.directions = directions
         self.columns = (
             np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
         )

@@ -1,0 +1,133 @@
+"""Derivatives of a root itself: how fields change with the parameters, and second derivatives of a loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
+from gsimplicit.marching import each
+from gsimplicit.refine.threads import one_blas_thread
+from gsimplicit.results import Status, SteadyState
+from gsimplicit.routes.contract import Loss
+
+if TYPE_CHECKING:
+    from gsimplicit.refine.linear import BorderedJacobian
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+__all__ = ["hessian", "root_derivatives"]
+
+
+def root_derivatives(state: SteadyState) -> torch.Tensor:
+    """Derivatives of the fields of certified roots in Du, Dv, F and k.
+
+    `J dX/dp = -dR/dp` with the full Jacobian at a steady root and the one bordered by translations at a drifting root,
+    as the implicit route has it: with the latter the pattern's position is held.
+
+    Args:
+        state: B certified roots, of `steady_state(..., refine=True)`.
+
+    Returns:
+        du/dp and dv/dp, float64, shape (B, 4, 2, H, W), parameters in the order Du, Dv, F, k. One factorisation and
+        four solves an instance.
+
+    Raises:
+        NotSteady: An instance is not certified.
+        np.linalg.LinAlgError: A Jacobian is singular, as at a fold.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> root = gs.steady_state(gs.Params(Du=0.16, Dv=0.08, F=0.03, k=0.05), fields, refine=True)
+        >>> gs.root_derivatives(root).shape
+        torch.Size([1, 4, 2, 32, 32])
+    """
+    state.require_steady()
+    with one_blas_thread():
+        ends = each(lambda i: _tangents(_system(state, i), state.fields[i])[0], range(len(state)))
+    return torch.from_numpy(np.stack(ends))
+
+
+def hessian(state: SteadyState, loss: Loss) -> torch.Tensor:
+    """Second derivatives in Du, Dv, F and k of a loss of certified roots.
+
+    With X_i = dX/dp_i and the adjoint `J^T lambda = dL/dX`,
+    `H_ij = L_XX[X_i, X_j] - lambda . (R_XX[X_i, X_j] + R_Xi[X_j] + R_Xj[X_i])`, the drift's own derivatives included
+    where the root drifts. No third factorisation, no differences.
+
+    Args:
+        state: B certified roots, of `steady_state(..., refine=True)`.
+        loss: Callable of v (B, H, W) giving (B,), twice differentiable by torch.
+
+    Returns:
+        float64, shape (B, 4, 4), symmetric, in the order Du, Dv, F, k.
+
+    Raises:
+        NotSteady: An instance is not certified.
+        np.linalg.LinAlgError: A Jacobian is singular, as at a fold.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> root = gs.steady_state(gs.Params(Du=0.16, Dv=0.08, F=0.03, k=0.05), fields, refine=True)
+        >>> gs.hessian(root, lambda v: (v**2).mean(dim=(-2, -1))).shape
+        torch.Size([1, 4, 4])
+    """
+    state.require_steady()
+    with one_blas_thread():
+        return torch.stack(each(lambda i: _hessian(state, i, loss), range(len(state))))
+
+
+def _system(state: SteadyState, i: int) -> BorderedJacobian:
+    """The Jacobian the implicit route prefers at root i."""
+    from gsimplicit.refine.linear import BorderedJacobian
+    from gsimplicit.refine.newton import broken_translations
+
+    fields, values = state.fields[i].numpy(), state.params.tensor()[i].numpy()
+    if state.status[i] == Status.STEADY:
+        return BorderedJacobian(fields, values, np.zeros((0, 2)), np.zeros(2))
+    return BorderedJacobian(fields, values, broken_translations(fields), state.drift[i].numpy())
+
+
+def _tangents(system: BorderedJacobian, fields: torch.Tensor) -> tuple[Array, Array]:
+    """dX/dp (4, 2, H, W) and the derivatives of the drift's components (4, r)."""
+    slopes = parameter_derivatives(fields[None])[0].numpy()
+    solutions = [system.solve(-slope) for slope in slopes]
+    worst = max(s.residual for s in solutions)
+    if not worst <= 1e-8:
+        raise np.linalg.LinAlgError(f"the root's Jacobian is too near singular: relative residual {worst:.1e}")
+    return np.stack([s.x for s in solutions]), np.stack([s.s for s in solutions])
+
+
+def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
+    from gsimplicit.refine.linear import gradient
+
+    fields = state.fields[i : i + 1]
+    system = _system(state, i)
+    X, c = _tangents(system, fields[0])
+    tangents = torch.from_numpy(X)
+    v = fields[:, 1].clone().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(loss(v).sum(), v, create_graph=True)
+        bends = [torch.autograd.grad(slope, v, t[None, 1], retain_graph=True, allow_unused=True)[0] for t in tangents]
+    cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
+    adjoint = torch.from_numpy(system.solve(cotangent, transpose=True).x)
+    mixed = mixed_derivative(tangents)
+    # the velocity's derivative moves the other tangent: c_i . grad X_j
+    moved = np.stack([np.tensordot(system.directions, gradient(x), axes=1) for x in X]) if c.shape[1] else None
+    n = len(PARAMETERS)
+    out = torch.zeros((n, n), dtype=torch.float64)
+    for a in range(n):
+        for b in range(a, n):
+            force = second_derivative(fields, tangents[a : a + 1], tangents[b : b + 1])[0] + mixed[b, a] + mixed[a, b]
+            if moved is not None:
+                force = force + torch.from_numpy(
+                    np.tensordot(c[a], moved[b], axes=1) + np.tensordot(c[b], moved[a], axes=1)
+                )
+            bend = bends[a]
+            curved = 0.0 if bend is None else float((bend[0] * tangents[b, 1]).sum())
+            out[a, b] = out[b, a] = curved - float((adjoint * force).sum())
+    return out

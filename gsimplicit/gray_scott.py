@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -162,8 +163,14 @@ class Params:
 
         Args:
             raw: Coordinates of shape (B, 4) or (4,), columns for Du, Dv, F, k.
+
+        Raises:
+            ValueError: The shape is another.
         """
-        raw = raw.reshape(-1, len(PARAMETERS)).to(torch.float64)
+        n = len(PARAMETERS)
+        if raw.ndim not in (1, 2) or raw.shape[-1] != n:
+            raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
+        raw = raw.reshape(-1, n).to(torch.float64)
         return cls(*torch.nn.functional.softplus(raw[:, :2]).unbind(1), *(0.1 * torch.sigmoid(raw[:, 2:])).unbind(1))
 
     def to_unbounded(self) -> torch.Tensor:
@@ -201,6 +208,8 @@ class Params:
 
     def expand(self, size: int) -> Params:
         """The same parameters as a batch of `size` instances, from a batch of 1 or of `size`."""
+        if len(self) not in (1, size):
+            raise ValueError(f"a batch of {len(self)} parameters cannot be expanded to {size}")
         return Params.stack(self.tensor().expand(size, -1))
 
     @property
@@ -227,6 +236,9 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
     """One parameter as a float64 tensor of shape () or (B,), or a clear error."""
     if isinstance(value, torch.Tensor):
         tensor = value
+    elif isinstance(value, Sequence) and any(isinstance(one, torch.Tensor) for one in value):
+        # a list of tensors stays attached to autograd
+        tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
         array = np.asarray(value)
         if array.dtype.kind not in "fiu":
@@ -244,10 +256,14 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
     return tensor
 
 
-def warn_if_unstable(params: Params) -> None:
+def warn_if_unstable(params: Params, stacklevel: int = 3) -> None:
     """Warn where the explicit step of size 1 is unstable already at the state u = 1, v = 0.
 
     The most negative eigenvalue there is `-(8 Du + F)` or `-(8 Dv + F + k)`; Euler with unit step needs it above -2.
+
+    Args:
+        params: B instances.
+        stacklevel: Frames from here to the line the warning names, as in `warnings.warn`.
     """
     p = params.detach()
     limits = {"8 Du + F": 8 * p.Du + p.F, "8 Dv + F + k": 8 * p.Dv + p.F + p.k}
@@ -258,7 +274,7 @@ def warn_if_unstable(params: Params) -> None:
                 f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
                 f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; expect status diverged",
                 StabilityWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
 

@@ -5,10 +5,14 @@ Field number `i` of a seed is drawn from its own random stream, so any split of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+
+from gsimplicit import checks
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def initial_state(
 
     Raises:
         ValueError: An argument lies outside its range, or the box is larger than the grid.
+        TypeError: An argument has a wrong type.
 
     Example:
         >>> import gsimplicit as gs
@@ -64,26 +69,33 @@ def initial_state(
         >>> fields.shape, fields[0, 0, 32, 32].item()
         (torch.Size([4, 2, 64, 64]), 0.5)
     """
-    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("start", start, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be >= {least}, got {value}")
-    if len(grid) != 2 or any(not isinstance(n, int | np.integer) or n < 3 for n in grid):
+    checks.integer("count", count, 1)
+    checks.integer("seed", seed, 0)
+    checks.integer("start", start, 0)
+    if not _integers(grid) or min(grid) < 3:
         raise ValueError(f"grid must be two integers (H, W), each >= 3, got {grid!r}")
-    if not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be finite and >= 0, got {noise}")
+    checks.real("noise", noise, least=0)
     if box is not None:
         _check_box(box, grid)
     return torch.stack([_one(seed, start + i, grid, noise, box) for i in range(count)])
 
 
+def _integers(value: Any) -> bool:
+    """Whether this is two integers."""
+    pair = isinstance(value, Sequence) and len(value) == 2
+    return pair and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in value)
+
+
 def _check_box(box: Box, grid: tuple[int, int]) -> None:
+    if not isinstance(box, Box):
+        raise TypeError(f"box must be gsimplicit.Box or None, got {box!r}")
+    if box.centre is not None and not _integers(box.centre):
+        raise ValueError(f"box.centre must be two integers (row, column) or None, got {box.centre!r}")
+    checks.integer("box.half", box.half, -(2**31))
     if box.half < 1 or 2 * box.half > min(grid):
         raise ValueError(f"box.half must lie in 1..{min(grid) // 2} on a grid of {grid[0]} x {grid[1]}, got {box.half}")
-    for name, value in (("u", box.u), ("v", box.v)):
-        if not np.isfinite(value):
-            raise ValueError(f"box.{name} must be finite, got {value}")
+    checks.real("box.u", box.u)
+    checks.real("box.v", box.v)
 
 
 def _one(seed: int, index: int, grid: tuple[int, int], noise: float, box: Box | None) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import Params, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
@@ -31,7 +32,7 @@ class March:
 
     Raises:
         ValueError: An argument lies outside its range.
-        TypeError: A count is not an integer.
+        TypeError: An argument has a wrong type.
     """
 
     tol: float
@@ -41,14 +42,9 @@ class March:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.tol, float | int) and np.isfinite(self.tol) and self.tol >= 0):
-            raise ValueError(f"tol must be finite and >= 0, got {self.tol!r}")
-        for name in ("max_steps", "check_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+        checks.real("tol", self.tol, least=0)
+        checks.integer("max_steps", self.max_steps, 1)
+        checks.integer("check_every", self.check_every, 1)
         if self.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {self.dtype}")
 

@@ -91,19 +91,16 @@ def forward_mode(
         return torch.func.jvp(function, (at,), (tangent,))[1]
 
 
-def forward_gradients(
-    fields: torch.Tensor, parameters: Sequence[float], steps: int, losses: Sequence[Callable[..., torch.Tensor]]
-) -> torch.Tensor:
-    """Derivatives of losses of v after `steps` steps in Du, Dv, F and k by forward mode, shape (L, 4).
+def forward_tangents(fields: torch.Tensor, parameters: Sequence[float], steps: int) -> torch.Tensor:
+    """Derivatives of v after `steps` steps in Du, Dv, F and k by forward mode, shape (4, H, W).
 
     Four instances, each with the tangent of one parameter, go through the torch reference at once. Nothing of the
     package's hand-written derivatives is used.
     """
     start = fields.expand(4, -1, -1, -1)
     values = torch.tensor([parameters] * 4, dtype=torch.float64)
-
-    def ends(p: torch.Tensor) -> torch.Tensor:
-        v = reference.unroll(start, gs.Params.stack(p), steps, checkpointed=False)[:, 1]
-        return torch.stack([loss(v) for loss in losses])
-
-    return forward_mode(ends, values, torch.eye(4, dtype=torch.float64))
+    return forward_mode(
+        lambda p: reference.unroll(start, gs.Params.stack(p), steps, checkpointed=False)[:, 1],
+        values,
+        torch.eye(4, dtype=torch.float64),
+    )

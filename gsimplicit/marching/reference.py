@@ -91,6 +91,8 @@ def pull_back(
     values = params.tensor().detach().requires_grad_()
     with torch.enable_grad():
         end = unroll(start, Params.stack(values), steps)
+    if not steps:  # nothing of the parameters is in the graph
+        return torch.zeros((len(cotangents), 4), dtype=torch.float64), cotangents.to(fields.dtype)
     pairs = [
         torch.autograd.grad(end, (values, start), c[None].to(end.dtype), retain_graph=c is not cotangents[-1])
         for c in cotangents.unbind(0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import Params
 from gsimplicit.marching import march
 from gsimplicit.results import Stable, Status, kinds
@@ -42,6 +43,7 @@ class Refine:
 
     Raises:
         ValueError: An argument lies outside its range.
+        TypeError: An argument has a wrong type.
     """
 
     tol: float = 1e-10
@@ -51,12 +53,10 @@ class Refine:
     eigenvalues: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.tol <= 1e-6:
-            raise ValueError(f"tol of Refine must lie in (0, 1e-6], got {self.tol}")
-        if self.max_evaluations < 1:
-            raise ValueError(f"max_evaluations must be >= 1, got {self.max_evaluations}")
-        if self.eigenvalues < 0:
-            raise ValueError(f"eigenvalues must be >= 0, got {self.eigenvalues}")
+        checks.real("tol of Refine", self.tol, above=0, most=1e-6)
+        checks.integer("max_evaluations", self.max_evaluations, 1)
+        checks.integer("eigenvalues", self.eigenvalues, 0)
+        checks.flag("lattice", self.lattice)
         if self.tail not in _TAILS:
             raise ValueError(f"tail must be one of {', '.join(map(repr, _TAILS))}, got {self.tail!r}")
 

@@ -149,7 +149,7 @@ def posed(
         dtype or (torch.float64 if precise else torch.float32),
         torch.device(device) if device is not None else torch.device("cpu"),
     )
-    warn_if_unstable(params)
+    warn_if_unstable(params, stacklevel=4)  # past `grad` or `solve`
     return Problem(params.detach(), fields, marching)
 
 

@@ -16,7 +16,18 @@ from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
 
-__all__ = ["March", "as_fields", "check_finite", "marched_state", "paired", "solved_state", "steady_state"]
+__all__ = [
+    "March",
+    "as_device",
+    "as_fields",
+    "as_refine",
+    "as_tensor",
+    "check_finite",
+    "marched_state",
+    "paired",
+    "solved_state",
+    "steady_state",
+]
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,7 @@ def as_fields(name: str, value: Any) -> torch.Tensor:
     """
     if not isinstance(value, torch.Tensor | np.ndarray):
         raise TypeError(f"{name} must be a torch tensor or numpy array, got {type(value).__name__}")
-    tensor = torch.as_tensor(value)
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must hold floats, got {tensor.dtype}")
+    tensor = as_tensor(name, value)
     if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
         raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
     if tensor.requires_grad:
@@ -79,6 +88,33 @@ def as_fields(name: str, value: Any) -> torch.Tensor:
         )
     check_finite(name, tensor)
     return tensor.to(torch.float64)
+
+
+def as_tensor(name: str, value: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+    """A tensor or numpy array of floats as a tensor; arrays are copied, whatever their strides and flags.
+
+    Raises:
+        TypeError: Not of floats.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = torch.from_numpy(np.array(value, dtype=np.float64, order="C"))
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        raise TypeError(f"{name} must hold floats, got {value.dtype}")
+    return value
+
+
+def as_device(device: torch.device | str | None) -> torch.device:
+    """The device meant; None is the CPU.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    try:
+        found = torch.device("cpu" if device is None else device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device must be one torch can use, got {device!r}: {error}") from error
+    return found
 
 
 def check_finite(name: str, tensor: torch.Tensor) -> None:
@@ -167,7 +203,7 @@ def steady_state(
         max_steps,
         check_every,
         dtype or (torch.float32 if tol else torch.float64),
-        torch.device(device) if device is not None else torch.device("cpu"),
+        as_device(device),
     )
     warn_if_unstable(params)
     return (

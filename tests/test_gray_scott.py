@@ -263,7 +263,7 @@ def test_stability_limit_is_the_amplification_of_the_checkerboard() -> None:
         fields[0, c] += 1e-3 * sign
         grown = gray_scott.step(fields, gs.Params(*PAPER))[0, c] - (1.0 - c)
         linear = grown if c == 0 else grown - 1e-6  # u v^2 at u = 1
-        assert farthest(linear, (1 - damping) * 1e-3 * sign) < 1e-16 * 10
+        assert farthest(linear, (1 - damping) * 1e-3 * sign) < 1e-15
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_numpy_arrays_pass_through_the_pointwise_equations() -> None:
         (gray_scott.residual_v, (S, Dv, F, k)),
     ):
         found = function(u.numpy(), v.numpy(), arguments[0].numpy(), *arguments[1:])
-        assert farthest(found, function(u, v, *arguments)) < 1e-16 * 5
+        assert farthest(found, function(u, v, *arguments)) < 1e-15
 
 
 def test_jacobian_product_equals_forward_mode() -> None:
@@ -377,7 +377,7 @@ def test_homogeneous_states_solve_the_steady_equations(F: float, k: float) -> No
 @pytest.mark.parametrize(("F", "k"), [(0.06, 0.065), (0.04, 0.06), (0.01, 0.06), (0.0, 0.05), (0.0, 0.0)])
 def test_only_the_trivial_state_exists_beyond_the_fold(F: float, k: float) -> None:
     states = gray_scott.homogeneous_states(F, k)
-    assert F <= 4 * (F + k) ** 2 or F == 0
+    assert 4 * (F + k) ** 2 >= F or F == 0
     assert (states.trivial, states.upper, states.lower) == ((1.0, 0.0), None, None)
 
 

@@ -13,7 +13,17 @@ from gsimplicit import gray_scott
 from gsimplicit.losses import log_spectrum, residual_loss, spectrum_loss, windowed_log_spectrum, windowed_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Transforms this small cost a thousand times more on threads that wait for a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 BOTH = pytest.mark.parametrize("loss", [spectrum_loss, windowed_loss], ids=["spectrum", "windowed"])
 
@@ -39,7 +49,7 @@ def test_log_spectrum_is_the_plain_formula(grid: tuple[int, int]) -> None:
         plain = plain_spectrum(v[i].numpy(), float(v[i].mean()))
         away = np.ones(grid, dtype=bool)
         away[grid[0] // 2, grid[1] // 2] = False  # the removed mean: rounding far below epsilon
-        assert farthest(found[i].numpy()[away], plain[away]) < 1e-10
+        assert farthest(found[i].numpy()[away], plain[away]) < 1e-11
         assert found[i][grid[0] // 2, grid[1] // 2].item() == pytest.approx(math.log(1e-8), rel=1e-12)
 
 
@@ -51,7 +61,7 @@ def test_windowed_log_spectrum_is_the_plain_formula_in_every_window() -> None:
         for row in range(0, 48, 16):
             for column in range(0, 32, 16):
                 here = np.s_[row : row + 16, column : column + 16]
-                assert farthest(found[i][here], plain_spectrum(v[i][here].numpy(), mean)) < 1e-10
+                assert farthest(found[i][here], plain_spectrum(v[i][here].numpy(), mean)) < 1e-11
 
 
 def test_windowed_spectrum_of_one_window_is_the_spectrum() -> None:
@@ -137,7 +147,7 @@ def test_reverse_mode_of_the_loss_equals_forward_mode(loss: Callable[..., torch.
     x = v.clone().requires_grad_()
     (slope,) = torch.autograd.grad(loss(x, target).sum(), x)
     forward = forward_mode(lambda y: loss(y, target), v, direction)
-    assert relative((slope * direction).sum(dim=(1, 2)), forward) < 1e-12
+    assert relative((slope * direction).sum(dim=(1, 2)), forward) < 1e-14
 
 
 def test_spectrum_of_a_uniform_field_has_a_finite_gradient() -> None:
@@ -196,7 +206,7 @@ def test_gradient_of_the_residual_loss_is_the_closed_form() -> None:
     values = params.tensor().requires_grad_()
     (found,) = torch.autograd.grad(residual_loss(gs.Params.stack(values), fields).sum(), values)
     R, slopes = gray_scott.residual(fields, params), gray_scott.parameter_derivatives(fields)
-    assert relative(found, 2 * (R[:, None] * slopes).mean(dim=(2, 3, 4))) < 1e-13
+    assert relative(found, 2 * (R[:, None] * slopes).mean(dim=(2, 3, 4))) < 1e-15
 
 
 def test_residual_loss_is_differentiable_in_the_fields() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from typing import Any
@@ -326,7 +327,7 @@ def test_taylor_remainder_of_mean_square_is_of_second_order() -> None:
     slope = float((gradient * direction).sum())
     sizes = [2.0**-n for n in range(14, 19)]
     remainders = [abs(loss(h) - loss(0.0) - h * slope) for h in sizes]
-    orders = [math.log2(a / b) for a, b in zip(remainders, remainders[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(remainders)]
     assert all(abs(order - 2) < 0.01 for order in orders), orders
 
 

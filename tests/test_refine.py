@@ -178,7 +178,7 @@ def test_bordered_solve_equals_a_dense_solve(
     expected = np.linalg.solve(dense.T if transpose else dense, np.concatenate([r.ravel(), q]))
     found = system.solve(r, q, transpose=transpose)
     assert found.residual < 1e-12
-    assert relative(np.concatenate([found.x.ravel(), found.s]), expected) < 1e-10
+    assert relative(np.concatenate([found.x.ravel(), found.s]), expected) < 1e-12
 
 
 @CASES
@@ -244,7 +244,7 @@ def test_scale_of_the_right_hand_side_leaves_the_relative_solution_alone(
     plain, scaled = system.solve(r, transpose=transpose), system.solve(scale * r, transpose=transpose)
     assert plain.residual < 1e-11
     assert scaled.residual < 1e-11
-    assert relative(scaled.x / scale, plain.x) < 1e-10
+    assert relative(scaled.x / scale, plain.x) < 5e-12
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def waves(n: int, *vectors: tuple[int, int]) -> Array:
 @pytest.mark.parametrize("shift", [(1, 0), (0, -3), (5, 7), (-2, 100)])
 def test_shift_by_whole_cells_is_a_roll(grid: tuple[int, int], shift: tuple[int, int]) -> None:
     fields, _ = example(grid)
-    assert farthest(shifted(fields, np.array(shift)), np.roll(fields, shift, (-2, -1))) < 1e-14
+    assert farthest(shifted(fields, np.array(shift)), np.roll(fields, shift, (-2, -1))) < 1e-13
 
 
 def test_shift_by_a_fraction_is_exact_on_sines_and_undone_by_its_opposite() -> None:
@@ -337,7 +337,7 @@ def test_certificate_finds_a_manufactured_drift(monkeypatch: pytest.MonkeyPatch,
     fields, c = waves(16, (2, 1), (0, 3)), np.array(velocity)
     monkeypatch.setattr(newton_module, "residual", lambda X, parameters: -np.tensordot(c, gradient(X), axes=1))
     found = certify(fields, np.array(PAPER))
-    assert farthest(found.drift, c) < 1e-15 * 10
+    assert farthest(found.drift, c) < 1e-18
     assert found.bordered < 1e-17
     assert found.raw == pytest.approx(np.abs(np.tensordot(c, gradient(fields), axes=1)).max(), rel=1e-14)
 
@@ -345,7 +345,7 @@ def test_certificate_finds_a_manufactured_drift(monkeypatch: pytest.MonkeyPatch,
 def test_certificate_of_stripes_drifts_along_their_normal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = waves(16, (2, 2))
     monkeypatch.setattr(newton_module, "residual", lambda X, parameters: -1e-3 * gradient(X)[0])
-    assert farthest(certify(fields, np.array(PAPER)).drift, [5e-4, 5e-4]) < 1e-15
+    assert farthest(certify(fields, np.array(PAPER)).drift, [5e-4, 5e-4]) < 1e-17
 
 
 def test_certificate_of_a_uniform_state_has_no_drift() -> None:
@@ -392,7 +392,7 @@ def test_newton_without_border_closes_the_raw_residual(lattice_root: gs.SteadySt
     assert found.converged
     assert found.drift.tolist() == [0.0, 0.0]
     assert np.abs(residual(found.fields, np.array(PAPER))).max() <= 1e-13
-    assert farthest(found.fields, root) < 1e-4
+    assert farthest(found.fields, root) < 1e-5
 
 
 @pytest.mark.parametrize("bordered", [True, False])
@@ -444,7 +444,7 @@ def test_lattice_root_attracts(lattice_root: gs.SteadyState) -> None:
     )
     assert leading.real.max() < -1e-5
     start = torch.from_numpy(root)[None] + 1e-6 * (random_fields(1, (48, 48), seed=5) - 0.3)
-    assert farthest(march(start, lattice_root.params, tol=0.0, max_steps=60_000).fields[0], root) < 5e-8
+    assert farthest(march(start, lattice_root.params, tol=0.0, max_steps=60_000).fields[0], root) < 1e-8
 
 
 def test_moved_is_the_distance_from_the_marched_state(drifting_root: gs.SteadyState) -> None:
@@ -463,15 +463,15 @@ def test_uniform_state_is_certified_at_its_closed_form() -> None:
     upper = gray_scott.homogeneous_states(*UNIFORM[2:]).upper
     assert upper is not None
     expected = np.broadcast_to(np.array(upper)[:, None, None], (2, 32, 32))
-    assert farthest(state.fields[0], expected) < 1e-12
+    assert farthest(state.fields[0], expected) < 1e-13
 
 
 def test_trivial_state_is_certified() -> None:
     state = gs.steady_state(gs.Params(*TRIVIAL), small_start(32, 8), refine=True)
     assert state.status.tolist() == [gs.Status.STEADY]
     assert state.kind.tolist() == [gs.Kind.TRIVIAL]
-    assert farthest(state.fields[0, 0], np.ones((32, 32))) < 1e-10
-    assert farthest(state.fields[0, 1], np.zeros((32, 32))) < 1e-10
+    assert farthest(state.fields[0, 0], np.ones((32, 32))) < 1e-14
+    assert farthest(state.fields[0, 1], np.zeros((32, 32))) < 1e-14
 
 
 @pytest.mark.parametrize("max_evaluations", [1, 2000])

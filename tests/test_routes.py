@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUTES = ("implicit", "unrolled", "finite_difference")
-LOSSES = pytest.mark.parametrize("loss", ["spectrum", "windowed", mean_square], ids=["spectrum", "windowed", "mean_square"])
+LOSSES = pytest.mark.parametrize(
+    "loss", ["spectrum", "windowed", mean_square], ids=["spectrum", "windowed", "mean_square"]
+)
 TIGHT = gs.Refine(tol=1e-12)
 LATTICE = gs.Refine(tol=1e-12, lattice=True)
 
@@ -113,13 +115,11 @@ def forward_gradient(
     return forward_mode(as_function(loss, default_target(grid)), v.repeat(4, 1, 1), tangents)
 
 
-@MARCHED
+@pytest.mark.parametrize(("grid", "seed"), [((128, 128), 2), ((96, 64), 0)], ids=["128x128", "96x64"])
 @LOSSES
 def test_unrolled_gradient_equals_forward_mode(
     grid: tuple[int, int], seed: int, loss: str | Callable[..., torch.Tensor]
 ) -> None:
-    if loss == "spectrum" and (grid, seed) == ((128, 128), 0):
-        pytest.skip("conditioning, see test_unrolled_gradient_equals_forward_mode_at_its_own_state")
     found = unrolled(grid, seed, loss)
     expected = forward_gradient(loss, reference_end(grid, seed), oracle(grid, seed), grid)
     assert found.state.steps.tolist() == [STEPS]
@@ -131,8 +131,8 @@ def test_unrolled_gradient_equals_forward_mode(
 def test_unrolled_gradient_equals_forward_mode_at_its_own_state(
     grid: tuple[int, int], seed: int, loss: str | Callable[..., torch.Tensor]
 ) -> None:
-    """The log spectrum's curvature turns the 4e-14 between kernel and reference into 4e-10 at seed 0, where its
-    gradient happens to be a hundred times smaller than elsewhere. At the same v forward and reverse mode agree.
+    """Seed 0 on 128 x 128 too, where the spectrum's gradient happens to be a hundred times smaller than elsewhere and
+    its curvature turns the 4e-14 between the states of kernel and reference into 4e-10. At one state the modes agree.
     """
     found = unrolled(grid, seed, loss)
     expected = forward_gradient(loss, found.state.v, oracle(grid, seed), grid)
@@ -158,7 +158,7 @@ def test_unrolled_gradient_is_that_of_the_steps_to_the_stop() -> None:
     assert torch.equal(stopped.grad.tensor(), fixed.grad.tensor())
     differences = gs.grad(gs.Params(*PAPER), "finite_difference", mean_square, initial=fields, tol=1e-4)
     assert differences.state.steps.tolist() == [steps]
-    assert relative(table(differences), table(fixed)) < 1e-7
+    assert relative(table(differences), table(fixed)) < 5e-8
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_implicit_gradient_equals_an_independent_sparse_adjoint(
     v = lattice_root.v.clone().requires_grad_()
     (cotangent,) = torch.autograd.grad(as_function(loss, marched_target(48))(v).sum(), v)
     expected = sparse_adjoint(lattice_root.fields[0].numpy(), PAPER, cotangent.numpy())
-    assert relative(table(out), expected) < 1e-8
+    assert relative(table(out), expected) < 1e-10
     assert out.certificate.adjoint_residual[0] < 1e-10
 
 
@@ -220,7 +220,7 @@ def test_bordered_implicit_gradient_equals_a_dense_bordered_solve() -> None:
     R = gray_scott.parameter_derivatives(root.fields)[0].reshape(4, -1).numpy()
     tangents = np.linalg.solve(M, np.vstack([-R.T, np.zeros((2, 4))]))[: 2 * n * n]
     expected = np.concatenate([np.zeros(n * n), 2 * fields[1].ravel() / n**2]) @ tangents
-    assert relative(table(out), expected) < 1e-9
+    assert relative(table(out), expected) < 1e-13
 
 
 HOMOGENEOUS = [UNIFORM, (0.16, 0.08, 0.035, 0.04), (0.1, 0.05, 0.02, 0.035)]
@@ -232,7 +232,7 @@ HOMOGENEOUS = [UNIFORM, (0.16, 0.08, 0.035, 0.04), (0.1, 0.05, 0.02, 0.035)]
 def test_gradient_on_the_homogeneous_branch_is_the_closed_form(
     parameters: tuple[float, ...], branch: str, route: Any
 ) -> None:
-    """(F + k) v^2 - F v + F (F + k) = 0, differentiated; the lower branch is unstable and has a gradient all the same."""
+    """(F + k) v^2 - F v + F (F + k) = 0, differentiated; the unstable lower branch has a gradient all the same."""
     _, _, F, k = parameters
     u, v = getattr(gray_scott.homogeneous_states(F, k), branch)
     fields = torch.tensor([u, v], dtype=torch.float64)[None, :, None, None].expand(1, 2, 12, 10)
@@ -242,7 +242,7 @@ def test_gradient_on_the_homogeneous_branch_is_the_closed_form(
     slope = 2 * (F + k) * v - F
     expected = [0.0, 0.0, -2 * v * (v**2 - v + 2 * F + k) / slope, -2 * v * (v**2 + F) / slope]
     assert out.loss.item() == pytest.approx(v**2, rel=1e-13)
-    assert relative(table(out), np.array(expected)) < (1e-11 if route == "implicit" else 1e-8)
+    assert relative(table(out), np.array(expected)) < (1e-13 if route == "implicit" else 1e-10)
 
 
 def test_gradient_at_the_trivial_state_is_zero() -> None:
@@ -311,18 +311,21 @@ def test_unrolled_gradient_converges_to_the_implicit_one_at_the_rate_of_the_slow
 def test_differences_of_roots_agree_with_the_implicit_gradient(
     n: int, half: int, lattice: bool, loss: str | Callable[..., torch.Tensor]
 ) -> None:
-    """The spectrum is so rough on 48 x 48 that its differences need a quarter of the default step."""
+    """Log spectra are so rough on 48 x 48 that their differences need a quarter of the default step.
+
+    The windowed loss sees the position, which the lattice holds by a rate of 1e-5 alone: rounding moves it most.
+    """
     root, settings = root_of(n, half, PAPER, lattice), gs.Refine(lattice=lattice)
     given: dict[str, Any] = {"loss": loss, "initial": root.fields}
     if not callable(loss):
         given["target"] = marched_target(n)
     implicit = gs.grad(root.params, Implicit(refine=settings), **given)
-    step = 2.0**-22 if (n, loss) == (48, "spectrum") else None
+    step = 2.0**-22 if n == 48 and not callable(loss) else None
     differences = gs.grad(root.params, FiniteDifference(refine=settings, step=step), **given)
     assert implicit.certificate.definition == (("full" if lattice else "bordered") + " jacobian",)
     assert differences.certificate.definition == ("differences of roots",)
     assert torch.equal(differences.state.fields, implicit.state.fields)
-    assert relative(table(differences), table(implicit)) < 1e-6
+    assert relative(table(differences), table(implicit)) < (1e-5 if loss == "windowed" else 1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -390,7 +393,9 @@ def test_default_target_is_the_papers_point_marched_from_seed_one() -> None:
     fields = gs.initial_state(seed=2, grid=(32, 48))
     given: dict[str, Any] = {"route": "unrolled", "initial": fields, "tol": 0.0, "max_steps": 50}
     target = gs.steady_state(gs.Params(*PAPER), gs.initial_state(seed=1, grid=(32, 48)), dtype=torch.float64).v
-    assert torch.equal(gs.grad(gs.Params(*PAPER), **given).loss, gs.grad(gs.Params(*PAPER), target=target, **given).loss)
+    assert torch.equal(
+        gs.grad(gs.Params(*PAPER), **given).loss, gs.grad(gs.Params(*PAPER), target=target, **given).loss
+    )
     assert gs.grad(gs.Params(*PAPER), **given).loss[0] > 1.0
 
 
@@ -476,7 +481,7 @@ def test_scale_of_the_cotangent_leaves_the_relative_gradient_alone(lattice: bool
     cotangents = (random_fields(2, (32, 32), seed=3) - 0.3)[:, None]
     plain, scaled = (route.pull_back(problem, state, s * cotangents).gradient for s in (1.0, scale))
     assert plain.shape == (2, 1, 4)
-    assert relative(scaled / scale, plain) < 1e-9
+    assert relative(scaled / scale, plain) < 1e-12
 
 
 def test_route_objects_are_taken_with_their_settings() -> None:
@@ -492,7 +497,9 @@ def test_route_objects_are_taken_with_their_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "route", [*ROUTES, Implicit(refine=LATTICE), FiniteDifference(refine=True)], ids=lambda r: r if isinstance(r, str) else repr(r)
+    "route",
+    [*ROUTES, Implicit(refine=LATTICE), FiniteDifference(refine=True)],
+    ids=lambda r: r if isinstance(r, str) else repr(r),
 )
 def test_solve_carries_the_gradient_of_grad_through_autograd(route: Any) -> None:
     name = route if isinstance(route, str) else route.name
@@ -528,7 +535,9 @@ def test_scalar_parameters_sum_their_gradient_over_the_batch() -> None:
     given: dict[str, Any] = {"route": "unrolled", "initial": small_start(32, 8, count=2), "tol": 0.0, "max_steps": 50}
     mean_square(gs.solve(gs.Params(0.16, 0.08, F, 0.065), **given).v).sum().backward()
     assert F.grad is not None
-    assert F.grad.item() == pytest.approx(gs.grad(gs.Params(*PAPER), loss=mean_square, **given).grad.F.sum().item(), rel=1e-13)
+    assert F.grad.item() == pytest.approx(
+        gs.grad(gs.Params(*PAPER), loss=mean_square, **given).grad.F.sum().item(), rel=1e-13
+    )
 
 
 def test_solve_of_detached_parameters_is_detached() -> None:
@@ -557,9 +566,7 @@ def test_second_derivatives_through_solve_raise(how: str, loss: Callable[..., to
     F = torch.tensor(0.035, dtype=torch.float64, requires_grad=True)
 
     def value(F: torch.Tensor) -> torch.Tensor:
-        state = gs.solve(
-            gs.Params(0.16, 0.08, F, 0.065), "unrolled", initial=small_start(16, 4), tol=0.0, max_steps=10
-        )
+        state = gs.solve(gs.Params(0.16, 0.08, F, 0.065), "unrolled", initial=small_start(16, 4), tol=0.0, max_steps=10)
         return loss(state.v).sum()
 
     with pytest.raises(RuntimeError):
@@ -607,7 +614,13 @@ def test_unrefined_states_are_told_to_refine() -> None:
 @pytest.mark.parametrize("route", ["unrolled", "finite_difference"])
 def test_diverged_instance_has_nan_and_leaves_the_bits_of_the_other(route: str) -> None:
     params = gs.Params.stack(torch.tensor([DIVERGING, PAPER], dtype=torch.float64))
-    given: dict[str, Any] = {"route": route, "loss": mean_square, "initial": small_start(32, 8), "tol": 0.0, "max_steps": 300}
+    given: dict[str, Any] = {
+        "route": route,
+        "loss": mean_square,
+        "initial": small_start(32, 8),
+        "tol": 0.0,
+        "max_steps": 300,
+    }
     with pytest.warns(gs.StabilityWarning):
         out = gs.grad(params, **given)
     assert out.state.status.tolist() == [gs.Status.DIVERGED, gs.Status.FIXED]
@@ -680,7 +693,11 @@ def test_good_arguments_pass(entry: str) -> None:
         ({"initial": FIELDS.numpy().astype(int)}, TypeError, "initial must hold floats"),
         ({"initial": FIELDS.tolist()}, TypeError, "initial must be a torch tensor or numpy array, got list"),
         ({"initial": FIELDS.clone().requires_grad_()}, ValueError, "initial requires gradients.*initial.detach"),
-        ({"params": gs.Params(*PAPER).expand(2), "initial": SPOILT.nan_to_num()}, ValueError, "2 parameters .* 3 initial"),
+        (
+            {"params": gs.Params(*PAPER).expand(2), "initial": SPOILT.nan_to_num()},
+            ValueError,
+            "2 parameters .* 3 initial",
+        ),
         ({"tol": -1e-4}, ValueError, "tol must be finite and >= 0, got -0.0001"),
         ({"tol": math.nan}, ValueError, "tol must be finite and >= 0, got nan"),
         ({"tol": math.inf}, ValueError, "tol must be finite and >= 0, got inf"),
@@ -790,13 +807,13 @@ def test_default_target_exists_on_grids_smaller_than_the_papers_box() -> None:
 
 @pytest.mark.parametrize("refine", ["yes", 1, None, {"tol": 1e-10}])
 def test_refine_must_be_a_bool_or_settings(refine: Any) -> None:
-    with pytest.raises(TypeError, match="refine must be a bool or gsimplicit.Refine"):
+    with pytest.raises(TypeError, match=r"refine must be a bool or gsimplicit\.Refine"):
         gs.steady_state(gs.Params(*PAPER), small_start(32, 8), refine=refine)
 
 
 @pytest.mark.parametrize("step", [0.0, -1e-6, math.nan, math.inf])
 def test_steps_of_differences_out_of_range_are_refused(step: float) -> None:
-    with pytest.raises(ValueError, match="step of FiniteDifference must be finite and > 0"):
+    with pytest.raises(ValueError, match=r"step of FiniteDifference must be finite and > 0"):
         FiniteDifference(step=step)
 
 

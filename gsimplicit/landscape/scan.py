@@ -120,7 +120,7 @@ def scan(
         "losses": [loss if isinstance(loss, str) else _identity(loss, stored=store is not None) for loss in asked],
         "routes": [_settings(route) for route in chosen],
         "initial": dataset.digest(fields.numpy()),
-        "target": "base" if target is None else dataset.digest(torch.as_tensor(target).detach().cpu().numpy()),
+        "target": "base" if target is None else dataset.digest(np.asarray(torch.as_tensor(target).detach().cpu())),
         "marching": _settings(marching),
         "refine": _settings(settings),
         "share_root": bool(share_root),

@@ -10,18 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
-from gsimplicit.steady import marched_state, solved_state
+from gsimplicit.steady import as_refine, marched_state, solved_state
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEPS = {False: 2.0**-29, True: 2.0**-20}
-_ROOT_TOL = 1e-13
+_ROOT_TOL = 1e-15
+_ROOT_LIMIT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class FiniteDifference(Route):
     refine: bool | Refine = False
 
     def __post_init__(self) -> None:
-        if self.step is not None and not (np.isfinite(self.step) and self.step > 0):
-            raise ValueError(f"step of FiniteDifference must be finite and > 0, got {self.step}")
+        if self.step is not None:
+            checks.real("step of FiniteDifference", self.step, above=0)
+        as_refine(self.refine)
 
     @property
     def needs_root(self) -> bool:
@@ -59,9 +62,9 @@ class FiniteDifference(Route):
 
     def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
         """The marched state, or the certified root."""
-        if self.refine is False:
+        settings = as_refine(self.refine)
+        if settings is None:
             return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
-        settings = Refine() if self.refine is True else self.refine
         return solved_state(problem.params, problem.initial, problem.marching, settings, marched)
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
@@ -119,7 +122,7 @@ class FiniteDifference(Route):
         root = newton(base.fields[0].numpy(), params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered)
         fields = torch.from_numpy(root.fields)
         same = kinds(fields[None])[0] == base.kind[0]
-        return fields if root.residual < 100 * _ROOT_TOL and bool(same) else lost
+        return fields if root.residual < _ROOT_LIMIT and bool(same) else lost
 
     def _pulled(self, state: SteadyState, values: torch.Tensor, widths: torch.Tensor) -> Pulled:
         """Extrapolated differences from values (16, L, B) at the points of `_perturbed`."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import Params, warn_if_unstable
-from gsimplicit.initial import initial_state
+from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import march
 from gsimplicit.results import Gradient, NotSteady, ParameterGradient, Status, SteadyState
@@ -20,7 +20,7 @@ from gsimplicit.routes.contract import Loss, Problem, Route
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import March, as_fields, check_finite, paired
+from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
 
 ROUTES: dict[str, Callable[[], Route]] = {r.name: r for r in (Implicit, Unrolled, FiniteDifference)}
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -113,8 +113,8 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
         return as_fields("target", target)[:, 1]
     if not isinstance(target, torch.Tensor | np.ndarray):
         raise TypeError(f"target must be a torch tensor or numpy array, got {type(target).__name__}")
-    tensor = torch.as_tensor(target)
-    if tensor.ndim != 3 or not tensor.is_floating_point() or len(tensor) == 0:
+    tensor = as_tensor("target", target)
+    if tensor.ndim != 3 or len(tensor) == 0:
         raise ValueError(
             f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}"
         )
@@ -125,7 +125,8 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
 @lru_cache(maxsize=8)
 def default_target(grid: tuple[int, int]) -> torch.Tensor:
     """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
-    fields = initial_state(count=1, seed=1, grid=grid)
+    half = min(10, min(grid) // 4) if min(grid) < 20 else 10  # the paper's box where it fits
+    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half))
     return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
 
 
@@ -147,7 +148,7 @@ def posed(
         max_steps,
         check_every,
         dtype or (torch.float64 if precise else torch.float32),
-        torch.device(device) if device is not None else torch.device("cpu"),
+        as_device(device),
     )
     warn_if_unstable(params, stacklevel=4)  # past `grad` or `solve`
     return Problem(params.detach(), fields, marching)
@@ -293,14 +294,28 @@ class _Attach(torch.autograd.Function):
         ctx: Any, values: torch.Tensor, fields: torch.Tensor, route: Route, problem: Problem, state: SteadyState
     ) -> torch.Tensor:
         ctx.route, ctx.problem, ctx.state = route, problem, state
+        ctx.save_for_backward(values)
         return fields.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.to(torch.float64)[None])
-        gradient = pulled.gradient[0]
-        if "none" in pulled.certificates[0].definition:
-            lost = [i for i, d in enumerate(pulled.certificates[0].definition) if d == "none"]
-            raise NotSteady(f"no gradient at instances {lost}: diverged, or a Jacobian too near singular", ctx.state)
-        return gradient, None, None, None, None
+        pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.detach().to(torch.float64)[None])
+        gradient, untouched = pulled.gradient[0].clone(), ~cotangent.detach().cpu().flatten(1).any(dim=1)
+        gradient[untouched] = 0.0  # what the loss does not see has no share, be its state what it may
+        lost = torch.isnan(gradient).any(dim=1).nonzero().reshape(-1).tolist()
+        if lost and ctx.route.needs_root:
+            raise NotSteady(f"no gradient at instances {lost}: the root's Jacobian is too near singular", ctx.state)
+        attached = _FirstOrder.apply(gradient, *ctx.saved_tensors, cotangent)  # type: ignore[no-untyped-call]
+        return attached, None, None, None, None
+
+
+class _FirstOrder(torch.autograd.Function):
+    """A gradient that raises where it is differentiated again, instead of counting as constant."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        raise RuntimeError("solve gives first derivatives only; second ones of a root: gsimplicit.hessian")

@@ -42,6 +42,10 @@ class Implicit(Route):
     through_steps: ClassVar[bool] = False
     refine: Refine = field(default_factory=Refine)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.refine, Refine):
+            raise TypeError(f"refine of Implicit must be gsimplicit.Refine, got {self.refine!r}")
+
     @property
     def needs_root(self) -> bool:
         """True: without a root there is nothing to differentiate."""

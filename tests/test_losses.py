@@ -13,16 +13,7 @@ from gsimplicit import gray_scott
 from gsimplicit.losses import log_spectrum, residual_loss, spectrum_loss, windowed_log_spectrum, windowed_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Transforms this small cost a thousand times more on threads that wait for a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    from collections.abc import Callable
 
 
 BOTH = pytest.mark.parametrize("loss", [spectrum_loss, windowed_loss], ids=["spectrum", "windowed"])

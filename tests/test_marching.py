@@ -100,6 +100,7 @@ def test_march_leaves_its_input_alone_and_detaches() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("tol", [0.0, 1e-3])
 def test_batch_equals_a_loop_bitwise(dtype: torch.dtype, tol: float) -> None:
@@ -116,6 +117,7 @@ def test_same_march_twice_gives_the_same_bits() -> None:
     assert torch.equal(exactly(fields, params, 500), exactly(fields, params, 500))
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("tol", [0.0, 1e-4])
 @pytest.mark.parametrize("engine", ["kernel", "reference"])
 def test_diverging_instance_leaves_the_bits_of_the_others(engine: str, tol: float) -> None:
@@ -142,6 +144,7 @@ def test_diverging_float32_instance_is_seen_too() -> None:
     assert end.status.tolist() == [gs.Status.DIVERGED]
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_each_keeps_the_order_and_passes_errors_on() -> None:
     assert each(lambda i: i * i, range(50)) == [i * i for i in range(50)]
     assert each(lambda i: i, []) == []
@@ -155,14 +158,18 @@ def test_each_keeps_the_order_and_passes_errors_on() -> None:
         each(work, range(20))
 
 
-def test_each_uses_no_more_threads_than_torch_may() -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        seen = set(each(lambda _: threading.get_ident(), range(10)))
-    finally:
-        torch.set_num_threads(threads)
-    assert seen == {threading.get_ident()}
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_uses_the_threads_torch_may_use(threads: int, two_threads: None) -> None:
+    torch.set_num_threads(threads)
+    both = threading.Barrier(threads)
+
+    def work(_: int) -> int:
+        both.wait(timeout=60)  # passed only when as many items are under way at once
+        return threading.get_ident()
+
+    seen = set(each(work, range(4 * threads)))
+    assert len(seen) == threads
+    assert (threading.get_ident() in seen) == (threads == 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -474,6 +474,20 @@ def test_trivial_state_is_certified() -> None:
     assert farthest(state.fields[0, 1], np.zeros((32, 32))) < 1e-14
 
 
+def test_pattern_that_cannot_be_pinned_is_certified_only_to_the_residual_it_has(
+    monkeypatch: pytest.MonkeyPatch, small_drifting: gs.SteadyState
+) -> None:
+    """Where sliding ends at a state that is no root, it must not be called drifting."""
+
+    def lost(root: newton_module.Root, parameters: Array, tol: float) -> newton_module.Root:
+        fields = root.fields + 1e-4 * random_fields(1, (32, 32), seed=4)[0].numpy()
+        return newton_module.Root(fields, root.drift, 1e-4, root.evaluations + 10, False)
+
+    monkeypatch.setattr(newton_module, "pin", lost)
+    found = refine(small_drifting.fields[0].numpy(), np.array(PAPER), gs.Refine(lattice=True))
+    assert found.certified.bordered <= 1e-10 or found.status not in (gs.Status.STEADY, gs.Status.DRIFTING)
+
+
 @pytest.mark.parametrize("max_evaluations", [1, 2000])
 def test_exhausted_budget_gives_unsteady(max_evaluations: int) -> None:
     state = gs.steady_state(gs.Params(*PAPER), small_start(48, 10), refine=gs.Refine(max_evaluations=max_evaluations))
@@ -543,6 +557,7 @@ def test_marched_states_are_not_taken_for_roots() -> None:
     assert recognise(marched.fields[0].numpy(), np.array(PAPER), gs.Refine()) is None
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_batch_of_refinements_equals_a_loop_bitwise(lattice_root: gs.SteadyState) -> None:
     """A root that is recognised, one to be found, and one that is never found."""
     params = gs.Params.stack(torch.tensor([PAPER, UNIFORM, OSCILLATING], dtype=torch.float64))
@@ -556,6 +571,7 @@ def test_batch_of_refinements_equals_a_loop_bitwise(lattice_root: gs.SteadyState
             assert torch.equal(getattr(together[i], name), getattr(alone, name)), name
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_diverging_instance_leaves_the_refined_bits_of_the_other() -> None:
     params = gs.Params.stack(torch.tensor([[0.6, 0.08, 0.035, 0.065], UNIFORM], dtype=torch.float64))
     with pytest.warns(gs.StabilityWarning):

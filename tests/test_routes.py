@@ -333,6 +333,7 @@ def test_differences_of_roots_agree_with_the_implicit_gradient(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("route", ROUTES)
 def test_batch_of_gradients_equals_a_loop_bitwise(route: str) -> None:
     params, fields = gs.Params(0.16, 0.08, [0.035, 0.036, 0.034], 0.065), small_start(32, 8, count=3)
@@ -611,6 +612,7 @@ def test_unrefined_states_are_told_to_refine() -> None:
         state.require_steady()
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("route", ["unrolled", "finite_difference"])
 def test_diverged_instance_has_nan_and_leaves_the_bits_of_the_other(route: str) -> None:
     params = gs.Params.stack(torch.tensor([DIVERGING, PAPER], dtype=torch.float64))

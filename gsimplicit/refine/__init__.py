@@ -111,6 +111,8 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
         if marched.status[0] == Status.DIVERGED:
             nan = float("nan")
             return Refined(X, Status.DIVERGED, Certified(nan, nan, np.full(2, nan), np.zeros((0, 2))), spent)
+        if not float(marched.change[0]) < SLOW:
+            return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
         root = newton(X, parameters, settings.tol)
         spent += root.evaluations
         if root.converged and _kind(root.fields) == _kind(X):
@@ -124,6 +126,9 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
         level /= 10
 
+
+SLOW = 1e-5
+"""Newton's method is not tried from a state that changes by this or more a step: it would land on some other root."""
 
 NEUTRAL = 1e-9
 """Real parts below this are taken for zero: translations of a pattern that the lattice does not pin."""

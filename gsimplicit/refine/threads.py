@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_lock = threading.Lock()
-_inside = 0
-_limit: Any = None
-
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread while any caller is inside; the last one out restores what was set before."""
-    global _inside, _limit
-    with _lock:
-        if not _inside:
-            _limit = ThreadpoolController().limit(limits=1, user_api="blas")
-            _limit.__enter__()
-        _inside += 1
-    try:
+    """Limit BLAS to one thread inside, and restore what was set before.
+
+    Without effect off the main thread: there OpenBLAS neither takes a new limit nor gives an old one back.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                _limit.__exit__(None, None, None)
+        return
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        yield

@@ -112,7 +112,7 @@ def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
     v = fields[:, 1].clone().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(loss(v).sum(), v, create_graph=True)
-        bends = [torch.autograd.grad(slope, v, t[None, 1], retain_graph=True, allow_unused=True)[0] for t in tangents]
+        bends = [_bend(slope, v, t[None, 1]) for t in tangents]
     cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
     adjoint = torch.from_numpy(system.solve(cotangent, transpose=True).x)
     mixed = mixed_derivative(tangents)
@@ -127,7 +127,13 @@ def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
                 force = force + torch.from_numpy(
                     np.tensordot(c[a], moved[b], axes=1) + np.tensordot(c[b], moved[a], axes=1)
                 )
-            bend = bends[a]
-            curved = 0.0 if bend is None else float((bend[0] * tangents[b, 1]).sum())
-            out[a, b] = out[b, a] = curved - float((adjoint * force).sum())
+            out[a, b] = out[b, a] = float((bends[a] * tangents[b, 1]).sum() - (adjoint * force).sum())
     return out
+
+
+def _bend(slope: torch.Tensor, v: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    """Second derivative of a loss in v along a direction, shape (H, W); zero for a linear loss."""
+    if not slope.requires_grad:
+        return torch.zeros_like(direction[0])
+    (bend,) = torch.autograd.grad(slope, v, direction, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(direction[0]) if bend is None else bend[0]

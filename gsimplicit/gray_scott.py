@@ -220,8 +220,8 @@ class Params:
     def __len__(self) -> int:
         return self.Du.shape[0]
 
-    def __getitem__(self, index: int | slice | list[int]) -> Params:
-        chosen = [index] if isinstance(index, int) else index
+    def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> Params:
+        chosen = [int(index)] if isinstance(index, int | np.integer) else index
         return Params.stack(self.tensor()[chosen])
 
     def __iter__(self) -> Iterator[Params]:
@@ -284,8 +284,11 @@ def warn_if_unstable(params: Params, stacklevel: int = 3) -> None:
 
 
 def neighbour_sum(field: torch.Tensor) -> torch.Tensor:
-    """Sum over the four nearest neighbours on the periodic grid, along the last two axes."""
-    return field.roll(1, -1) + field.roll(-1, -1) + field.roll(1, -2) + field.roll(-1, -2)
+    """Sum over the four nearest neighbours on the periodic grid, along the last two axes.
+
+    Added in the order of the compiled kernel, so that both give the same bits.
+    """
+    return (field.roll(1, -1) + field.roll(-1, -1)) + (field.roll(1, -2) + field.roll(-1, -2))
 
 
 def _columns(params: Params, like: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from gsimplicit.gray_scott import Params
@@ -167,8 +168,8 @@ class SteadyState:
     def __len__(self) -> int:
         return len(self.fields)
 
-    def __getitem__(self, index: int | slice | list[int]) -> SteadyState:
-        chosen = [index] if isinstance(index, int) else index
+    def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> SteadyState:
+        chosen = [int(index)] if isinstance(index, int | np.integer) else index
         return SteadyState(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     def __repr__(self) -> str:

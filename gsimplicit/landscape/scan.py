@@ -164,7 +164,7 @@ def _plan(
     elif target is not None and torch.as_tensor(target).ndim == 4:
         both = as_fields("target", target)
     v = both[:, 1] if both is not None else as_target(target)
-    objectives = tuple(as_objective(loss, v, S, grid) for loss in steady)
+    objectives = tuple(as_objective(loss, None if callable(loss) else v, S, grid) for loss in steady)
     names = tuple(_label(loss) for loss in losses)
     if "residual" in names and both is None:
         raise ValueError("the residual loss needs the target's u and v, shape (S, 2, H, W); got v alone")

@@ -117,11 +117,15 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
         spent += root.evaluations
         if root.converged and _kind(root.fields) == _kind(X):
             if settings.lattice and certify(root.fields, parameters).raw > settings.tol:
-                root = pin(root, parameters, settings.tol)
-                spent += root.evaluations
+                pinned = pin(root, parameters, settings.tol)
+                spent += pinned.evaluations
+                root = pinned if pinned.converged else root
             certified = certify(root.fields, parameters)
-            status = Status.STEADY if certified.raw <= settings.tol else Status.DRIFTING
-            return Refined(root.fields, status, certified, spent)
+            if certified.raw <= settings.tol:
+                return Refined(root.fields, Status.STEADY, certified, spent)
+            # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
+            if certified.bordered <= settings.tol:
+                return Refined(root.fields, Status.DRIFTING, certified, spent)
         if spent >= settings.max_evaluations:
             return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
         level /= 10

@@ -194,7 +194,7 @@ def pin(root: Root, parameters: Array, tol: float) -> Root:
     def refined(fields: Array) -> Root:
         return newton(fields, parameters, fine)
 
-    best, evaluations = refined(root.fields), root.evaluations
+    best, evaluations = refined(root.fields), 0
     now = best
     for _ in range(MAX_SLIDES):
         evaluations += now.evaluations

@@ -78,15 +78,20 @@ def cotangents(fields: torch.Tensor, losses: Sequence[Loss]) -> torch.Tensor:
     """Derivatives of each loss of v in the fields (B, 2, H, W), as float64 of shape (L, B, 2, H, W).
 
     Instances do not mix: the sum over the batch has each instance's own derivative as its gradient.
+
+    Raises:
+        ValueError: A loss is cut off from v.
     """
     out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
     for i, loss in enumerate(losses):
         v = fields[:, 1].detach().to(torch.float64).requires_grad_()
         with torch.enable_grad():
             value = loss(v).sum()
-            if value.requires_grad:
-                (slope,) = torch.autograd.grad(value, v, allow_unused=True)
-                out[i, :, 1] = 0.0 if slope is None else slope
+            slope = torch.autograd.grad(value, v, allow_unused=True)[0] if value.requires_grad else None
+            if slope is None:
+                name = getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__))
+                raise ValueError(f"loss {name!r} does not depend on v for autograd: does it detach v?")
+            out[i, :, 1] = slope
     return out
 
 

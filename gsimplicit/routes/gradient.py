@@ -81,6 +81,8 @@ class Objective:
 def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
     """The objective meant by a name or a callable; `target` is v of shape (B, H, W) or (1, H, W)."""
     if callable(loss):
+        if target is not None:
+            raise ValueError("target has no meaning for a callable loss: let the callable hold it")
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
     function = LOSSES[loss]
@@ -109,6 +111,8 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
     """The target's v, float64, shape (B, H, W), from v or from u and v."""
     if target is None:
         return None
+    if isinstance(target, torch.Tensor) and target.requires_grad:
+        raise ValueError("target requires gradients, but only derivatives in the parameters are computed: detach it")
     if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
         return as_fields("target", target)[:, 1]
     if not isinstance(target, torch.Tensor | np.ndarray):
@@ -215,7 +219,7 @@ def grad(
     pulled = chosen.differentiate(problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
     lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
-    if lost:
+    if lost and chosen.needs_root:
         raise NotSteady(
             f"no gradient at instances {lost}: the root's Jacobian is too near singular, relative residual of the "
             f"adjoint {certificate.adjoint_residual[lost].tolist()}; the point may lie at a fold, or a root next to it "

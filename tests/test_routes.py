@@ -83,8 +83,7 @@ STEPS = 2000
 MARCHED = pytest.mark.parametrize(
     ("grid", "seed"),
     [
-        pytest.param((128, 128), 0, id="128x128, seed 0", marks=pytest.mark.slow),
-        pytest.param((128, 128), 2, id="128x128, seed 2"),
+        pytest.param((128, 128), 0, id="128x128"),
         pytest.param((96, 64), 0, id="96x64"),
     ],
 )
@@ -115,7 +114,7 @@ def forward_gradient(
     return forward_mode(as_function(loss, default_target(grid)), v.repeat(4, 1, 1), tangents)
 
 
-@pytest.mark.parametrize(("grid", "seed"), [((128, 128), 2), ((96, 64), 0)], ids=["128x128", "96x64"])
+@MARCHED
 @LOSSES
 def test_unrolled_gradient_equals_forward_mode(
     grid: tuple[int, int], seed: int, loss: str | Callable[..., torch.Tensor]
@@ -123,19 +122,7 @@ def test_unrolled_gradient_equals_forward_mode(
     found = unrolled(grid, seed, loss)
     expected = forward_gradient(loss, reference_end(grid, seed), oracle(grid, seed), grid)
     assert found.state.steps.tolist() == [STEPS]
-    assert relative(table(found), expected) < 1e-10
-
-
-@MARCHED
-@LOSSES
-def test_unrolled_gradient_equals_forward_mode_at_its_own_state(
-    grid: tuple[int, int], seed: int, loss: str | Callable[..., torch.Tensor]
-) -> None:
-    """Seed 0 on 128 x 128 too, where the spectrum's gradient happens to be a hundred times smaller than elsewhere and
-    its curvature turns the 4e-14 between the states of kernel and reference into 4e-10. At one state the modes agree.
-    """
-    found = unrolled(grid, seed, loss)
-    expected = forward_gradient(loss, found.state.v, oracle(grid, seed), grid)
+    assert torch.equal(found.state.v, reference_end(grid, seed))  # the log spectrum would see the last bits
     assert relative(table(found), expected) < 1e-10
 
 

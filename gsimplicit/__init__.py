@@ -10,7 +10,17 @@ from gsimplicit.landscape.scan import scan
 from gsimplicit.landscape.store import StoreMismatchError
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Refine
-from gsimplicit.results import Certificate, Gradient, Kind, NotSteady, ParameterGradient, Stable, Status, SteadyState
+from gsimplicit.results import (
+    Certificate,
+    Gradient,
+    Kind,
+    NotSteady,
+    ParameterGradient,
+    PositionWarning,
+    Stable,
+    Status,
+    SteadyState,
+)
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.sensitivity import hessian, root_derivatives
 from gsimplicit.steady import steady_state
@@ -25,6 +35,7 @@ __all__ = [
     "NotSteady",
     "ParameterGradient",
     "Params",
+    "PositionWarning",
     "Refine",
     "StabilityWarning",
     "Stable",

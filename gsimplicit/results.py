@@ -64,6 +64,10 @@ def kinds(states: torch.Tensor) -> torch.Tensor:
     return kind.cpu()
 
 
+class PositionWarning(UserWarning):
+    """A loss sees the position of a pattern, which no steady state determines."""
+
+
 class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outcome, not a fault)
     """A steady state was needed and there is none.
 
@@ -212,6 +216,9 @@ class Certificate:
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.
         error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate.
+        position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
+            float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
+            is history, not physics, and the implicit gradient and those at finite time answer different questions.
         products: Jacobian products or steps spent on the gradient alone, int64, shape (B,).
         seconds: Wall time of the whole call.
     """
@@ -220,6 +227,7 @@ class Certificate:
     adjoint_residual: torch.Tensor
     other_definition: torch.Tensor
     error: torch.Tensor
+    position: torch.Tensor
     products: torch.Tensor
     seconds: float = float("nan")
 
@@ -276,6 +284,7 @@ def _trust(c: Certificate, i: int) -> str:
         ("adjoint residual {:.1e}", c.adjoint_residual[i]),
         ("full and bordered jacobian differ by {:.1%}", c.other_definition[i]),
         ("estimated relative error {:.1e}", c.error[i]),
+        ("share along translations {:.1e}", c.position[i]),
     ):
         if torch.isfinite(value):
             parts.append(text.format(float(value)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,9 @@ from gsimplicit.steady import March
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# the windowed loss sees the position, and is meant to here
+pytestmark = pytest.mark.filterwarnings("ignore::gsimplicit.PositionWarning")
 
 ROUTES = ("implicit", "unrolled", "finite_difference")
 LOSSES = pytest.mark.parametrize(
@@ -894,3 +898,16 @@ def test_stored_integers_of_the_enums_are_the_contracts() -> None:
     assert [k.name.lower() for k in sorted(gs.Kind)] == ["unknown", "trivial", "uniform", "pattern"]
     assert [s.name.lower() for s in sorted(gs.Stable)] == ["unknown", "yes", "no"]
     assert [int(s) for s in gs.Status] == list(range(8))
+
+
+def test_a_loss_that_sees_the_position_is_warned_of_and_an_invariant_one_is_not(drifting_root: gs.SteadyState) -> None:
+    given: dict[str, Any] = {"initial": drifting_root.fields, "target": marched_target(48)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = gs.grad(drifting_root.params, "implicit", "spectrum", **given)
+        assert out.certificate.position.item() < 1e-12
+        gs.grad(drifting_root.params, "unrolled", "windowed", **given)
+    with pytest.warns(gs.PositionWarning, match="the windowed loss sees the position") as caught:
+        out = gs.grad(drifting_root.params, "implicit", "windowed", **given)
+    assert 1e-6 < out.certificate.position.item() < 1
+    assert caught[0].filename == __file__

@@ -120,6 +120,35 @@ def _march(x, y, p, scratch, tol, first, last, check, end):  # type: ignore[no-u
 
 
 @_kernel
+def _stage(x, older, p, a, b, c):  # type: ignore[no-untyped-def]
+    """One stage of a stabilised step: older becomes a x + b older + c step(x)."""
+    Du, Dv, F, cu, cv = p[0], p[1], p[2], p[3], p[4]
+    H, W = x.shape[1], np.uint64(x.shape[2] - 2)
+    one = np.uint64(1)
+    for i in range(H):
+        above, below = (i - 1 if i else H - 1), (i + 1 if i < H - 1 else 0)
+        un, uc, us, ou = x[0, above], x[0, i], x[0, below], older[0, i]
+        vn, vc, vs, ov = x[1, above], x[1, i], x[1, below], older[1, i]
+        for j in range(one, W + one):
+            u, v = uc[j], vc[j]
+            ou[j] = a * u + b * ou[j] + c * _step_u(u, v, (uc[j - one] + uc[j + one]) + (un[j] + us[j]), Du, F, cu)
+            ov[j] = a * v + b * ov[j] + c * _step_v(u, v, (vc[j - one] + vc[j + one]) + (vn[j] + vs[j]), Dv, cv)
+        ou[0], ou[W + one] = ou[W], ou[one]
+        ov[0], ov[W + one] = ov[W], ov[one]
+
+
+@_kernel
+def _stabilised(x, y, p, table, count):  # type: ignore[no-untyped-def]
+    """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); the buffers, newest first."""
+    for _ in range(count):
+        y[:] = x
+        for j in range(table.shape[0]):
+            _stage(x, y, p, table[j, 0], table[j, 1], table[j, 2])
+            x, y = y, x
+    return x, y
+
+
+@_kernel
 def _record(tape, steps, p):  # type: ignore[no-untyped-def]
     """March `steps` steps from tape[0], keeping every state."""
     for t in range(steps):
@@ -171,6 +200,27 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
         n, change_now, x, y = _march(x, y, p, scratch, tol, n, min(n + CHUNK, max_steps), check_every, max_steps)
         change = change if change_now == float("inf") else change_now
     return _interior(x), n, change
+
+
+def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]:
+    """Take `count` stabilised explicit steps of one instance, and measure the residual where they end.
+
+    Args:
+        fields: u and v, float64, shape (2, H, W).
+        parameters: Du, Dv, F, k in float64.
+        table: Coefficients (a, b, c) of each stage, shape (s, 3): the newer of two states x becomes
+            `a x + b older + c (x + residual(x))`.
+        count: Number of steps, >= 0.
+
+    Returns:
+        The fields, and the max norm of the residual there, NaN where not finite.
+    """
+    x = _padded(fields)
+    y, p = x.copy(), _coefficients(parameters, fields.dtype)
+    x, y = _stabilised(x, y, p, table, count)
+    end = _interior(x)
+    _, change, _, _ = _march(x, y, p, np.empty((2, x.shape[2])), 0.0, 0, 1, 1, 1)
+    return end, change
 
 
 def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:

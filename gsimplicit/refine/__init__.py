@@ -14,18 +14,17 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import Params
-from gsimplicit.marching import march
 from gsimplicit.results import Stable, Status, kinds
 
 if TYPE_CHECKING:
     from gsimplicit.refine.newton import Certified
+    from gsimplicit.refine.tail import Tail
 
 __all__ = ["Refine", "Refined", "recognise", "refine", "stability"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-_TAILS = ("euler",)
+_TAILS = ("euler", "chebyshev")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Refine:
         max_evaluations: Cap on residual evaluations, marching and Newton together, >= 1. At 128 x 128 the two million
             of the default take about 20 s on one core.
         lattice: Go on from a drifting pattern to a root of the raw residual, where the lattice pins it.
-        tail: How the slow tail is marched: "euler", exactly the trajectory of the explicit step.
+        tail: How the slow tail is marched: "euler", exactly the trajectory of the explicit step; "chebyshev", long
+            stabilised steps with step control, about a fifth of the evaluations.
         eigenvalues: Number of leading eigenvalues to compute at a root, >= 0; with any, `stable` is decided. Six take
             a few seconds at 128 x 128.
 
@@ -103,36 +103,51 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
     """
     from gsimplicit.refine.newton import Certified, certify, newton, pin
 
-    params = Params(*parameters)
     X, spent, level = fields, 0, 1e-6
     while True:
-        marched = march(torch.from_numpy(X)[None], params, tol=level, max_steps=settings.max_evaluations - spent)
-        X, spent = marched.fields[0].numpy(), spent + int(marched.steps[0])
-        if marched.status[0] == Status.DIVERGED:
+        tail = _march_on(X, parameters, level, min(LOOK, settings.max_evaluations - spent), settings)
+        X, spent = tail.fields, spent + tail.evaluations
+        if np.isnan(tail.change):
             nan = float("nan")
             return Refined(X, Status.DIVERGED, Certified(nan, nan, np.full(2, nan), np.zeros((0, 2))), spent)
-        if not float(marched.change[0]) < SLOW:
+        exhausted = spent >= settings.max_evaluations
+        # a pattern may travel fast and yet be steady in shape: what counts is what changes besides
+        slow = min(tail.change, certify(X, parameters).bordered)
+        if slow < level or (exhausted and slow < SLOW):
+            root = newton(X, parameters, settings.tol)
+            spent += root.evaluations
+            if root.converged and _kind(root.fields) == _kind(X):
+                if settings.lattice and certify(root.fields, parameters).raw > settings.tol:
+                    pinned = pin(root, parameters, settings.tol)
+                    spent += pinned.evaluations
+                    root = pinned if pinned.converged else root
+                certified = certify(root.fields, parameters)
+                if certified.raw <= settings.tol:
+                    return Refined(root.fields, Status.STEADY, certified, spent)
+                # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
+                if certified.bordered <= settings.tol:
+                    return Refined(root.fields, Status.DRIFTING, certified, spent)
+            level = min(level, slow) / 10
+        if exhausted:
             return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
-        root = newton(X, parameters, settings.tol)
-        spent += root.evaluations
-        if root.converged and _kind(root.fields) == _kind(X):
-            if settings.lattice and certify(root.fields, parameters).raw > settings.tol:
-                pinned = pin(root, parameters, settings.tol)
-                spent += pinned.evaluations
-                root = pinned if pinned.converged else root
-            certified = certify(root.fields, parameters)
-            if certified.raw <= settings.tol:
-                return Refined(root.fields, Status.STEADY, certified, spent)
-            # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
-            if certified.bordered <= settings.tol:
-                return Refined(root.fields, Status.DRIFTING, certified, spent)
-        if spent >= settings.max_evaluations:
-            return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
-        level /= 10
 
+
+def _march_on(fields: Array, parameters: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:
+    """March one instance until its change over a step is below `level`, by the tail asked for."""
+    from gsimplicit.marching import cpu
+    from gsimplicit.refine.tail import Tail, march_on
+
+    if settings.tail == "chebyshev":
+        return march_on(fields, parameters, level, max_evaluations)
+    end, steps, change = cpu.march(fields, parameters, level, max(max_evaluations, 1), 64)
+    return Tail(np.asarray(end, dtype=np.float64), change, steps)
+
+
+LOOK = 50_000
+"""Evaluations after which a march that has not slowed down is looked at all the same: it may only travel."""
 
 SLOW = 1e-5
-"""Newton's method is not tried from a state that changes by this or more a step: it would land on some other root."""
+"""Newton's method is not tried from a state whose shape changes by this or more a step: it would land elsewhere."""
 
 NEUTRAL = 1e-9
 """Real parts below this are taken for zero: translations of a pattern that the lattice does not pin."""

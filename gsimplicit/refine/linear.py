@@ -111,6 +111,7 @@ class SparseLU:
 
     def __init__(self, matrix: scipy.sparse.csc_array, *, robust: bool = False) -> None:
         self._lu: Any
+        self.robust = robust
         try:
             if robust:
                 self._lu = scipy.sparse.linalg.splu(matrix, permc_spec="COLAMD")
@@ -183,13 +184,20 @@ class BorderedJacobian:
         directions: The r independent translations, rows of unit vectors (row, column), shape (r, 2).
         velocity: Drift of the pattern along rows and columns, shape (2,).
         phase: Phase conditions, shape (r, 2, H, W); by default the translations of the state itself.
+        factors: Factors of the same matrix without its border, where they are known already.
 
     Raises:
         np.linalg.LinAlgError: The system is singular to working precision.
     """
 
     def __init__(
-        self, fields: Array, parameters: Array, directions: Array, velocity: Array, phase: Array | None = None
+        self,
+        fields: Array,
+        parameters: Array,
+        directions: Array,
+        velocity: Array,
+        phase: Array | None = None,
+        factors: SparseLU | None = None,
     ) -> None:
         self._shape = fields.shape
         self._fields, self._velocity = torch.from_numpy(fields)[None], velocity
@@ -200,12 +208,14 @@ class BorderedJacobian:
             np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
         )
         self.phase = self.columns if phase is None else phase
-        self._factorise(robust=False)
+        self._factorise(SparseLU(self._matrix()) if factors is None else factors)
 
-    def _factorise(self, *, robust: bool) -> None:
-        matrix = jacobian(self._fields[0].numpy(), self._parameters, self._velocity)
-        self._robust = robust
-        self._bordered = BorderedLU(SparseLU(matrix, robust=robust), interleaved(self.columns), interleaved(self.phase))
+    def _matrix(self) -> scipy.sparse.csc_array:
+        return jacobian(self._fields[0].numpy(), self._parameters, self._velocity)
+
+    def _factorise(self, factors: SparseLU) -> None:
+        self.factors = factors
+        self._bordered = BorderedLU(factors, interleaved(self.columns), interleaved(self.phase))
 
     def apply(self, x: Array, s: Array, *, transpose: bool = False) -> tuple[Array, Array]:
         """The exact operator (or its transpose) on a field part (2, H, W) and a border part (r,)."""
@@ -236,8 +246,8 @@ class BorderedJacobian:
         """
         q = np.zeros(len(self.columns)) if q is None else q
         solution = self._refined(r, q, transpose=transpose, tol=tol)
-        if not solution.residual < 1e-8 and not self._robust:
-            self._factorise(robust=True)
+        if not solution.residual < 1e-8 and not self.factors.robust:
+            self._factorise(SparseLU(self._matrix(), robust=True))
             solution = self._refined(r, q, transpose=transpose, tol=tol)
         return solution
 

@@ -88,6 +88,25 @@ def broken_translations(fields: Array) -> Array:
     return broken
 
 
+def position_share(fields: Array, directions: Array, cotangent: Array) -> float:
+    """Share of a derivative in the fields that lies along translations of the state, in 0..1.
+
+    Args:
+        fields: u and v, shape (2, H, W).
+        directions: Translations the state breaks, shape (r, 2).
+        cotangent: Derivative of a loss in the fields, shape (2, H, W).
+
+    Returns:
+        `|P g| / |g|` with P the projection onto the translations; 0 where there are none, or no derivative.
+    """
+    size = float(np.linalg.norm(cotangent))
+    if not len(directions) or not size:
+        return 0.0
+    columns = np.tensordot(directions, gradient(fields), axes=1).reshape(len(directions), -1)
+    basis = np.linalg.qr(columns.T)[0]
+    return float(np.linalg.norm(basis.T @ cotangent.ravel())) / size
+
+
 def certify(fields: Array, parameters: Array) -> Certified:
     """Raw and bordered residual of any state, the drift fitted by least squares.
 

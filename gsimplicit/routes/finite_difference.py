@@ -138,6 +138,7 @@ class FiniteDifference(Route):
                 adjoint_residual=nothing(len(state)),
                 other_definition=nothing(len(state)),
                 error=error[c],
+                position=nothing(len(state)),
                 products=torch.full((len(state),), 16) if self.needs_root else 16 * state.steps,
             )
             for c in range(gradient.shape[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import march
-from gsimplicit.results import Gradient, NotSteady, ParameterGradient, Status, SteadyState
+from gsimplicit.results import Gradient, NotSteady, ParameterGradient, PositionWarning, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Route
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
@@ -27,6 +28,9 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "spectrum": spectrum_loss,
     "windowed": windowed_loss,
 }
+
+POSITION_LIMIT = 1e-6
+"""Share of a loss's derivative along translations above which `grad` warns; rounding gives 1e-16."""
 
 Fields = torch.Tensor | np.ndarray[Any, Any]
 
@@ -190,7 +194,8 @@ def grad(
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
-        diverged under a route that needs no root.
+        diverged under a route that needs no root. A `PositionWarning` where the implicit route meets a loss that is
+        not invariant to translations.
 
     Raises:
         NotSteady: The route needs a root and an instance has none; the error carries the states.
@@ -226,9 +231,23 @@ def grad(
             "was lost",
             state,
         )
+    _warn_of_position(objective.name, certificate.position)
     return Gradient(
         value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name
     )
+
+
+def _warn_of_position(name: str, position: torch.Tensor) -> None:
+    """Warn where a loss sees the position of a pattern, at the caller of `grad`."""
+    seen = (position > POSITION_LIMIT).nonzero().reshape(-1).tolist()
+    if seen:
+        warnings.warn(
+            f"the {name} loss sees the position of the pattern, which a steady state does not determine: "
+            f"{position[seen].max().item():.1e} of its derivative lies along translations at instances {seen}, "
+            f"more than {POSITION_LIMIT:g}; routes may answer differently",
+            PositionWarning,
+            stacklevel=3,
+        )
 
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:

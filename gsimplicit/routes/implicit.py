@@ -58,7 +58,7 @@ class Implicit(Route):
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""
         from gsimplicit.refine.linear import BorderedJacobian
-        from gsimplicit.refine.newton import broken_translations
+        from gsimplicit.refine.newton import broken_translations, position_share
 
         values = problem.params.tensor().numpy()
         g = cotangents.to("cpu", torch.float64).numpy()
@@ -70,20 +70,26 @@ class Implicit(Route):
             directions = broken_translations(fields)
             slopes = parameter_derivatives(state.fields[i : i + 1])[0].numpy()
 
-            def adjoints(definition: str, translations: Array, velocity: Array) -> list[_Adjoint]:
-                try:
-                    system = BorderedJacobian(fields, values[i], translations, velocity)
-                except np.linalg.LinAlgError:
-                    return [_NONE] * len(g)
-                return [_adjoint(definition, system, slopes, c) for c in g[:, i]]
+            none, rest = np.zeros((0, 2)), np.zeros(2)
+            positions = [position_share(fields, directions, c) for c in g[:, i]]
 
-            if not still:
-                return adjoints("bordered jacobian", directions, state.drift[i].numpy())
-            full = adjoints("full jacobian", np.zeros((0, 2)), np.zeros(2))
-            if not len(directions):
-                return full
-            bordered = adjoints("bordered jacobian", directions, np.zeros(2))
-            return [_preferred(a, b) for a, b in zip(full, bordered, strict=True)]
+            def adjoints(definition: str, system: BorderedJacobian) -> list[_Adjoint]:
+                found = [_adjoint(definition, system, slopes, c) for c in g[:, i]]
+                return [replace(a, position=seen) for a, seen in zip(found, positions, strict=True)]
+
+            try:
+                if not still:
+                    system = BorderedJacobian(fields, values[i], directions, state.drift[i].numpy())
+                    return adjoints("bordered jacobian", system)
+                system = BorderedJacobian(fields, values[i], none, rest)
+                full = adjoints("full jacobian", system)
+                if not len(directions):
+                    return full
+                # the same matrix at rest: one factorisation serves both definitions
+                bordered = BorderedJacobian(fields, values[i], directions, rest, factors=system.factors)
+                return [_preferred(a, b) for a, b in zip(full, adjoints("bordered jacobian", bordered), strict=True)]
+            except np.linalg.LinAlgError:
+                return [_NONE] * len(g)
 
         with one_blas_thread():
             ends = each(one, range(len(state)))
@@ -94,6 +100,7 @@ class Implicit(Route):
                 adjoint_residual=torch.tensor([adjoints[c].residual for adjoints in ends], dtype=torch.float64),
                 other_definition=torch.tensor([adjoints[c].other for adjoints in ends], dtype=torch.float64),
                 error=nothing(len(state)),
+                position=torch.tensor([adjoints[c].position for adjoints in ends], dtype=torch.float64),
                 products=torch.tensor([adjoints[c].solves for adjoints in ends]),
             )
             for c in range(len(g))
@@ -103,12 +110,13 @@ class Implicit(Route):
 
 @dataclass(frozen=True, eq=False)
 class _Adjoint:
-    """Gradient (4,) of one loss of one instance, how well its adjoint closed, and how far the other definition is."""
+    """Gradient (4,) of one loss of one instance, how well its adjoint closed, how far the other definition is."""
 
     definition: str
     gradient: Array
     residual: float
     other: float = float("nan")
+    position: float = float("nan")
     solves: int = 1
 
 

@@ -50,6 +50,7 @@ class Unrolled(Route):
             adjoint_residual=nothing(len(state)),
             other_definition=nothing(len(state)),
             error=nothing(len(state)),
+            position=nothing(len(state)),
             products=state.steps.clone(),
         )
         return Pulled(gradient, (certificate,) * len(cotangents))

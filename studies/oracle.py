@@ -1,6 +1,6 @@
 """How many patterns settle, by plain marching alone: two million float64 Euler steps at random points.
 
-Run once, by `python -m studies.oracle`; its table is kept in `studies/oracle.csv` and read by the study `steady`.
+Run once, by `python -m studies.oracle`; its table is kept in `studies/oracle.csv` and read by `studies.certify`.
 Points are drawn uniformly from F 0.03..0.07, k 0.053..0.068 and kept where 50,000 steps from field 0 of seed 0 end in a
 pattern. On 2 cores it takes about ten minutes.
 """

@@ -7,7 +7,7 @@ verdict says so and keeps the numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,7 +101,7 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
     Returns:
         The root; or, where none was certified, the state marched furthest with status UNSTEADY.
     """
-    from gsimplicit.refine.newton import Certified, certify, newton, pin
+    from gsimplicit.refine.newton import Certified, certify
 
     X, spent, level = fields, 0, 1e-6
     while True:
@@ -112,24 +112,41 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             return Refined(X, Status.DIVERGED, Certified(nan, nan, np.full(2, nan), np.zeros((0, 2))), spent)
         exhausted = spent >= settings.max_evaluations
         # a pattern may travel fast and yet be steady in shape: what counts is what changes besides
-        slow = min(tail.change, certify(X, parameters).bordered)
+        here = certify(X, parameters)
+        if here.raw <= settings.tol:
+            return Refined(X, Status.STEADY, here, spent)
+        slow = min(tail.change, here.bordered)
         if slow < level or (exhausted and slow < SLOW):
-            root = newton(X, parameters, settings.tol)
-            spent += root.evaluations
-            if root.converged and _kind(root.fields) == _kind(X):
-                if settings.lattice and certify(root.fields, parameters).raw > settings.tol:
-                    pinned = pin(root, parameters, settings.tol)
-                    spent += pinned.evaluations
-                    root = pinned if pinned.converged else root
-                certified = certify(root.fields, parameters)
-                if certified.raw <= settings.tol:
-                    return Refined(root.fields, Status.STEADY, certified, spent)
-                # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
-                if certified.bordered <= settings.tol:
-                    return Refined(root.fields, Status.DRIFTING, certified, spent)
+            found = _closed(X, parameters, settings)
+            spent += found.evaluations
+            if found.status != Status.FAILED:
+                return replace(found, evaluations=spent)
             level = min(level, slow) / 10
+            if level < 1e-3 * settings.tol:  # as slow as marching gets, and Newton's method does not close
+                return Refined(X, Status.FAILED, here, spent)
         if exhausted:
-            return Refined(X, Status.UNSTEADY, certify(X, parameters), spent)
+            return Refined(X, Status.UNSTEADY, here, spent)
+
+
+def _closed(fields: Array, parameters: Array, settings: Refine) -> Refined:
+    """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind."""
+    from gsimplicit.refine.newton import certify, newton, pin
+
+    root = newton(fields, parameters, settings.tol)
+    spent = root.evaluations
+    certified = certify(root.fields, parameters)
+    if not root.converged or _kind(root.fields) != _kind(fields):
+        return Refined(fields, Status.FAILED, certified, spent)
+    if settings.lattice and certified.raw > settings.tol:
+        pinned = pin(root, parameters, settings.tol)
+        spent += pinned.evaluations
+        if pinned.converged:
+            root, certified = pinned, certify(pinned.fields, parameters)
+    if certified.raw <= settings.tol:
+        return Refined(root.fields, Status.STEADY, certified, spent)
+    # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
+    status = Status.DRIFTING if certified.bordered <= settings.tol else Status.FAILED
+    return Refined(root.fields, status, certified, spent)
 
 
 def _march_on(fields: Array, parameters: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:

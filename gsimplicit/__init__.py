@@ -24,8 +24,7 @@ from gsimplicit.results import (
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.sensitivity import hessian, root_derivatives
 from gsimplicit.steady import steady_state
-
-__version__ = "0.1.0"
+from gsimplicit.version import __version__
 
 __all__ = [
     "Box",
@@ -42,6 +41,7 @@ __all__ = [
     "Status",
     "SteadyState",
     "StoreMismatchError",
+    "__version__",
     "grad",
     "hessian",
     "initial_state",

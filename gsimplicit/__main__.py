@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,9 +48,11 @@ def _steady(given: argparse.Namespace) -> int:
     )
     print(state)
     if given.save:
-        np.savez(given.save, fields=state.fields.numpy(), params=state.params.tensor().numpy())
+        with Path(given.save).open("wb") as stream:
+            np.savez(stream, fields=state.fields.numpy(), params=state.params.tensor().numpy())
         print(f"fields saved to {given.save}")
-    return 0
+    wanted = given.refine or given.lattice
+    return 1 if wanted and not bool(state.has_root.all()) else 0
 
 
 def _grad(given: argparse.Namespace) -> int:
@@ -67,6 +70,9 @@ def _grad(given: argparse.Namespace) -> int:
 
 
 def _scan(given: argparse.Namespace) -> int:
+    names = [name for name, _ in given.axis]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each axis may be given once, got {names}")
     data = gs.scan(
         dict(given.axis),
         base=_params(given),
@@ -89,6 +95,8 @@ def _show(given: argparse.Namespace) -> int:
 
     data = dataset.load(given.file)
     print(_summary(data))
+    if given.objective is not None and given.objective not in data["objective"].values:
+        raise ValueError(f"objective must be one of {data['objective'].values.tolist()}, got {given.objective!r}")
     if given.figure:
         from gsimplicit.plotting import landscape
 

@@ -14,13 +14,15 @@ import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.results import Kind, Stable, Status
+from gsimplicit.results import Kind, Status
+from gsimplicit.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,30 +30,32 @@ if TYPE_CHECKING:
     import xarray as xr
 
 COORDINATES: dict[str, tuple[str, str]] = {
-    "Du": ("diffusion coefficient of u", "cell2 per unit time"),
-    "Dv": ("diffusion coefficient of v", "cell2 per unit time"),
-    "F": ("feed rate", "1 per unit time"),
-    "k": ("kill rate", "1 per unit time"),
+    "Du": ("diffusion coefficient of u", "1"),
+    "Dv": ("diffusion coefficient of v", "1"),
+    "F": ("feed rate", "1"),
+    "k": ("kill rate", "1"),
     "sample": ("index of the initial field", "1"),
     "objective": ("loss function", ""),
     "route": ("gradient route", ""),
     "parameter": ("parameter differentiated in", ""),
     "component": ("concentration", ""),
-    "y": ("row of the grid", "cell"),
-    "x": ("column of the grid", "cell"),
+    "y": ("row of the grid", "1"),
+    "x": ("column of the grid", "1"),
 }
 """Long name and units of every coordinate; units are empty for labels."""
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "loss": ("loss of the marched state", "1"),
-    "gradient": ("derivative of the loss in a parameter, by route", "1 per unit of the parameter"),
+    "gradient": ("derivative of the loss in a parameter, by route", "1"),
     "route_loss": ("loss at the state where the route took its gradient", "1"),
     "route_status": ("how the solve of the route ended", "1"),
+    "route_definition": ("what the route differentiated", "1"),
+    "route_moved": ("largest distance of the route's state from the marched one", "1"),
     "status": ("how the march ended", "1"),
     "kind": ("what the state looks like", "1"),
     "steps": ("explicit steps marched", "1"),
     "change": ("largest change of u or v over the last step", "1"),
-    "residual": ("largest steady residual", "1 per unit time"),
+    "residual": ("largest steady residual", "1"),
     "v_mean": ("mean of v over the grid", "1"),
     "v_std": ("standard deviation of v over the grid", "1"),
     "v": ("concentration v", "1"),
@@ -60,7 +64,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
 }
 """Long name and units of every variable of a scan."""
 
-FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind, "stable": Stable}
+FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind}
 """Variables that hold the integers of an enumeration."""
 
 EQUATIONS = (
@@ -90,15 +94,18 @@ def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         configuration: All settings, of JSON types.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    here = version_of("gsimplicit")
     names = ("numpy", "scipy", "torch", "numba", "xarray", "netCDF4")
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": title,
         "summary": "Steady states of the Gray-Scott reaction-diffusion system over its parameters.",
-        "source": f"gsimplicit {here}",
+        "source": f"gsimplicit {__version__}",
         "references": "arXiv:2606.11258",
-        "history": f"{now} computed by gsimplicit {here}",
+        "keywords": "reaction-diffusion, Gray-Scott, steady state, loss landscape, gradient",
+        "license": "MIT",
+        "id": fingerprint(configuration),
+        "comment": "All quantities are dimensionless: the cell is the unit of length, the step the unit of time.",
+        "history": f"{now} computed by gsimplicit {__version__}",
         "date_created": now,
         "gsimplicit_equations": EQUATIONS,
         "gsimplicit_configuration": json.dumps(configuration, sort_keys=True),
@@ -119,6 +126,14 @@ def fingerprint(configuration: Mapping[str, Any]) -> str:
         True
     """
     return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_fingerprint() -> str:
+    """SHA-256 of the package's source: stored results of other code are other results."""
+    root = Path(__file__).parent
+    files = sorted(root.rglob("*.py"))
+    return hashlib.sha256(b"".join(f.relative_to(root).as_posix().encode() + f.read_bytes() for f in files)).hexdigest()
 
 
 def digest(array: np.ndarray[Any, Any]) -> str:
@@ -159,6 +174,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a writer that was killed
+        leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding = {
         str(name): {"zlib": True, "complevel": 4, "fletcher32": True, "_FillValue": None}
@@ -174,7 +191,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
         if not load(temporary).identical(dataset.load()):
             raise OSError(f"{path} did not read back as it was written; nothing was kept")
         temporary.replace(path)
-        _flush(path.parent)
+        with suppress(PermissionError):  # a folder cannot be opened everywhere
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -222,5 +240,7 @@ def _commit() -> str:
     if (root / ".git").exists():
         with suppress(OSError, subprocess.SubprocessError):
             command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            commit = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            changed = subprocess.run(["git", "-C", str(root), "diff", "--quiet", "HEAD"], check=False, timeout=10)
+            return commit + ("-dirty" if changed.returncode else "")
     return "unknown"

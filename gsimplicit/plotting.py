@@ -21,8 +21,8 @@ __all__ = ["class_map", "cliff_lines", "label", "landscape", "line", "plane"]
 
 _CLASS_COLOURS = {
     CellClass.FAILED: "#4d4d4d",
-    CellClass.TRIVIAL: "#f0e6d2",
-    CellClass.UNIFORM: "#c9d8e6",
+    CellClass.TRIVIAL: "#f6efdf",
+    CellClass.UNIFORM: "#8fb3d9",
     CellClass.PATTERN: "#7fb08a",
     CellClass.UNSTEADY: "#d98c5f",
 }
@@ -77,17 +77,25 @@ def class_map(data: xr.Dataset, ax: Axes) -> Axes:
     return ax
 
 
-def cliff_lines(data: xr.Dataset, objective: str, ax: Axes, *, color: str = "k", width: float = 1.6) -> Axes:
+def cliff_lines(
+    data: xr.Dataset, objective: str, ax: Axes, *, route: str | None = None, color: str = "k", width: float = 1.6
+) -> Axes:
     """The cliff edges between cells of one sample over two parameters, as lines.
 
-    Solid where both cells settled; dotted where the loss jumps as much at a cell that did not.
+    Of the marched loss: solid where both cells settled, dotted where it jumps as much at a cell that did not. With a
+    route, of that route's own loss, where both cells have a gradient.
     """
     down, across = axes_of(data)
     x, y = _bounds(data[across].values), _bounds(data[down].values)
     for axis in (across, down):
-        edge = edges(data, axis, objective).transpose(down, across)
-        jumps = abs(edge["jump"]) >= edge.attrs["least_jump"]
-        for style, chosen in (("-", edge["cliff"]), (":", jumps & edge["unknown"])):
+        edge = edges(data, axis, objective, [] if route is None else [route])
+        if route is None:
+            edge = edge.transpose(down, across)
+            jumps = abs(edge["jump"]) >= edge.attrs["least_jump"]
+            drawn = (("-", edge["cliff"]), (":", jumps & edge["unknown"]))
+        else:
+            drawn = (("-", edge["route_cliff"].isel(route=0).transpose(down, across)),)
+        for style, chosen in drawn:
             for i, j in np.argwhere(chosen.values):
                 ends = ([x[j + 1]] * 2, y[i : i + 2]) if axis == across else (x[j : j + 2], [y[i + 1]] * 2)
                 ax.plot(*ends, color=color, lw=width, ls=style, solid_capstyle="butt")

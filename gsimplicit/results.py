@@ -32,7 +32,7 @@ class Status(IntEnum):
     DIVERGED = 6
     """The fields are no longer finite."""
     FAILED = 7
-    """A solver gave up."""
+    """A solver gave up: Newton's method at a slow state, or the adjoint of a route in a scan."""
 
 
 class Kind(IntEnum):
@@ -219,7 +219,8 @@ class Certificate:
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
             is history, not physics, and the implicit gradient and those at finite time answer different questions.
-        products: Jacobian products or steps spent on the gradient alone, int64, shape (B,).
+        products: Work of the gradient alone, int64, shape (B,): adjoint solves of the implicit route, steps pulled back
+            by the unrolled one, steps or roots taken for differences.
         seconds: Wall time of the whole call.
     """
 

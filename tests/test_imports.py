@@ -13,6 +13,7 @@ import gsimplicit
 
 PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
+    "version",
     "checks",
     "gray_scott",
     "initial",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
+from gsimplicit import dataset
 from gsimplicit.landscape import run as running
 
 GRID = (32, 32)
@@ -164,16 +166,17 @@ def test_a_finished_store_is_returned_and_opens_as_the_same_data(tmp_path: Path)
 
 
 class Interrupting:
-    """A loss that is interrupted at one evaluation, and counts them."""
+    """A loss that is interrupted at one evaluation, and counts them; its counters are the class's, not the object's."""
 
     __name__ = "interrupting"
+    at, calls = -1, 0
 
-    def __init__(self, at: int) -> None:
-        self.at, self.calls = at, 0
+    def __init__(self, at: int = -1) -> None:
+        Interrupting.at, Interrupting.calls = at, 0
 
     def __call__(self, v: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        if self.calls == self.at:
+        Interrupting.calls += 1
+        if Interrupting.calls == Interrupting.at:
             raise KeyboardInterrupt
         return mean_square(v)
 
@@ -182,10 +185,9 @@ class Interrupting:
 def test_an_interrupted_scan_resumes_with_what_is_left_and_gives_the_same_bits(
     tmp_path: Path, damage: str | None
 ) -> None:
-    whole = scan(losses=[Interrupting(at=-1)])
-    first = Interrupting(at=5)
+    whole = scan(losses=[Interrupting()])
     with pytest.raises(KeyboardInterrupt):
-        scan(losses=[first], store=tmp_path / "a.nc")
+        scan(losses=[Interrupting(at=5)], store=tmp_path / "a.nc")
     tiles = sorted((tmp_path / "a.nc.tiles").glob("tile-*.npz"))
     assert len(tiles) == 4
     assert not (tmp_path / "a.nc").exists()
@@ -197,9 +199,8 @@ def test_an_interrupted_scan_resumes_with_what_is_left_and_gives_the_same_bits(
         tiles[0].write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     elif damage == "empty":
         tiles[0].write_bytes(b"")
-    second = Interrupting(at=-1)
-    resumed = scan(losses=[second], store=tmp_path / "a.nc")
-    assert second.calls == (2 if damage is None else 3)
+    resumed = scan(losses=[Interrupting()], store=tmp_path / "a.nc")
+    assert Interrupting.calls == (2 if damage is None else 3)
     xr.testing.assert_identical(resumed.drop_attrs(), whole.drop_attrs())
     assert not (tmp_path / "a.nc.tiles").exists()
 
@@ -234,22 +235,85 @@ def test_another_configuration_is_an_error_naming_the_key_unless_overwritten(
         }
 
 
-def test_a_changed_callable_of_the_same_name_is_another_configuration(tmp_path: Path) -> None:
-    def make(power: int) -> Any:
-        if power == 2:
+class Power:
+    """A loss with a setting of its own."""
 
-            def loss(v: torch.Tensor) -> torch.Tensor:
-                return (v**2).mean(dim=(-2, -1))
-        else:
+    __name__ = "power"
 
-            def loss(v: torch.Tensor) -> torch.Tensor:
-                return (v**4).mean(dim=(-2, -1))
+    def __init__(self, power: float) -> None:
+        self.power = power
 
-        return loss
+    def __call__(self, v: torch.Tensor) -> torch.Tensor:
+        return (v**self.power).mean(dim=(-2, -1))
 
-    scan(losses=[make(2)], store=tmp_path / "a.nc")
+
+def power(v: torch.Tensor, power: float) -> torch.Tensor:
+    return (v**power).mean(dim=(-2, -1))
+
+
+def closure(exponent: float) -> Any:
+    def loss(v: torch.Tensor) -> torch.Tensor:
+        return (v**exponent).mean(dim=(-2, -1))
+
+    return loss
+
+
+def named(loss: Any) -> Any:
+    loss.__name__ = "named"
+    return loss
+
+
+@pytest.mark.parametrize(
+    "make", [Power, closure, lambda p: named(partial(power, power=p))], ids=["object", "closure", "partial"]
+)
+def test_a_callable_that_holds_another_value_is_another_configuration(tmp_path: Path, make: Any) -> None:
+    first = scan(losses=[make(2.0)], store=tmp_path / "a.nc")
+    xr.testing.assert_identical(scan(losses=[make(2.0)], store=tmp_path / "a.nc"), first)
     with pytest.raises(gs.StoreMismatchError, match="losses"):
-        scan(losses=[make(4)], store=tmp_path / "a.nc")
+        scan(losses=[make(4.0)], store=tmp_path / "a.nc")
+
+
+def test_a_callable_with_something_untold_cannot_be_stored_and_built_in_names_are_taken(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="which a store cannot tell from another"):
+        scan(losses=[closure(iter([1]))], store=tmp_path / "a.nc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must not be named 'spectrum'"):
+        loss = closure(2.0)
+        loss.__name__ = "spectrum"
+        scan(losses=[loss])
+
+
+def test_other_code_of_the_package_is_another_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan(store=tmp_path / "a.nc")
+    monkeypatch.setattr(dataset, "code_fingerprint", lambda: "another")
+    with pytest.raises(gs.StoreMismatchError, match="code"):
+        scan(store=tmp_path / "a.nc")
+
+
+def test_overwriting_with_a_scan_that_fails_keeps_what_was_there(tmp_path: Path) -> None:
+    scan(store=tmp_path / "a.nc")
+    before = (tmp_path / "a.nc").read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gs.StabilityWarning)
+        with pytest.raises(ValueError, match="base diverges"):
+            scan(base=gs.Params(0.6, 0.08, 0.035, 0.065), store=tmp_path / "a.nc", overwrite=True)
+    assert (tmp_path / "a.nc").read_bytes() == before
+
+
+def test_a_point_next_to_zero_has_no_central_difference_and_the_others_have() -> None:
+    data = scan(axes={"F": [0.0, 0.035]}, routes=["finite_difference"])
+    assert data["route_status"].values.ravel().tolist() == [gs.Status.FAILED, gs.Status.FIXED]
+    assert data["gradient"].isel(F=0).isnull().all()
+    assert data["gradient"].isel(F=1).notnull().all()
+
+
+def test_definitions_say_what_each_route_differentiated() -> None:
+    axes = {"k": [0.06, 0.075]}
+    data = scan(axes=axes, routes=["implicit", "unrolled"], tol=1e-4, max_steps=50_000).isel(sample=0, objective=0)
+    words = data["route_definition"].attrs["flag_meanings"].split()
+    found = [[words[i] for i in row] for row in data["route_definition"].values]
+    assert found == [["bordered_jacobian", "marched_steps"], ["full_jacobian", "marched_steps"]]
+    assert (data["route_moved"].sel(route="unrolled") == 0).all()
+    assert (data["route_moved"].sel(route="implicit") > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +325,13 @@ def test_a_changed_callable_of_the_same_name_is_another_configuration(tmp_path: 
         ({"axes": {"F": [[0.03]]}}, ValueError, "axis F must be one-dimensional"),
         ({"axes": {"F": [0.03, np.nan]}}, ValueError, "axis F must hold finite values >= 0, got"),
         ({"axes": {"F": [-0.03]}}, ValueError, r"axis F must hold finite values >= 0, got \[-0.03\]"),
-        ({"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must hold each value once"),
+        ({"axes": {"F": [0.03, np.inf]}}, ValueError, r"axis F must hold finite values >= 0, got \[inf\]"),
+        ({"axes": {"F": [0.04, 0.03]}}, ValueError, "axis F must be strictly increasing"),
+        ({"axes": [0.03]}, TypeError, "axes must map parameters to values"),
+        ({"share_root": "no"}, TypeError, "share_root must be True or False"),
+        ({"overwrite": 1}, TypeError, "overwrite must be True or False"),
+        ({"routes": ["finite_difference"], "dtype": torch.float32}, ValueError, "dtype must be torch.float64 for the"),
+        ({"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must be strictly increasing"),
         ({"base": 0.035}, TypeError, r"base must be gsimplicit.Params, got float"),
         ({"base": gs.Params(0.16, 0.08, [0.03, 0.04], 0.06)}, ValueError, "base must be one instance, got 2"),
         ({"losses": []}, ValueError, "losses must name at least one"),

@@ -72,7 +72,8 @@ def plateau_cells(data: xr.Dataset, objective: str, route: str, share: float = 1
     foreseen = xr.zeros_like(data["status"], dtype=float)
     for axis in axes_of(data):
         slope = data["gradient"].sel(objective=objective, route=route, parameter=axis, drop=True)
-        spacing = float(np.diff(data[axis].values).mean())
+        at = data[axis].values
+        spacing = xr.DataArray(np.gradient(at) if len(at) > 1 else np.zeros(1), dims=axis, coords={axis: at})
         foreseen = foreseen + abs(slope) * spacing
     flat = data["kind"].isin([Kind.TRIVIAL, Kind.UNIFORM])
     return flat & (foreseen <= share * loss_range(data, objective))

@@ -64,6 +64,8 @@ def evaluate(plan: Plan, index: int) -> Values:
         out["gradient"] = np.full((S, R, L, len(PARAMETERS)), np.nan)
         out["route_loss"] = np.full((S, R, L), np.nan)
         out["route_status"] = np.full((S, R), int(Status.NOT_RUN), np.int8)
+        out["route_definition"] = np.zeros((S, R, L), np.int8)
+        out["route_moved"] = np.full((S, R), np.nan)
     if plan.residual_at is not None:
         _residual(plan, params, out)
     if plan.objectives:
@@ -110,7 +112,17 @@ def _states(plan: Plan, params: Params, out: Values) -> None:
         _route(plan, problem, start, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
 
 
-ROUTE_VARIABLES = ("gradient", "route_loss", "route_status")
+ROUTE_VARIABLES = ("gradient", "route_loss", "route_status", "route_definition", "route_moved")
+
+DEFINITIONS = (
+    "none",
+    "full jacobian",
+    "bordered jacobian",
+    "marched steps",
+    "differences of marched states",
+    "differences of roots",
+)
+"""Definitions of a certificate, stored by their place here."""
 
 
 def _route(
@@ -123,8 +135,12 @@ def _route(
     columns: list[int],
 ) -> None:
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
-    state = route.solve(problem, start)
-    pulled = route.differentiate(problem, state, plan.objectives)
+    try:
+        state = route.solve(problem, start)
+        pulled = route.differentiate(problem, state, plan.objectives)
+    except np.linalg.LinAlgError:
+        out["route_status"][:] = Status.FAILED
+        return
     status = state.status.numpy().astype(np.int8)
     gradient, loss = pulled.gradient.numpy().transpose(1, 0, 2), losses_of(state, list(plan.objectives)).numpy().T
     if root is not None:
@@ -133,6 +149,11 @@ def _route(
         status[rootless] = root.status.numpy()[rootless]
     elif route.needs_root:
         gradient[~state.has_root.numpy()] = np.nan
-    lost = np.isnan(gradient).any(axis=(1, 2)) & np.isin(status, (Status.STEADY, Status.DRIFTING))
-    status[lost] = Status.FAILED  # there is a root, but its adjoint did not close
+    lost = np.isnan(gradient).any(axis=(1, 2)) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
+    # a state without a derivative: its adjoint did not close, or a difference failed
+    status[lost] = Status.FAILED
+    named = [[DEFINITIONS.index(d) for d in c.definition] for c in pulled.certificates]
+    out["route_definition"][:, columns] = np.array(named, np.int8).T
+    out["route_definition"][:, columns] *= ~np.isnan(gradient).any(axis=2)
+    out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

@@ -9,21 +9,23 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from itertools import product
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from gsimplicit import dataset
+from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.initial import initial_state
-from gsimplicit.landscape.point import Plan, Values
+from gsimplicit.landscape.point import DEFINITIONS, Plan, Values
 from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_loss
+from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
 from gsimplicit.steady import March, as_fields, as_refine, marched_state
 
 if TYPE_CHECKING:
@@ -94,9 +96,13 @@ def scan(
         >>> dict(data.loss.sizes), data.loss.sel(F=0.035).values.max().item()
         ({'F': 2, 'sample': 2, 'objective': 1}, 0.0)
     """
+    if not isinstance(axes, Mapping):
+        raise TypeError(f"axes must map parameters to values, got {axes!r}")
     if not axes:
         raise ValueError("axes must name at least one parameter, got none")
-    values = {name: _axis(name, given) for name, given in axes.items()}
+    for name, given in (("share_root", share_root), ("overwrite", overwrite), ("progress", progress)):
+        checks.flag(name, given)
+    values = {name: _axis(name, at) for name, at in axes.items()}
     base = _base(base)
     if keep not in (None, "v"):
         raise ValueError(f"keep must be 'v' or None, got {keep!r}")
@@ -106,9 +112,14 @@ def scan(
     for loss in asked:
         if not callable(loss) and loss != "residual":
             check_loss(loss)
+    for loss in asked:
+        if callable(loss) and _label(loss) in (*LOSSES, "residual"):
+            raise ValueError(f"a callable loss must not be named {_label(loss)!r}, as a built-in one is")
     for what, names in (("routes", [r.name for r in chosen]), ("losses", [_label(loss) for loss in asked])):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} must differ in name, got {names}")
+    for route in chosen:
+        check_dtype(route, dtype)
     precise = not tol or any(route.through_steps for route in chosen)
     marching = March(tol, max_steps, check_every, dtype or (torch.float64 if precise else torch.float32))
     settings, points = as_refine(refine), _points(values, base)
@@ -125,7 +136,7 @@ def scan(
         "refine": _settings(settings),
         "share_root": bool(share_root),
         "keep": keep,
-        "gsimplicit": dataset.version_of("gsimplicit"),
+        "code": dataset.code_fingerprint(),
     }
     kept = None if store is None else Store(store, configuration, overwrite=overwrite)
     if kept is not None and (whole := kept.finished()) is not None:
@@ -187,7 +198,9 @@ def _labelled(
         "loss": ("sample", "objective"),
         "gradient": ("sample", "route", "objective", "parameter"),
         "route_loss": ("sample", "route", "objective"),
+        "route_definition": ("sample", "route", "objective"),
         "route_status": ("sample", "route"),
+        "route_moved": ("sample", "route"),
         "v": ("sample", "y", "x"),
     }
     first = values[0]
@@ -217,6 +230,15 @@ def _labelled(
         coordinates["route"] = np.array([r.name for r in plan.routes])
         coordinates["parameter"] = np.array(PARAMETERS)
     out = xr.Dataset(variables, coordinates, {**attrs, "gsimplicit_complete": 1})
+    definitions = list(DEFINITIONS)
+    if plan.routes:
+        out["route_definition"].attrs |= {
+            "flag_values": np.arange(len(definitions), dtype=np.int8),
+            "flag_meanings": " ".join(d.replace(" ", "_") for d in definitions),
+        }
+    if plan.refine is not None:
+        out["loss"].attrs["long_name"] = "loss of the refined state"
+        out["status"].attrs["long_name"] = "how the refinement ended"
     for name in out.coords:
         out[name].attrs.update(dataset.attributes(str(name)))
     return out
@@ -239,9 +261,10 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarr
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")
     if not (np.isfinite(array) & (array >= 0)).all():
-        raise ValueError(f"axis {name} must hold finite values >= 0, got {array[~(array >= 0)].tolist()}")
-    if len(np.unique(array)) < len(array):
-        raise ValueError(f"axis {name} must hold each value once")
+        wrong = array[~(np.isfinite(array) & (array >= 0))].tolist()
+        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong}")
+    if not (np.diff(array) > 0).all():
+        raise ValueError(f"axis {name} must be strictly increasing, got {array.tolist()}")
     return array
 
 
@@ -265,16 +288,49 @@ def _label(loss: str | Loss) -> str:
     return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
 
-def _identity(loss: Loss, *, stored: bool) -> str:
-    """A callable loss by name and source, so that a store made with another one is not taken for it."""
+def _identity(loss: Loss, *, stored: bool) -> Any:
+    """A callable loss by name, source and what it holds, so that a store made with another one is not taken for it.
+
+    Raises:
+        ValueError: It is to be stored and holds something that cannot be told apart.
+    """
     name = _label(loss)
-    if stored and name == "<lambda>":
+    if not stored:
+        return name
+    if name == "<lambda>":
         raise ValueError("losses: a lambda has no name to store it under; define it with def")
+    return [name, _content(name, loss)]
+
+
+def _content(name: str, value: Any) -> Any:
+    """What tells a value apart, as JSON types: source and closure of functions, entries of objects, bytes of arrays."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return dataset.digest(np.asarray(torch.as_tensor(value).detach().cpu()))
+    if isinstance(value, Sequence):
+        return [_content(name, one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): _content(name, one) for key, one in sorted(value.items())}
+    if isinstance(value, partial):
+        return ["partial", *(_content(name, part) for part in (value.func, list(value.args), value.keywords))]
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, type) or inspect.isroutine(value):
+        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        held += [getattr(value, "__defaults__", None), getattr(value, "__kwdefaults__", None)]
+        return [_source(value), *(_content(name, one) for one in held)]
+    if hasattr(value, "__dict__"):
+        return [_source(type(value)), _content(name, vars(value))]
+    raise ValueError(f"losses: {name!r} holds a {type(value).__name__}, which a store cannot tell from another")
+
+
+def _source(value: Any) -> str:
+    """Digest of the source of a function or class; its qualified name where there is no source."""
     try:
-        source = inspect.getsource(loss)
+        return hashlib.sha256(inspect.getsource(value).encode()).hexdigest()[:16]
     except (OSError, TypeError):
-        source = ""
-    return f"{name} {hashlib.sha256(source.encode()).hexdigest()[:16]}"
+        return f"{value.__module__}.{value.__qualname__}"
 
 
 def _settings(value: object) -> Any:

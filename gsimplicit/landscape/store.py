@@ -48,19 +48,20 @@ class Store:
         self.path = Path(path)
         self.tiles = self.path.with_name(f"{self.path.name}.tiles")
         self._configuration = dict(configuration)
-        if overwrite:
-            self.path.unlink(missing_ok=True)
-            shutil.rmtree(self.tiles, ignore_errors=True)
-        for found, there in ((self._finished(), self.path), (self._manifest(), self.tiles)):
-            if found is not None and (key := dataset.difference(found, self._configuration)):
+        # nothing is deleted here: what is there goes when its replacement is whole
+        self._other = {there: self._differs(found) for there, found in self._found()}
+        for there, key in self._other.items():
+            if key and not overwrite:
                 raise StoreMismatchError(f"{there} holds another scan ({key}); give another store or overwrite=True")
 
     def finished(self) -> xr.Dataset | None:
         """The final dataset where it is there, else None."""
-        return dataset.load(self.path) if self.path.exists() else None
+        return dataset.load(self.path) if self.path.exists() and not self._other[self.path] else None
 
     def open(self) -> None:
         """Make the folder of tiles and sweep what killed writers left."""
+        if self._other[self.tiles]:
+            shutil.rmtree(self.tiles, ignore_errors=True)
         self.tiles.mkdir(parents=True, exist_ok=True)
         for leftover in self.tiles.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
@@ -85,7 +86,7 @@ class Store:
         temporary = self.tiles / f"tile-{indices[0]:08d}.{os.getpid()}.tmp"
         arrays = {name: np.stack([p[name] for p in points]) for name in points[0]}
         with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, index=np.array(indices), **arrays)
+            np.savez(stream, index=np.array(indices), **arrays)  # type: ignore[arg-type]
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(self.tiles / f"tile-{indices[0]:08d}.npz")
@@ -94,6 +95,12 @@ class Store:
         """Write the final file, then let the tiles go."""
         dataset.save(whole, self.path)
         shutil.rmtree(self.tiles, ignore_errors=True)
+
+    def _found(self) -> list[tuple[Path, dict[str, Any] | None]]:
+        return [(self.path, self._finished()), (self.tiles, self._manifest())]
+
+    def _differs(self, found: dict[str, Any] | None) -> str | None:
+        return None if found is None else dataset.difference(found, self._configuration)
 
     def _finished(self) -> dict[str, Any] | None:
         import xarray as xr

@@ -5,15 +5,18 @@ end, so that the inner loop has no index arithmetic and vectorises; rows wrap by
 fields give the same bits on every machine; sums and maxima run in one accumulator a column, because without
 fast-math only that order vectorises.
 
-numba keys its cache by this file alone: after a change to the equations in `gray_scott`, touch this file.
+numba keys its cache by this file alone, so a cached kernel may be older than the equations in `gray_scott`: the first
+call in a process compares one step of the two.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numba
 import numpy as np
+import torch
 
 from gsimplicit import gray_scott
 from gsimplicit.marching.checkpoints import segments
@@ -21,7 +24,7 @@ from gsimplicit.marching.checkpoints import segments
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 CHUNK = 4096
-"""Steps in one kernel call, about 30 ms at 128 x 128: between calls an interrupt is seen."""
+"""Steps in one kernel call, about 30 ms at 128 x 128: between calls the main thread sees an interrupt."""
 
 _PAD = 1
 _inline = numba.njit(inline="always", error_model="numpy")
@@ -179,6 +182,20 @@ def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
     return np.array([Du, Dv, F, *gray_scott.step_coefficients(Du, Dv, F, k)], dtype=dtype)
 
 
+@lru_cache(maxsize=1)
+def _check_fresh() -> None:
+    """Raise if the compiled kernel is not that of the equations."""
+    draw = np.random.default_rng(0).random((2, 3, 4))
+    values = np.array([0.16, 0.08, 0.035, 0.065])
+    x, p = _padded(draw), _coefficients(values, draw.dtype)
+    _, _, end, _ = _march(x, x.copy(), p, np.empty((2, x.shape[2])), 0.0, 0, 1, 1, 1)
+    expected = gray_scott.step(torch.from_numpy(draw)[None], gray_scott.Params(*values))[0].numpy()
+    if np.abs(_interior(end) - expected).max() > 1e-14:
+        raise RuntimeError(
+            f"the compiled kernels are older than the equations: delete *.nbi and *.nbc beside {__file__}"
+        )
+
+
 def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
     """March one instance until the largest change over a step is below `tol`, or for `max_steps` steps.
 
@@ -192,6 +209,7 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     Returns:
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
+    _check_fresh()
     x = _padded(fields)
     y, p = x.copy(), _coefficients(parameters, fields.dtype)
     scratch = np.empty((2, x.shape[2]), fields.dtype)

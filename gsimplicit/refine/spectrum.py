@@ -113,7 +113,7 @@ def _fastest(fields: Array, parameters: Array, J: Any) -> complex:
     The difference to the root is in the end the leading mode d, or the plane of a complex pair: the roots of
     `z^2 = a z + b` with `J^2 d = a J d + b d` by least squares.
     """
-    d = KICK * np.random.default_rng(1).standard_normal(fields.shape)
+    d: Any = KICK * np.random.default_rng(1).standard_normal(fields.shape)
     steps, length = 0, KICK_STEPS // 20
     while steps < KICK_STEPS:
         end, _, change = cpu.march(fields + d, parameters, 0.0, length, length)

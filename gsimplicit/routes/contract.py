@@ -61,6 +61,14 @@ class Route(ABC):
     def needs_root(self) -> bool:
         """Whether its gradient is defined at a steady state only."""
 
+    @property
+    def least_dtype(self) -> torch.dtype:
+        """The least precise dtype the route can march in."""
+        return torch.float32
+
+    def check(self, params: Params) -> None:  # noqa: B027 (most routes take any parameters)
+        """Raise a ValueError for parameters the route cannot be asked at."""
+
     @abstractmethod
     def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
         """The state the gradient is taken at; `marched` is the problem's marched state where it is known already."""

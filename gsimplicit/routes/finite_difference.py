@@ -32,7 +32,8 @@ class FiniteDifference(Route):
 
     Marched states are marched again with the base point's number of steps, so that the difference does not see the
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
-    its branch; where one is not, or is of another kind, there is no gradient. The certificate's error estimate is
+    its branch; where one is not, or is of another kind, there is no gradient, nor where a parameter lies less than 2 h
+    above 0. Marching must be float64: the step is below the resolution of float32. The certificate's error estimate is
     `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain difference, the extrapolated one is better.
 
     Attributes:
@@ -42,7 +43,8 @@ class FiniteDifference(Route):
         refine: Difference certified roots instead of marched states; a `Refine` sets how the base root is found.
 
     Raises:
-        ValueError: The step is not positive, or a parameter less than 2 h above 0 (when used).
+        ValueError: The step is not positive.
+        TypeError: A setting has a wrong type.
     """
 
     name: ClassVar[str] = "finite_difference"
@@ -59,6 +61,19 @@ class FiniteDifference(Route):
     def needs_root(self) -> bool:
         """Whether roots are differenced."""
         return self.refine is not False
+
+    @property
+    def least_dtype(self) -> torch.dtype:
+        """Differences this small do not show in float32."""
+        return torch.float64
+
+    def check(self, params: Params) -> None:
+        """Raise where a parameter lies too near 0 for a central difference."""
+        least = 2 * (self.step or _STEPS[self.needs_root])
+        for name in PARAMETERS:
+            value = getattr(params, name).min().item()
+            if value < least:
+                raise ValueError(f"{name} must be >= 2 h = {least:.1e} for central differences, got {value}")
 
     def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
         """The marched state, or the certified root."""
@@ -84,11 +99,7 @@ class FiniteDifference(Route):
         """States at p + 2h, p + h, p - h, p - 2h of each parameter, (16, B, 2, H, W), and the widths, (2, 4, B)."""
         h = self.step or _STEPS[self.needs_root]
         base = problem.params.tensor()
-        for j, name in enumerate(PARAMETERS):
-            if bool((base[:, j] < 2 * h).any()):
-                raise ValueError(
-                    f"{name} must be >= 2 h = {2 * h:.1e} for central differences, got {base[:, j].min().item()}"
-                )
+        reached = (base >= 2 * h).all(dim=1)  # elsewhere p - 2 h would be negative: no central difference
         shifts = [(j, m * h) for j, m in product(range(4), (2, 1, -1, -2))]
         points = torch.stack([base + by * torch.eye(4, dtype=torch.float64)[j] for j, by in shifts])
         # p + h is rounded: what counts is the distance of the points actually used
@@ -97,12 +108,12 @@ class FiniteDifference(Route):
 
         def one(at: tuple[int, int]) -> torch.Tensor:
             n, i = at
-            params = Params.stack(points[n, i : i + 1])
+            params = Params.stack(points[n, i : i + 1].clamp(min=0))
             if self.needs_root:
-                return self._root(state[i], params)
+                return self._root(state[i], params) if reached[i] else torch.full_like(state.fields[i], torch.nan)
             where = problem.marching
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
-            if state.status[i] == Status.DIVERGED:
+            if state.status[i] == Status.DIVERGED or not reached[i]:
                 return torch.full_like(start, torch.nan)[0]
             return replace(where, tol=0.0, max_steps=int(state.steps[i]))(start, params).fields[0]
 

@@ -138,6 +138,12 @@ def default_target(grid: tuple[int, int]) -> torch.Tensor:
     return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
 
 
+def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
+    """Raise where a route cannot march in the dtype asked for."""
+    if dtype == torch.float32 and route.least_dtype == torch.float64:
+        raise ValueError(f"dtype must be torch.float64 for the {route.name} route, got {dtype}")
+
+
 def posed(
     params: Params,
     route: Route,
@@ -150,6 +156,8 @@ def posed(
 ) -> Problem:
     """The problem meant by the arguments of `grad` and `solve`."""
     params, fields = paired(params, initial)
+    check_dtype(route, dtype)
+    route.check(params.detach())
     precise = route.through_steps or not tol
     marching = March(
         tol,
@@ -226,10 +234,15 @@ def grad(
     lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
     if lost and chosen.needs_root:
         raise NotSteady(
-            f"no gradient at instances {lost}: the root's Jacobian is too near singular, relative residual of the "
-            f"adjoint {certificate.adjoint_residual[lost].tolist()}; the point may lie at a fold, or a root next to it "
-            "was lost",
+            f"no gradient at instances {lost}: the loss has no finite derivative, or the root's Jacobian is too near "
+            f"singular, as at a fold (residual of the adjoint {certificate.adjoint_residual[lost].tolist()}), or a root "
+            "next to it was lost",
             state,
+        )
+    if lost:
+        raise ValueError(
+            f"no gradient at instances {lost} by the {chosen.name} route: a state next to it, or the derivative of the "
+            "loss, is not finite"
         )
     _warn_of_position(objective.name, certificate.position)
     return Gradient(

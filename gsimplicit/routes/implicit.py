@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-ADJOINT_LIMIT = 1e-6
+ADJOINT_LIMIT = 1e-8
 """Largest relative residual of the adjoint solve at which a gradient is returned."""
 
 

@@ -12,6 +12,7 @@ from gsimplicit.marching import each
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.contract import Loss
+from gsimplicit.routes.implicit import ADJOINT_LIMIT
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import BorderedJacobian
@@ -82,7 +83,7 @@ def hessian(state: SteadyState, loss: Loss) -> torch.Tensor:
 
 
 def _system(state: SteadyState, i: int) -> BorderedJacobian:
-    """The Jacobian the implicit route prefers at root i."""
+    """The full Jacobian at a steady root, the bordered one at a drifting root."""
     from gsimplicit.refine.linear import BorderedJacobian
     from gsimplicit.refine.newton import broken_translations
 
@@ -96,10 +97,13 @@ def _tangents(system: BorderedJacobian, fields: torch.Tensor) -> tuple[Array, Ar
     """dX/dp (4, 2, H, W) and the derivatives of the drift's components (4, r)."""
     slopes = parameter_derivatives(fields[None])[0].numpy()
     solutions = [system.solve(-slope) for slope in slopes]
-    worst = max(s.residual for s in solutions)
-    if not worst <= 1e-8:
-        raise np.linalg.LinAlgError(f"the root's Jacobian is too near singular: relative residual {worst:.1e}")
+    _require(max(s.residual for s in solutions))
     return np.stack([s.x for s in solutions]), np.stack([s.s for s in solutions])
+
+
+def _require(residual: float) -> None:
+    if not residual <= ADJOINT_LIMIT:
+        raise np.linalg.LinAlgError(f"the root's Jacobian is too near singular: relative residual {residual:.1e}")
 
 
 def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
@@ -114,7 +118,9 @@ def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
         (slope,) = torch.autograd.grad(loss(v).sum(), v, create_graph=True)
         bends = [_bend(slope, v, t[None, 1]) for t in tangents]
     cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
-    adjoint = torch.from_numpy(system.solve(cotangent, transpose=True).x)
+    solution = system.solve(cotangent, transpose=True)
+    _require(solution.residual)
+    adjoint = torch.from_numpy(solution.x)
     mixed = mixed_derivative(tangents)
     # the velocity's derivative moves the other tangent: c_i . grad X_j
     moved = np.stack([np.tensordot(system.directions, gradient(x), axes=1) for x in X]) if c.shape[1] else None

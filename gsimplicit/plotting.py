@@ -72,7 +72,13 @@ def class_map(data: xr.Dataset, ax: Axes) -> Axes:
     found = [m for m in members if bool((cells == int(m)).any())]
     patches = [Patch(facecolor=_CLASS_COLOURS[m], edgecolor="0.4", label=_CLASS_WORDS[m]) for m in found]
     ax.legend(
-        handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=len(found), fontsize=7, frameon=False
+        handles=patches,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=len(found),
+        columnspacing=1,
+        fontsize=7,
+        frameon=False,
     )
     return ax
 
@@ -92,9 +98,9 @@ def cliff_lines(
         if route is None:
             edge = edge.transpose(down, across)
             jumps = abs(edge["jump"]) >= edge.attrs["least_jump"]
-            drawn = (("-", edge["cliff"]), (":", jumps & edge["unknown"]))
+            drawn = [("-", edge["cliff"]), (":", jumps & edge["unknown"])]
         else:
-            drawn = (("-", edge["route_cliff"].isel(route=0).transpose(down, across)),)
+            drawn = [("-", edge["route_cliff"].isel(route=0).transpose(down, across))]
         for style, chosen in drawn:
             for i, j in np.argwhere(chosen.values):
                 ends = ([x[j + 1]] * 2, y[i : i + 2]) if axis == across else (x[j : j + 2], [y[i + 1]] * 2)
@@ -114,7 +120,8 @@ def line(data: xr.Dataset, objective: str, ax: Axes) -> Axes:
     for member, marker in ((CellClass.UNSTEADY, "v"), (CellClass.FAILED, "x")):
         found = (cells == int(member)).any("sample").values
         if found.any():
-            height = np.where(np.isnan(loss.mean("sample")), 0.0, loss.mean("sample"))[found]
+            # a point without a loss is marked at the top, where it cannot be taken for a small one
+            height = loss.mean("sample").fillna(float(loss.max())).values[found]
             ax.plot(
                 x[found], height, marker, color=_CLASS_COLOURS[member], ms=4, ls="none", label=_CLASS_WORDS.get(member)
             )

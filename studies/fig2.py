@@ -71,14 +71,14 @@ def judge(data: Datasets) -> list[Claim]:
     at_truth = max(float(data[f"fig2_{n}"]["loss"].sel({n: TRUTH[n]}).max()) for n in RANGES)
     return [
         Claim(
-            "along each parameter sharp cliffs separate regions (sec. 4.1); here: one step takes 25 % of the loss's range",
+            "sharp cliffs separate regions along each parameter (sec. 4.1); here: one step takes 25 % of the range",
             f"cliff edges {', '.join(found)}; largest jump over one step "
             + ", ".join(f"{n} {s:.0%}" for n, s in sharpest.items())
             + " of the range",
             all(s >= 0.25 for s in sharpest.values()),
         ),
         Claim(
-            "extensive flat areas lie beside them (sec. 4.1); here: points without a pattern, more than 10 % of each line",
+            "extensive flat areas lie beside them (sec. 4.1); here: over 10 % of each line has no pattern",
             ", ".join(f"{n} {s:.0%}" for n, s in flat.items()) + " of the line",
             all(s > 0.1 for s in flat.values()),
         ),

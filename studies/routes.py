@@ -90,8 +90,8 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
     handles = [
         Patch(facecolor="0.85", edgecolor="0.4", label="no gradient"),
         plt.Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
+        plt.Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
     ]
-    handles.append(plt.Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"))
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, fontsize=7, frameon=False)
 
 

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import gsimplicit as gs
+from gsimplicit.routes.gradient import default_target
 from studies._common import Claim, Report, closing_table
 from studies.fig2 import STUDY
 
@@ -39,3 +42,16 @@ def test_the_closing_table_gives_claim_finding_verdict_and_files(holds: bool | N
     assert "found: one cell" in table
     assert "files: out/fig2.nc" in table
     assert f"1 {word}" in table.splitlines()[-1]
+
+
+def test_plateaus_stand_where_they_were_measured_against_the_default_target() -> None:
+    """Right (u = 1, v = 0) and left (uniform) of the patterns; exactly uniform states all have one loss."""
+    target = default_target((128, 128))
+    start = gs.initial_state()
+    right = gs.steady_state(gs.Params(0.16, 0.08, [0.035, 0.06], 0.068), start).v
+    left = gs.steady_state(gs.Params(0.16, 0.08, [0.04, 0.05, 0.06], 0.054), start).v
+    assert ((gs.spectrum_loss(right, target) > 255) & (gs.spectrum_loss(right, target) < 272)).all()
+    assert ((gs.windowed_loss(right, target) > 225) & (gs.windowed_loss(right, target) < 242)).all()
+    assert 200 < gs.spectrum_loss(left, target).median() < 260
+    uniform = torch.full((1, 128, 128), 0.25, dtype=torch.float64)
+    assert gs.spectrum_loss(uniform, target).item() == pytest.approx(264, abs=1)

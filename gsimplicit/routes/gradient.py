@@ -235,8 +235,8 @@ def grad(
     if lost and chosen.needs_root:
         raise NotSteady(
             f"no gradient at instances {lost}: the loss has no finite derivative, or the root's Jacobian is too near "
-            f"singular, as at a fold (residual of the adjoint {certificate.adjoint_residual[lost].tolist()}), or a root "
-            "next to it was lost",
+            f"singular, as at a fold (residual of the adjoint {certificate.adjoint_residual[lost].tolist()}), or a "
+            "root next to it was lost",
             state,
         )
     if lost:

@@ -49,9 +49,10 @@ def test_plateaus_stand_where_they_were_measured_against_the_default_target() ->
     target = default_target((128, 128))
     start = gs.initial_state()
     right = gs.steady_state(gs.Params(0.16, 0.08, [0.035, 0.06], 0.068), start).v
-    left = gs.steady_state(gs.Params(0.16, 0.08, [0.04, 0.05, 0.06], 0.054), start).v
+    # the stop test of the paper's letter; tested every 64 steps the last ripples die further and the loss is higher
+    left = gs.steady_state(gs.Params(0.16, 0.08, [0.04, 0.05, 0.06], 0.054), start, check_every=1).v
     assert ((gs.spectrum_loss(right, target) > 255) & (gs.spectrum_loss(right, target) < 272)).all()
     assert ((gs.windowed_loss(right, target) > 225) & (gs.windowed_loss(right, target) < 242)).all()
-    assert 200 < gs.spectrum_loss(left, target).median() < 260
+    assert ((gs.spectrum_loss(left, target) > 200) & (gs.spectrum_loss(left, target) < 240)).all()
     uniform = torch.full((1, 128, 128), 0.25, dtype=torch.float64)
     assert gs.spectrum_loss(uniform, target).item() == pytest.approx(264, abs=1)

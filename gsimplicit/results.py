@@ -54,6 +54,18 @@ class Stable(IntEnum):
     NO = 2
 
 
+class Motion(IntEnum):
+    """What an unsteady state does, where refinement gave it up. Stored as these integers."""
+
+    UNKNOWN = 0
+    TRAVELLING = 1
+    """It moves without changing shape, too unevenly for a root."""
+    OSCILLATING = 2
+    """It comes back to where it was."""
+    REARRANGING = 3
+    """It changes without coming back."""
+
+
 def kinds(states: torch.Tensor) -> torch.Tensor:
     """Kind of each state of fields (B, 2, H, W), as an int64 tensor of shape (B,) on the CPU."""
     v = states[:, 1].to(torch.float64).flatten(1)
@@ -99,6 +111,7 @@ class SteadyState:
         evaluations: Residual evaluations of the refinement, int64, shape (B,).
         eigenvalues: Leading eigenvalues per unit time where they were asked for, sorted by falling real part,
             complex128, shape (B, n), NaN where there are fewer; n = 0 otherwise.
+        motion: What a state does that refinement had to leave unsteady, `Motion` as int64, shape (B,).
     """
 
     fields: torch.Tensor
@@ -114,6 +127,7 @@ class SteadyState:
     moved: torch.Tensor
     evaluations: torch.Tensor
     eigenvalues: torch.Tensor
+    motion: torch.Tensor
 
     @property
     def u(self) -> torch.Tensor:
@@ -161,6 +175,8 @@ class SteadyState:
                 f"drift {float(self.drift[i].norm()):.1e} cells per unit time",
                 f"residual without it {float(self.bordered_residual[i]):.1e}",
             ]
+        if self.motion[i] != Motion.UNKNOWN:
+            parts.append(f"{Motion(int(self.motion[i])).name.lower()}")
         if self.stable[i] != Stable.UNKNOWN:
             leading = complex(self.eigenvalues[i, 0])
             parts.append(

@@ -233,6 +233,7 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
         moved=torch.zeros(size, dtype=torch.float64),
         evaluations=torch.zeros(size, dtype=torch.int64),
         eigenvalues=torch.empty((size, 0), dtype=torch.complex128),
+        motion=torch.zeros(size, dtype=torch.int64),
     )
 
 
@@ -297,4 +298,5 @@ def _described(
         moved=moved,
         evaluations=torch.tensor([root.evaluations]),
         eigenvalues=torch.from_numpy(eigenvalues)[None],
+        motion=torch.tensor([int(root.motion)]),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.results import Stable, Status, kinds
+from gsimplicit.results import Motion, Stable, Status, kinds
 
 if TYPE_CHECKING:
     from gsimplicit.refine.newton import Certified
@@ -70,12 +70,14 @@ class Refined:
         status: STEADY, DRIFTING, UNSTEADY, DIVERGED or FAILED.
         certified: Residuals and drift of these fields.
         evaluations: Residual evaluations spent.
+        motion: What an unsteady state does.
     """
 
     fields: Array
     status: Status
     certified: Certified
     evaluations: int
+    motion: Motion = Motion.UNKNOWN
 
 
 def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | None:
@@ -101,6 +103,7 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
     Returns:
         The root; or, where none was certified, the state marched furthest with status UNSTEADY.
     """
+    from gsimplicit.refine.motion import motion
     from gsimplicit.refine.newton import Certified, certify
 
     X, spent, level = fields, 0, 1e-6
@@ -125,7 +128,7 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             if level < 1e-3 * settings.tol:  # as slow as marching gets, and Newton's method does not close
                 return Refined(X, Status.FAILED, here, spent)
         if exhausted:
-            return Refined(X, Status.UNSTEADY, here, spent)
+            return Refined(X, Status.UNSTEADY, here, spent, motion(X, parameters))
 
 
 def _closed(fields: Array, parameters: Array, settings: Refine) -> Refined:

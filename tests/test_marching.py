@@ -387,3 +387,23 @@ def test_kernel_takes_read_only_arrays() -> None:
     end, steps, _ = cpu.march(start, np.array(PAPER), 0.0, 10, 64)
     assert steps == 10
     assert np.isfinite(end).all()
+
+
+def test_an_instance_that_fails_stops_the_others_between_two_kernel_calls(two_threads: None) -> None:
+    fields, values = small_start(32, 8)[0].numpy(), np.array(PAPER)
+    begun, stopped = threading.Event(), []
+
+    def work(i: int) -> None:
+        if i == 0:
+            begun.wait(30)
+            raise KeyboardInterrupt
+        begun.set()
+        try:
+            cpu.march(fields, values, 0.0, 10**9, 64)  # an hour
+        except cpu.Stopped as error:
+            stopped.append(error)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        each(work, [0, 1])
+    assert len(stopped) == 1

@@ -6,6 +6,7 @@ that turns non-finite never changes another's bits.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -48,9 +49,23 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
         return [work(item) for item in items]
+    from gsimplicit.marching import cpu
+
+    stop = threading.Event()
+
+    def stoppable(item: T) -> R:
+        token = cpu.STOP.set(stop)
+        try:
+            return work(item)
+        finally:
+            cpu.STOP.reset(token)
+
     pool = ThreadPoolExecutor(threads)
     try:
-        return list(pool.map(work, items))
+        return list(pool.map(stoppable, items))
+    except BaseException:  # an interrupt too: threads end between two kernel calls, not with their instance
+        stop.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

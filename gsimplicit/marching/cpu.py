@@ -11,6 +11,8 @@ call in a process compares one step of the two.
 
 from __future__ import annotations
 
+import threading
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +26,21 @@ from gsimplicit.marching.checkpoints import segments
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 CHUNK = 4096
-"""Steps in one kernel call, about 30 ms at 128 x 128: between calls the main thread sees an interrupt."""
+"""Steps in one kernel call, about 30 ms at 128 x 128: between calls an interrupt is seen."""
+
+STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
+"""Set by whoever runs instances on threads: a thread cannot be interrupted, so it looks here between kernel calls."""
+
+
+class Stopped(RuntimeError):  # noqa: N818 (an outcome, not a fault)
+    """Another instance of the batch failed or was interrupted, so this one was given up."""
+
+
+def _look() -> None:
+    stop = STOP.get()
+    if stop is not None and stop.is_set():
+        raise Stopped("given up: another instance of the batch failed or was interrupted")
+
 
 _PAD = 1
 _inline = numba.njit(inline="always", error_model="numpy")
@@ -215,6 +231,7 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     scratch = np.empty((2, x.shape[2]), fields.dtype)
     n, change = 0, float("inf")
     while n < max_steps and change >= tol:
+        _look()
         n, change_now, x, y = _march(x, y, p, scratch, tol, n, min(n + CHUNK, max_steps), check_every, max_steps)
         change = change if change_now == float("inf") else change_now
     return _interior(x), n, change
@@ -268,6 +285,7 @@ def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -
     spare = np.empty_like(x)
     sums = np.zeros((len(adjoints), 5, x.shape[2]))
     for s in range(len(plan) - 1, -1, -1):
+        _look()
         tape[0] = kept[s]
         _record(tape, plan[s].length, p)
         for c in range(len(adjoints)):

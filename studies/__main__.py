@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from studies import fig2, fig3, routes
+from studies import fig2, fig3, routes, steady
 from studies._common import OUTPUT, SCALES, closing_table, run
 
-STUDIES = {study.name: study for study in (fig2.STUDY, fig3.STUDY, routes.STUDY)}
+STUDIES = {study.name: study for study in (fig2.STUDY, fig3.STUDY, routes.STUDY, steady.STUDY)}
 
 
 def main() -> int:

@@ -1,0 +1,230 @@
+"""What the paper's stop leaves, and what of it is a steady state.
+
+(a) Random pattern-forming points of the F-k plane (the first of `studies/oracle.csv` on each grid): the residual at the
+stop, and after refinement the verdict, how far the state moved and how stable the root is. (b) How the unrolled
+gradient from a root converges to the implicit one, against the rate of the slowest mode. (c) The left plateau, where
+the march stops at a uniform state: which of these states are stable, and which are not steady at all (the paper's
+remark on the Hopf bifurcation, sec. 5.1).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+import gsimplicit as gs
+from gsimplicit import dataset
+from gsimplicit.plotting import plane
+from studies._common import Claim, Datasets, Study
+from studies.oracle import GRIDS, TABLE
+
+SIZES = {"quick": ((32, 64), 4, 5), "default": ((32, 64, 128), 10, 10), "paper": ((32, 64, 128), 40, 24)}
+"""Grids, points on each, and points along each axis of the plateau."""
+PLATEAU = {"F": (0.03, 0.07), "k": (0.053, 0.061)}
+ROOT_SIDE = 48
+"""Grid of (b)."""
+SIDE = 32
+"""Grid of (c)."""
+VERDICTS = ("stable", "unstable", "not steady", "a pattern or trivial")
+
+
+def mean_square(v: torch.Tensor) -> torch.Tensor:
+    """Mean of v^2."""
+    return (v**2).mean(dim=(-2, -1))
+
+
+def kept(name: str, folder: Path, settings: dict[str, object], make: object) -> xr.Dataset:
+    """A dataset found again where it was made with the same settings and code, else made and saved."""
+    path, settings = folder / f"{name}.nc", {**settings, "code": dataset.code_fingerprint()}
+    if path.exists():
+        found = dataset.load(path)
+        if dataset.difference(dataset.configuration_of(found), settings) is None:
+            return found
+    data = make()  # type: ignore[operator]
+    data.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {name}", settings)
+    dataset.save(data, path)
+    return data
+
+
+def compute(scale: str, folder: Path) -> Datasets:
+    """Three small datasets."""
+    grids, points, cells = SIZES[scale]
+    return {
+        "steady_points": kept(
+            "steady_points", folder, {"grids": list(grids), "points": points}, lambda: _points(grids, points)
+        ),
+        "steady_convergence": kept("steady_convergence", folder, {"side": SIDE}, _convergence),
+        "steady_plateau": kept("steady_plateau", folder, {"cells": cells}, lambda: _plateau(cells)),
+    }
+
+
+def _points(grids: tuple[int, ...], count: int) -> xr.Dataset:
+    """Stop and root of the points, an instance at a time so that progress shows."""
+    with TABLE.open() as stream:
+        rows = list(csv.DictReader(stream))
+    names = ("F", "k", "stop_residual", "status", "stable", "leading", "moved", "drift", "motion")
+    values = {name: np.full((len(grids), count), np.nan) for name in names}
+    for g, side in enumerate(grids):
+        chosen = [r for r in rows if int(r["side"]) == side][:count]
+        params = gs.Params(0.16, 0.08, [float(r["F"]) for r in chosen], [float(r["k"]) for r in chosen])
+        start = gs.initial_state(grid=(side, side), box=gs.Box(half=GRIDS[side]))
+        stop = gs.steady_state(params, start, dtype=torch.float64)
+        root = gs.steady_state(params, start, dtype=torch.float64, refine=gs.Refine(tail="chebyshev", eigenvalues=6))
+        print(f"  {side} x {side}: {int(root.has_root.sum())} of {count} points certified", flush=True)
+        values["F"][g], values["k"][g] = params.F, params.k
+        values["stop_residual"][g] = stop.residual
+        for name in ("status", "stable", "moved", "motion"):
+            values[name][g] = getattr(root, name)
+        values["leading"][g], values["drift"][g] = root.eigenvalues[:, 0].real, root.drift.norm(dim=1)
+    words = {
+        "F": "feed rate",
+        "k": "kill rate",
+        "stop_residual": "largest steady residual at the stop",
+        "status": "how refinement ended",
+        "stable": "stability of the root (1 yes, 2 no)",
+        "leading": "real part of the leading eigenvalue of the root",
+        "moved": "largest distance of the refined state from the stop",
+        "drift": "speed of the rigid drift of the refined state",
+        "motion": "what an unsteady state does (1 travels, 2 oscillates, 3 rearranges)",
+    }
+    data = xr.Dataset(
+        {n: (("side", "point"), v, {"long_name": words[n], "units": "1"}) for n, v in values.items()},
+        {"side": ("side", list(grids)), "point": ("point", np.arange(count))},
+    )
+    data["side"].attrs = {"long_name": "side of the grid in cells", "units": "1"}
+    data["point"].attrs = {"long_name": "index of the point in its table", "units": "1"}
+    return data
+
+
+def _convergence() -> xr.Dataset:
+    """Relative distance of the unrolled to the implicit gradient of mean v^2 at one stored root."""
+    params = gs.Params.preset("paper")
+    start = gs.initial_state(grid=(ROOT_SIDE, ROOT_SIDE))
+    root = gs.steady_state(params, start, refine=gs.Refine(tol=1e-13, lattice=True, eigenvalues=6))
+    exact = gs.grad(params, gs.routes.Implicit(gs.Refine(lattice=True)), mean_square, initial=root.fields).grad.tensor()
+    steps = 20_000 * np.arange(1, 11)
+    apart = []
+    for n in steps:
+        out = gs.grad(params, "unrolled", mean_square, initial=root.fields, tol=0.0, max_steps=int(n)).grad.tensor()
+        apart.append(float((out - exact).norm() / exact.norm()))
+    data = xr.Dataset(
+        {
+            "apart": ("steps", apart, {"long_name": "relative distance of the two gradients", "units": "1"}),
+            "eigenvalue": ("mode", root.eigenvalues[0].real, {"long_name": "real part of eigenvalues", "units": "1"}),
+        },
+        {"steps": ("steps", steps, {"long_name": "steps unrolled from the root", "units": "1"})},
+    )
+    return data.assign_coords(mode=("mode", np.arange(data.sizes["mode"]), {"long_name": "mode", "units": "1"}))
+
+
+def _plateau(cells: int) -> xr.Dataset:
+    """Verdict on each cell: 0 stable uniform, 1 unstable uniform, 2 not steady, 3 no uniform state at the stop."""
+    F, k = (np.linspace(*PLATEAU[name], cells) for name in ("F", "k"))
+    params = gs.Params(0.16, 0.08, np.repeat(F, cells), np.tile(k, cells))
+    start = gs.initial_state(grid=(SIDE, SIDE), box=gs.Box(half=GRIDS[SIDE]))
+    stop = gs.steady_state(params, start)
+    root = gs.steady_state(params, start, refine=gs.Refine(eigenvalues=6, max_evaluations=200_000))
+    verdict = np.where(root.stable == gs.Stable.YES, 0, np.where(root.stable == gs.Stable.NO, 1, 2))
+    verdict = np.where(stop.kind == gs.Kind.UNIFORM, verdict, 3).reshape(cells, cells).astype(np.int8)
+    attrs = {
+        "long_name": "what the stopped state is",
+        "units": "1",
+        "flag_values": np.arange(len(VERDICTS), dtype=np.int8),
+        "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
+    }
+    coordinates = {n: (n, at, dataset.attributes(n)) for n, at in (("F", F), ("k", k))}
+    return xr.Dataset({"verdict": (("F", "k"), verdict, attrs)}, coordinates)
+
+
+def plot(data: Datasets) -> Figure:
+    """Residual and motion of the stop, convergence of the gradients, the plateau."""
+    points, convergence, plateau = (data[f"steady_{n}"] for n in ("points", "convergence", "plateau"))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    for side, colour in zip(points["side"].values, ("#1f5a8a", "#7fb08a", "#c0392b"), strict=False):
+        one = points.sel(side=side)
+        root = one["status"].isin([gs.Status.STEADY, gs.Status.DRIFTING])
+        for chosen, face in ((root, colour), (~root, "none")):
+            left.plot(
+                one["stop_residual"].where(chosen),
+                one["moved"].where(chosen),
+                "o",
+                ms=5,
+                mfc=face,
+                mec=colour,
+                ls="none",
+            )
+        left.plot(
+            [], [], "o", color=colour, ls="none", label=f"{side} x {side}, {int(root.sum())} of {len(root)} certified"
+        )
+    left.set(xscale="log", xlabel="residual at the paper's stop", ylabel="distance moved by refinement (max norm)")
+    left.set_title("(a) random patterns; open: not certified", loc="left")
+    left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    rate = float(convergence["eigenvalue"].max())
+    steps, apart = convergence["steps"].values, convergence["apart"].values
+    middle.semilogy(steps, apart, "o-", color="#1f5a8a", ms=4, label="unrolled against implicit")
+    middle.semilogy(
+        steps, apart[-1] * np.exp(np.log1p(rate) * (steps - steps[-1])), "k--", lw=0.8, label=f"rate {rate:.2g}"
+    )
+    middle.set(xlabel="steps unrolled from the root", ylabel="relative distance of the gradients")
+    middle.set_title("(b) one root, 48 x 48, mean v^2", loc="left")
+    middle.legend(fontsize=7, frameon=False)
+    colours = ("#8fb3d9", "#c0392b", "#d98c5f", "0.9")
+    norm = BoundaryNorm(np.arange(len(VERDICTS) + 1) - 0.5, len(VERDICTS))
+    plane(plateau["verdict"], right, cmap=ListedColormap(colours), norm=norm)
+    right.set_title("(c) stopped at a uniform state, 32 x 32", loc="left")
+    patches = [Patch(facecolor=c, edgecolor="0.4", label=v) for c, v in zip(colours, VERDICTS, strict=True)]
+    right.legend(handles=patches, fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    return figure
+
+
+def judge(data: Datasets) -> list[Claim]:
+    """What the stop is, how fast the routes meet, and what the left plateau is made of."""
+    points, convergence, plateau = (data[f"steady_{n}"] for n in ("points", "convergence", "plateau"))
+    root = points["status"].isin([gs.Status.STEADY, gs.Status.DRIFTING])
+    by_side = ", ".join(
+        f"{int(s)} x {int(s)}: {int(root.sel(side=s).sum())} of {root.sizes['point']}" for s in points["side"]
+    )
+    stable = int((points["stable"].where(root) == gs.Stable.YES).sum())
+    far = float(points["moved"].where(root).median())
+    motions = {m.name.lower(): int((points["motion"] == int(m)).sum()) for m in list(gs.Motion)[1:]}
+    rate, slope = (
+        float(convergence["eigenvalue"].max()),
+        np.polyfit(convergence["steps"][-4:], np.log(convergence["apart"][-4:]), 1)[0],
+    )
+    verdicts = {v: int((plateau["verdict"] == i).sum()) for i, v in enumerate(VERDICTS)}
+    uniform = sum(verdicts[v] for v in VERDICTS[:3])
+    return [
+        Claim(
+            "the stop (no pixel changes by 1e-4) is a steady state (sec. 2.1): refinement moves it by less than 0.01",
+            f"median distance to the certified root {far:.2f}; residual at the stop "
+            f"{float(points['stop_residual'].min()):.0e}..{float(points['stop_residual'].max()):.0e}",
+            far < 0.01,
+        ),
+        Claim(
+            "every pattern has a steady state (implicit): certified at 1e-10, the drift taken out",
+            f"{by_side}; {stable} of {int(root.sum())} roots stable; the rest: "
+            + ", ".join(f"{n} {m}" for m, n in motions.items()),
+            bool(root.all()),
+        ),
+        Claim(
+            "the unrolled gradient converges to the implicit one at the rate of the slowest mode (ours)",
+            f"slope {slope:.3g} a step against {rate:.3g}, distance at the end {float(convergence['apart'][-1]):.1e}",
+            bool(abs(slope / rate - 1) < 0.1),
+        ),
+        Claim(
+            "the uniform plateau may hold stopped limit cycles (sec. 5.1): not all its states are stable uniform ones",
+            ", ".join(f"{n} {v}" for v, n in verdicts.items() if v != VERDICTS[3]) + f" of {uniform} uniform cells",
+            verdicts["unstable"] + verdicts["not steady"] > 0,
+        ),
+    ]
+
+
+STUDY = Study("steady", "what the paper's stop leaves, and what of it is steady", compute, plot, judge)

@@ -169,11 +169,15 @@ def plot(data: Datasets) -> Figure:
     left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     rate = float(convergence["eigenvalue"].max())
     steps, apart = convergence["steps"].values, convergence["apart"].values
-    middle.semilogy(steps, apart, "o-", color="#1f5a8a", ms=4, label="unrolled against implicit")
+    middle.semilogy(steps / 1000, apart, "o-", color="#1f5a8a", ms=4, label="unrolled against implicit")
     middle.semilogy(
-        steps, apart[-1] * np.exp(np.log1p(rate) * (steps - steps[-1])), "k--", lw=0.8, label=f"rate {rate:.2g}"
+        steps / 1000,
+        apart[-1] * np.exp(np.log1p(rate) * (steps - steps[-1])),
+        "k--",
+        lw=0.8,
+        label=f"slowest mode, {rate:.2g} a step",
     )
-    middle.set(xlabel="steps unrolled from the root", ylabel="relative distance of the gradients")
+    middle.set(xlabel="steps unrolled from the root, thousands", ylabel="relative distance of the gradients")
     middle.set_title("(b) one root, 48 x 48, mean v^2", loc="left")
     middle.legend(fontsize=7, frameon=False)
     colours = ("#8fb3d9", "#c0392b", "#d98c5f", "0.9")

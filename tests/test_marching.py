@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -407,3 +408,15 @@ def test_an_instance_that_fails_stops_the_others_between_two_kernel_calls(two_th
     with pytest.raises(KeyboardInterrupt):
         each(work, [0, 1])
     assert len(stopped) == 1
+
+
+def test_the_gradient_of_20000_steps_at_full_size_fits_in_100_megabytes() -> None:
+    fields, cotangent = gs.initial_state()[0].numpy(), np.full((1, 2, 128, 128), 1e-4)
+    cpu.pull_back(fields, np.array(PAPER), 10, cotangent)  # compiled outside what is measured
+    tracemalloc.start()
+    try:
+        cpu.pull_back(fields, np.array(PAPER), 20_000, cotangent)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6

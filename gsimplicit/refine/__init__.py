@@ -37,7 +37,7 @@ class Refine:
             of the default take about 20 s on one core.
         lattice: Go on from a drifting pattern to a root of the raw residual, where the lattice pins it.
         tail: How the slow tail is marched: "euler", exactly the trajectory of the explicit step; "chebyshev", long
-            stabilised steps with step control, about a fifth of the evaluations.
+            stabilised steps with step control, about a third of the evaluations where a pattern settles.
         eigenvalues: Number of leading eigenvalues to compute at a root, >= 0; with any, `stable` is decided. Six take
             a few seconds at 128 x 128.
 
@@ -101,7 +101,8 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
         settings: Tolerance, budget and which residual to close.
 
     Returns:
-        The root; or, where none was certified, the state marched furthest with status UNSTEADY.
+        The root; or, where none was certified, the state marched furthest: UNSTEADY where the budget ended, FAILED
+        where it is as slow as marching gets and Newton's method does not close.
     """
     from gsimplicit.refine.motion import motion
     from gsimplicit.refine.newton import Certified, certify

@@ -28,7 +28,7 @@ LONGEST = 24
 
 DAMPING = 3
 """eps of the Chebyshev polynomials. Less is longer on the real axis, more is wider around it, which the reaction's
-complex eigenvalues need: with 3 a step of 24 takes seven stages and is rarely taken back."""
+complex eigenvalues need: with 3 a step of 24 takes seven stages."""
 
 BATCH = 8
 """Steps between controls of the residual."""

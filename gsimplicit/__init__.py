@@ -9,7 +9,7 @@ from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.scan import scan
 from gsimplicit.landscape.store import StoreMismatchError
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
-from gsimplicit.refine import Refine
+from gsimplicit.refine import Direct, Gmres, LinearSolver, Refine
 from gsimplicit.results import (
     Certificate,
     Gradient,
@@ -30,8 +30,11 @@ from gsimplicit.version import __version__
 __all__ = [
     "Box",
     "Certificate",
+    "Direct",
+    "Gmres",
     "Gradient",
     "Kind",
+    "LinearSolver",
     "Motion",
     "NotSteady",
     "ParameterGradient",

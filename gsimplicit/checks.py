@@ -22,8 +22,16 @@ def integer(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def real(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> float:
-    """A finite real number with `least <= value <= most` and `value > above`.
+def real(
+    name: str,
+    value: Any,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """A finite real number with `least <= value <= most` and `above < value < below`.
 
     Raises:
         TypeError: Not a real number; True is none.
@@ -31,11 +39,12 @@ def real(name: str, value: Any, *, least: float = -math.inf, most: float = math.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    if not (math.isfinite(value) and least <= value <= most and value > above):
+    if not (math.isfinite(value) and least <= value <= most and above < value < below):
         bounds = [
             *([f">= {least:g}"] if least > -math.inf else []),
             *([f"> {above:g}"] if above > -math.inf else []),
             *([f"<= {most:g}"] if most < math.inf else []),
+            *([f"< {below:g}"] if below < math.inf else []),
         ]
         raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {value!r}")
     return float(value)

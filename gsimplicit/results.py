@@ -235,8 +235,8 @@ class Certificate:
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
             is history, not physics, and the implicit gradient and those at finite time answer different questions.
-        products: Work of the gradient alone, int64, shape (B,): adjoint solves of the implicit route, steps pulled back
-            by the unrolled one, steps or roots taken for differences.
+        products: Work of the gradient alone, int64, shape (B,): solves with the factors or products with the Jacobian
+            of the implicit route, steps pulled back by the unrolled one, steps or roots taken for differences.
         seconds: Wall time of the whole call.
     """
 

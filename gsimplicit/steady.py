@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gsimplicit.gray_scott import Params, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
+from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
 
@@ -251,6 +252,7 @@ def solved_state(
     """
     params = params.detach()
     values = params.tensor().numpy()
+    settings = replace(settings, linear=chosen(settings.linear, fields[0, 0].numel(), marching.device))
     with one_blas_thread():
         known = each(lambda i: recognise(fields[i].numpy(), values[i], settings), range(len(fields)))
     todo = [i for i, root in enumerate(known) if root is None]

@@ -25,7 +25,7 @@ from gsimplicit import gray_scott
 from gsimplicit.marching import march
 from gsimplicit.refine import newton as newton_module
 from gsimplicit.refine import recognise, refine
-from gsimplicit.refine.linear import BorderedJacobian, SparseLU, gradient, jacobian
+from gsimplicit.refine.linear import Bordered, BorderedJacobian, SparseLU, gradient, jacobian
 from gsimplicit.refine.newton import broken_translations, certify, newton, residual, shifted
 
 Array = np.ndarray
@@ -141,12 +141,12 @@ def test_sparse_lu_solves_with_matrix_and_transpose(robust: bool) -> None:
 def test_singular_jacobian_is_an_error() -> None:
     fields, _ = example((6, 5))
     with pytest.raises(np.linalg.LinAlgError, match="factorised"):
-        BorderedJacobian(fields, np.zeros(4), NONE, np.zeros(2))
+        BorderedJacobian(Bordered(fields, np.zeros(4), NONE, np.zeros(2)))
 
 
 def test_singular_jacobian_that_rounding_hides_is_reported_by_its_residual() -> None:
     rest = np.stack([np.ones((6, 5)), np.zeros((6, 5))])
-    system = BorderedJacobian(rest, np.array([0.1, 0.1, 0.0, 0.0]), NONE, np.zeros(2))
+    system = BorderedJacobian(Bordered(rest, np.array([0.1, 0.1, 0.0, 0.0]), NONE, np.zeros(2)))
     assert system.solve(np.ones_like(rest)).residual == 1.0
 
 
@@ -172,7 +172,9 @@ def test_bordered_solve_equals_a_dense_solve(
     fields, parameters = example((6, 5))
     columns = np.tensordot(directions, gradient(fields), axes=1).reshape(-1, 2, 6, 5)
     phase = columns + 0.01 * random_fields(len(directions), (6, 5), seed=3).numpy() if own_phase else columns
-    system = BorderedJacobian(fields, parameters, directions, np.array(velocity), phase if own_phase else None)
+    system = BorderedJacobian(
+        Bordered(fields, parameters, directions, np.array(velocity), phase if own_phase else None)
+    )
     r, q = random_fields(1, (6, 5), seed=1)[0].numpy(), np.arange(1.0, 1 + len(directions))
     dense = dense_bordered(fields, parameters, directions, np.array(velocity), phase)
     expected = np.linalg.solve(dense.T if transpose else dense, np.concatenate([r.ravel(), q]))
@@ -187,7 +189,7 @@ def test_bordered_operator_equals_a_dense_product(
     directions: Array, velocity: tuple[float, float], transpose: bool
 ) -> None:
     fields, parameters = example((6, 5))
-    system = BorderedJacobian(fields, parameters, directions, np.array(velocity))
+    system = BorderedJacobian(Bordered(fields, parameters, directions, np.array(velocity)))
     x, s = random_fields(1, (6, 5), seed=1)[0].numpy(), np.arange(1.0, 1 + len(directions))
     dense = dense_bordered(fields, parameters, directions, np.array(velocity), system.phase)
     expected = (dense.T if transpose else dense) @ np.concatenate([x.ravel(), s])
@@ -201,7 +203,7 @@ def test_bordered_operator_and_solver_pass_the_dot_product_test(
 ) -> None:
     fields, parameters = example((8, 7))
     phase = np.tensordot(directions, gradient(fields), axes=1).reshape(-1, 2, 8, 7) + 0.01
-    system = BorderedJacobian(fields, parameters, directions, np.array(velocity), phase)
+    system = BorderedJacobian(Bordered(fields, parameters, directions, np.array(velocity), phase))
     (x, y), m = random_fields(2, (8, 7), seed=1).numpy() - 0.3, len(directions)
     s, q = np.arange(1.0, 1 + m), np.arange(2.0, 2 + m)
     a, a_border = system.apply(x, s)
@@ -215,7 +217,7 @@ def test_bordered_operator_and_solver_pass_the_dot_product_test(
 @TRANSPOSE
 def test_reported_residual_of_a_solve_is_the_true_one(transpose: bool) -> None:
     fields, parameters = example((8, 7))
-    system = BorderedJacobian(fields, parameters, BOTH, np.array([2e-5, 1e-5]))
+    system = BorderedJacobian(Bordered(fields, parameters, BOTH, np.array([2e-5, 1e-5])))
     r, q = random_fields(1, (8, 7), seed=1)[0].numpy(), np.array([0.1, 0.2])
     for tol in (1e-2, 1e-12):
         found = system.solve(r, q, transpose=transpose, tol=tol)
@@ -229,7 +231,7 @@ def test_reported_residual_of_a_solve_is_the_true_one(transpose: bool) -> None:
 
 def test_solution_for_a_zero_right_hand_side_is_zero() -> None:
     fields, parameters = example((6, 5))
-    found = BorderedJacobian(fields, parameters, BOTH, np.zeros(2)).solve(np.zeros_like(fields))
+    found = BorderedJacobian(Bordered(fields, parameters, BOTH, np.zeros(2))).solve(np.zeros_like(fields))
     assert (found.residual, np.abs(found.x).max(), np.abs(found.s).max()) == (0.0, 0.0, 0.0)
 
 
@@ -239,7 +241,7 @@ def test_scale_of_the_right_hand_side_leaves_the_relative_solution_alone(
     drifting_root: gs.SteadyState, scale: float, transpose: bool
 ) -> None:
     fields, parameters = drifting_root.fields[0].numpy(), np.array(PAPER)
-    system = BorderedJacobian(fields, parameters, broken_translations(fields), drifting_root.drift[0].numpy())
+    system = BorderedJacobian(Bordered(fields, parameters, broken_translations(fields), drifting_root.drift[0].numpy()))
     r = random_fields(1, (48, 48), seed=1)[0].numpy() - 0.3
     plain, scaled = system.solve(r, transpose=transpose), system.solve(scale * r, transpose=transpose)
     assert plain.residual < 1e-11
@@ -479,7 +481,7 @@ def test_pattern_that_cannot_be_pinned_is_certified_only_to_the_residual_it_has(
 ) -> None:
     """Where sliding ends at a state that is no root, it must not be called drifting."""
 
-    def lost(root: newton_module.Root, parameters: Array, tol: float) -> newton_module.Root:
+    def lost(root: newton_module.Root, parameters: Array, tol: float, linear: object) -> newton_module.Root:
         fields = root.fields + 1e-4 * random_fields(1, (32, 32), seed=4)[0].numpy()
         return newton_module.Root(fields, root.drift, 1e-4, root.evaluations + 10, False)
 

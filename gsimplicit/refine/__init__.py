@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver
 from gsimplicit.results import Motion, Stable, Status, kinds
 
 if TYPE_CHECKING:
     from gsimplicit.refine.newton import Certified
     from gsimplicit.refine.tail import Tail
 
-__all__ = ["Refine", "Refined", "recognise", "refine", "stability"]
+__all__ = ["Direct", "Gmres", "LinearSolver", "Refine", "Refined", "recognise", "refine", "stability"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -40,6 +41,8 @@ class Refine:
             stabilised steps with step control, about a third of the evaluations where a pattern settles.
         eigenvalues: Number of leading eigenvalues to compute at a root, >= 0; with any, `stable` is decided. Six take
             a few seconds at 128 x 128.
+        linear: How linear systems are solved, in Newton's method and for adjoints: a `Direct` or `Gmres`, or your own
+            object with their methods. None chooses by size and device: `Direct` on a CPU, `Gmres` on a GPU.
 
     Raises:
         ValueError: An argument lies outside its range.
@@ -51,6 +54,7 @@ class Refine:
     lattice: bool = False
     tail: str = "euler"
     eigenvalues: int = 0
+    linear: LinearSolver | None = None
 
     def __post_init__(self) -> None:
         checks.real("tol of Refine", self.tol, above=0, most=1e-6)
@@ -59,6 +63,10 @@ class Refine:
         checks.flag("lattice", self.lattice)
         if self.tail not in _TAILS:
             raise ValueError(f"tail must be one of {', '.join(map(repr, _TAILS))}, got {self.tail!r}")
+        if self.linear is not None and not callable(getattr(self.linear, "prepare", None)):
+            raise TypeError(
+                f"linear must be gsimplicit.Direct, gsimplicit.Gmres or have their methods: {self.linear!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -136,13 +144,13 @@ def _closed(fields: Array, parameters: Array, settings: Refine) -> Refined:
     """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind."""
     from gsimplicit.refine.newton import certify, newton, pin
 
-    root = newton(fields, parameters, settings.tol)
+    root = newton(fields, parameters, settings.tol, linear=settings.linear)
     spent = root.evaluations
     certified = certify(root.fields, parameters)
     if not root.converged or _kind(root.fields) != _kind(fields):
         return Refined(fields, Status.FAILED, certified, spent)
     if settings.lattice and certified.raw > settings.tol:
-        pinned = pin(root, parameters, settings.tol)
+        pinned = pin(root, parameters, settings.tol, settings.linear)
         spent += pinned.evaluations
         if pinned.converged:
             root, certified = pinned, certify(pinned.fields, parameters)

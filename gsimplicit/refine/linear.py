@@ -160,93 +160,105 @@ class BorderedLU:
         return np.asarray(y - solved @ s), np.asarray(s)
 
 
+@dataclass(frozen=True, eq=False)
+class Bordered:
+    """The linear system of one state: its Jacobian, bordered by r translations.
+
+    Attributes:
+        fields: u and v, shape (2, H, W).
+        parameters: Du, Dv, F, k.
+        directions: The r independent translations, rows of unit vectors (row, column), shape (r, 2); r = 0 gives the
+            plain Jacobian.
+        velocity: Drift of the pattern along rows and columns, shape (2,).
+        phase: Phase conditions, shape (r, 2, H, W); None is the translations of the state itself.
+    """
+
+    fields: Array
+    parameters: Array
+    directions: Array
+    velocity: Array
+    phase: Array | None = None
+
+
 @dataclass(frozen=True)
 class Solution:
     """Solution of a bordered system.
 
     Attributes:
-        x: Field part, shape (2, H, W).
+        x: Field part, shape (2, H, W); NaN where the matrix is singular to working precision.
         s: Border part, shape (r,).
-        residual: Relative residual against the exact operator, in the 2-norm.
+        residual: Relative residual against the exact operator, in the 2-norm; infinite with NaN.
+        products: Products with the operator that it took.
     """
 
     x: Array
     s: Array
     residual: float
+    products: int = 0
 
 
 class BorderedJacobian:
-    """The bordered Jacobian at one state, factorised; r = 0 directions give the plain Jacobian.
+    """A bordered Jacobian, factorised, with its transpose; the plain Jacobian shares the factors.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
-        directions: The r independent translations, rows of unit vectors (row, column), shape (r, 2).
-        velocity: Drift of the pattern along rows and columns, shape (2,).
-        phase: Phase conditions, shape (r, 2, H, W); by default the translations of the state itself.
-        factors: Factors of the same matrix without its border, where they are known already.
+        system: The state and its border.
 
     Raises:
         np.linalg.LinAlgError: The system is singular to working precision.
     """
 
-    def __init__(
-        self,
-        fields: Array,
-        parameters: Array,
-        directions: Array,
-        velocity: Array,
-        phase: Array | None = None,
-        factors: SparseLU | None = None,
-    ) -> None:
-        self._shape = fields.shape
-        self._fields, self._velocity = torch.from_numpy(fields)[None], velocity
-        self._params = Params(*parameters)
-        self._parameters = parameters
-        self.directions = directions
-        self.columns = (
-            np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
-        )
-        self.phase = self.columns if phase is None else phase
-        self._factorise(SparseLU(self._matrix()) if factors is None else factors)
+    def __init__(self, system: Bordered) -> None:
+        fields = system.fields
+        self._shape, self._system = fields.shape, system
+        self._fields, self._params = torch.from_numpy(fields)[None], Params(*system.parameters)
+        r = len(system.directions)
+        self.columns = np.tensordot(system.directions, gradient(fields), axes=1) if r else np.zeros((0, *fields.shape))
+        self.phase = self.columns if system.phase is None else system.phase
+        self._factorise(SparseLU(self._matrix()))
 
     def _matrix(self) -> scipy.sparse.csc_array:
-        return jacobian(self._fields[0].numpy(), self._parameters, self._velocity)
+        return jacobian(self._system.fields, self._system.parameters, self._system.velocity)
 
     def _factorise(self, factors: SparseLU) -> None:
-        self.factors = factors
-        self._bordered = BorderedLU(factors, interleaved(self.columns), interleaved(self.phase))
+        self._robust = factors.robust
+        self._factors = BorderedLU(factors, interleaved(self.columns), interleaved(self.phase))
 
     def apply(self, x: Array, s: Array, *, transpose: bool = False) -> tuple[Array, Array]:
-        """The exact operator (or its transpose) on a field part (2, H, W) and a border part (r,)."""
+        """The exact operator (or its transpose) on a field part (2, H, W) and a border part, (r,) or (0,) for none."""
         product = gray_scott.jacobian_transpose_product if transpose else gray_scott.jacobian_product
         y = product(self._fields, self._params, torch.from_numpy(x)[None])[0].numpy()
-        if self._velocity.any():
+        velocity = self._system.velocity
+        if velocity.any():
             # the spectral derivative is antisymmetric
-            y = y + (-1 if transpose else 1) * np.tensordot(self._velocity, gradient(x), axes=1)
+            y = y + (-1 if transpose else 1) * np.tensordot(velocity, gradient(x), axes=1)
         column, row = (self.phase, self.columns) if transpose else (self.columns, self.phase)
-        return y + np.tensordot(s, column, axes=1), np.asarray(np.tensordot(row, x, axes=3))
+        n = len(s)
+        return y + np.tensordot(s, column[:n], axes=1), np.asarray(np.tensordot(row[:n], x, axes=3))
 
     def _approximate(self, r: Array, q: Array, *, transpose: bool) -> tuple[Array, Array]:
         """Solve with the factors: exact but for rounding and the drift's central differences."""
-        x, s = self._bordered.solve(interleaved(r[None])[:, 0], q, transpose=transpose)
+        x, s = self._factors.solve(interleaved(r[None])[:, 0], q, transpose=transpose)
         return separate(x, self._shape), s
 
-    def solve(self, r: Array, q: Array | None = None, *, transpose: bool = False, tol: float = 1e-12) -> Solution:
-        """Solve the bordered system (or its transpose), refined against the exact operator.
+    def solve(
+        self, r: Array, q: Array | None = None, *, transpose: bool = False, border: bool = True, tol: float = 1e-12
+    ) -> Solution:
+        """Solve the system (or its transpose), refined against the exact operator.
 
         Args:
             r: Field part of the right-hand side, shape (2, H, W).
             q: Border part, shape (r,); zero by default.
             transpose: Solve with the transpose, as the adjoint needs.
+            border: With the border; False solves with the plain Jacobian.
             tol: Relative residual to refine to. What was reached is reported, also where it is more.
 
         Returns:
             The solution and its true relative residual.
         """
-        q = np.zeros(len(self.columns)) if q is None else q
+        if q is None:
+            q = np.zeros(len(self.columns) if border else 0)
         solution = self._refined(r, q, transpose=transpose, tol=tol)
-        if not solution.residual < 1e-8 and not self.factors.robust:
+        if not solution.residual < 1e-8 and not self._robust:
             self._factorise(SparseLU(self._matrix(), robust=True))
             solution = self._refined(r, q, transpose=transpose, tol=tol)
         return solution
@@ -255,7 +267,7 @@ class BorderedJacobian:
         size = float(np.sqrt((r**2).sum() + (q**2).sum()))
         best = Solution(np.zeros_like(r), np.zeros_like(q), 1.0 if size else 0.0)
         x, s, rest_r, rest_q = best.x, best.s, r, q
-        for _ in range(12):
+        for n in range(12):
             if best.residual <= tol:
                 break
             with warnings.catch_warnings():
@@ -267,5 +279,5 @@ class BorderedJacobian:
                 residual = float(np.sqrt((rest_r**2).sum() + (rest_q**2).sum())) / size
             if not residual < 0.5 * best.residual:
                 break
-            best = Solution(x, s, residual)
+            best = Solution(x, s, residual, n + 1)
         return best

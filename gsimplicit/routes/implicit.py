@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import parameter_derivatives
-from gsimplicit.marching import each
 from gsimplicit.refine import Refine
+from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.steady import solved_state
 
 if TYPE_CHECKING:
-    from gsimplicit.refine.linear import BorderedJacobian
+    from gsimplicit.refine.linear import Solution
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -57,53 +57,50 @@ class Implicit(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""
-        from gsimplicit.refine.linear import BorderedJacobian
+        from gsimplicit.refine.linear import Bordered
         from gsimplicit.refine.newton import broken_translations, position_share
 
-        values = problem.params.tensor().numpy()
+        values, fields = problem.params.tensor().numpy(), state.fields.numpy()
         g = cotangents.to("cpu", torch.float64).numpy()
-
-        def one(i: int) -> list[_Adjoint]:
-            if state.status[i] not in (Status.STEADY, Status.DRIFTING):
-                return [_NONE] * len(g)
-            fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
-            directions = broken_translations(fields)
-            slopes = parameter_derivatives(state.fields[i : i + 1])[0].numpy()
-
-            none, rest = np.zeros((0, 2)), np.zeros(2)
-            positions = [position_share(fields, directions, c) for c in g[:, i]]
-
-            def adjoints(definition: str, system: BorderedJacobian) -> list[_Adjoint]:
-                found = [_adjoint(definition, system, slopes, c) for c in g[:, i]]
-                return [replace(a, position=seen) for a, seen in zip(found, positions, strict=True)]
-
-            try:
-                if not still:
-                    system = BorderedJacobian(fields, values[i], directions, state.drift[i].numpy())
-                    return adjoints("bordered jacobian", system)
-                system = BorderedJacobian(fields, values[i], none, rest)
-                full = adjoints("full jacobian", system)
-                if not len(directions):
-                    return full
-                # the same matrix at rest: one factorisation serves both definitions
-                bordered = BorderedJacobian(fields, values[i], directions, rest, factors=system.factors)
-                return [_preferred(a, b) for a, b in zip(full, adjoints("bordered jacobian", bordered), strict=True)]
-            except np.linalg.LinAlgError:
-                return [_NONE] * len(g)
+        adjoints = [[_NONE] * len(state) for _ in g]
+        roots = [i for i in range(len(state)) if state.status[i] in (Status.STEADY, Status.DRIFTING)]
+        broken = {i: broken_translations(fields[i]) for i in roots}
+        still = {i: state.status[i] == Status.STEADY for i in roots}
+        both = [i for i in roots if still[i] and len(broken[i])]
+        solver = chosen(self.refine.linear, fields[0, 0].size, problem.marching.device)
 
         with one_blas_thread():
-            ends = each(one, range(len(state)))
-        gradient = torch.from_numpy(np.array([[a.gradient for a in adjoints] for adjoints in ends])).transpose(0, 1)
+            for group in (both, [i for i in roots if i not in both]):
+                if not group:
+                    continue
+                drifts = [np.zeros(2) if still[i] else state.drift[i].numpy() for i in group]
+                prepared = solver.prepare(
+                    [Bordered(fields[i], values[i], broken[i], drift) for i, drift in zip(group, drifts, strict=True)]
+                )
+                slopes = parameter_derivatives(state.fields[group]).numpy()
+                for c, cotangent in enumerate(g):
+                    right = [cotangent[i] for i in group]
+                    # without a translation to break, the bordered jacobian is the full one
+                    bordered = prepared.solve(right, transpose=True)
+                    full = prepared.solve(right, transpose=True, border=False) if group is both else bordered
+                    for j, i in enumerate(group):
+                        name = "bordered jacobian" if group is both or not still[i] else "full jacobian"
+                        found = _adjoint(name, slopes[j], bordered[j])
+                        if group is both:
+                            found = _preferred(_adjoint("full jacobian", slopes[j], full[j]), found)
+                        adjoints[c][i] = replace(found, position=position_share(fields[i], broken[i], cotangent[i]))
+
+        gradient = torch.from_numpy(np.array([[a.gradient for a in row] for row in adjoints]))
         certificates = tuple(
             Certificate(
-                definition=tuple(adjoints[c].definition for adjoints in ends),
-                adjoint_residual=torch.tensor([adjoints[c].residual for adjoints in ends], dtype=torch.float64),
-                other_definition=torch.tensor([adjoints[c].other for adjoints in ends], dtype=torch.float64),
+                definition=tuple(a.definition for a in row),
+                adjoint_residual=torch.tensor([a.residual for a in row], dtype=torch.float64),
+                other_definition=torch.tensor([a.other for a in row], dtype=torch.float64),
                 error=nothing(len(state)),
-                position=torch.tensor([adjoints[c].position for adjoints in ends], dtype=torch.float64),
-                products=torch.tensor([adjoints[c].solves for adjoints in ends]),
+                position=torch.tensor([a.position for a in row], dtype=torch.float64),
+                products=torch.tensor([a.products for a in row]),
             )
-            for c in range(len(g))
+            for row in adjoints
         )
         return Pulled(gradient, certificates)
 
@@ -117,20 +114,18 @@ class _Adjoint:
     residual: float
     other: float = float("nan")
     position: float = float("nan")
-    solves: int = 1
+    products: int = 0
 
 
-_NONE = _Adjoint("none", np.full(4, np.nan), float("inf"), solves=0)
+_NONE = _Adjoint("none", np.full(4, np.nan), float("inf"))
 
 
-def _adjoint(definition: str, system: BorderedJacobian, slopes: Array, cotangent: Array) -> _Adjoint:
-    """One adjoint solve; `slopes` are dR/dp, shape (4, 2, H, W)."""
-    if not np.isfinite(cotangent).all():
-        return _NONE
-    solution = system.solve(cotangent, transpose=True)
+def _adjoint(definition: str, slopes: Array, solution: Solution) -> _Adjoint:
+    """The gradient from an adjoint; `slopes` are dR/dp, shape (4, 2, H, W)."""
     if not solution.residual <= ADJOINT_LIMIT:
-        return _Adjoint("none", _NONE.gradient, solution.residual)
-    return _Adjoint(definition, -np.tensordot(slopes, solution.x, axes=3), solution.residual)
+        return _Adjoint("none", _NONE.gradient, solution.residual, products=solution.products)
+    gradient = -np.tensordot(slopes, solution.x, axes=3)
+    return _Adjoint(definition, gradient, solution.residual, products=solution.products)
 
 
 def _preferred(full: _Adjoint, bordered: _Adjoint) -> _Adjoint:
@@ -139,7 +134,9 @@ def _preferred(full: _Adjoint, bordered: _Adjoint) -> _Adjoint:
     Where the lattice pins the pattern so weakly that the full Jacobian is singular to working precision its adjoint
     does not close, and the bordered one is what there is.
     """
+    products = full.products + bordered.products
     if "none" in (full.definition, bordered.definition):
-        return replace(bordered if full.definition == "none" else full, solves=2)
+        return replace(bordered if full.definition == "none" else full, products=products)
     size = max(float(np.linalg.norm(full.gradient)), 1e-300)
-    return replace(full, other=float(np.linalg.norm(bordered.gradient - full.gradient)) / size, solves=2)
+    other = float(np.linalg.norm(bordered.gradient - full.gradient)) / size
+    return replace(full, other=other, products=products)

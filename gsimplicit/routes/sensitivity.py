@@ -9,20 +9,22 @@ import torch
 
 from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
 from gsimplicit.marching import each
+from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.contract import Loss
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 
 if TYPE_CHECKING:
-    from gsimplicit.refine.linear import BorderedJacobian
+    from gsimplicit.refine.linear import Bordered
+    from gsimplicit.refine.solvers import LinearSolver, Prepared
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 __all__ = ["hessian", "root_derivatives"]
 
 
-def root_derivatives(state: SteadyState) -> torch.Tensor:
+def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> torch.Tensor:
     """Derivatives of the fields of certified roots in Du, Dv, F and k.
 
     `J dX/dp = -dR/dp` with the full Jacobian at a steady root and the one bordered by translations at a drifting root,
@@ -30,6 +32,7 @@ def root_derivatives(state: SteadyState) -> torch.Tensor:
 
     Args:
         state: B certified roots, of `steady_state(..., refine=True)`.
+        linear: How linear systems are solved; None chooses, as for `Refine`.
 
     Returns:
         du/dp and dv/dp, float64, shape (B, 4, 2, H, W), parameters in the order Du, Dv, F, k. One factorisation and
@@ -47,12 +50,17 @@ def root_derivatives(state: SteadyState) -> torch.Tensor:
         torch.Size([1, 4, 2, 32, 32])
     """
     state.require_steady()
+    out = torch.empty((len(state), len(PARAMETERS), *state.fields.shape[1:]), dtype=torch.float64)
     with one_blas_thread():
-        ends = each(lambda i: _tangents(_system(state, i), state.fields[i])[0], range(len(state)))
-    return torch.from_numpy(np.stack(ends))
+        for still in (True, False):
+            group = [i for i in range(len(state)) if _still(state, i) == still]
+            if group:
+                tangents = _tangents(_prepared(state, group, linear), state.fields[group], border=not still)
+                out[group] = torch.from_numpy(np.stack([X for X, _ in tangents]))
+    return out
 
 
-def hessian(state: SteadyState, loss: Loss) -> torch.Tensor:
+def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) -> torch.Tensor:
     """Second derivatives in Du, Dv, F and k of a loss of certified roots.
 
     With X_i = dX/dp_i and the adjoint `J^T lambda = dL/dX`,
@@ -62,6 +70,7 @@ def hessian(state: SteadyState, loss: Loss) -> torch.Tensor:
     Args:
         state: B certified roots, of `steady_state(..., refine=True)`.
         loss: Callable of v (B, H, W) giving (B,), twice differentiable by torch.
+        linear: How linear systems are solved; None chooses, as for `Refine`.
 
     Returns:
         float64, shape (B, 4, 4), symmetric, in the order Du, Dv, F, k.
@@ -79,26 +88,33 @@ def hessian(state: SteadyState, loss: Loss) -> torch.Tensor:
     """
     state.require_steady()
     with one_blas_thread():
-        return torch.stack(each(lambda i: _hessian(state, i, loss), range(len(state))))
+        return torch.stack(each(lambda i: _hessian(state, i, loss, linear), range(len(state))))
 
 
-def _system(state: SteadyState, i: int) -> BorderedJacobian:
+def _system(state: SteadyState, i: int) -> Bordered:
     """The full Jacobian at a steady root, the bordered one at a drifting root."""
-    from gsimplicit.refine.linear import BorderedJacobian
+    from gsimplicit.refine.linear import Bordered
     from gsimplicit.refine.newton import broken_translations
 
     fields, values = state.fields[i].numpy(), state.params.tensor()[i].numpy()
-    if state.status[i] == Status.STEADY:
-        return BorderedJacobian(fields, values, np.zeros((0, 2)), np.zeros(2))
-    return BorderedJacobian(fields, values, broken_translations(fields), state.drift[i].numpy())
+    directions = broken_translations(fields)
+    return Bordered(fields, values, directions, np.zeros(2) if _still(state, i) else state.drift[i].numpy())
 
 
-def _tangents(system: BorderedJacobian, fields: torch.Tensor) -> tuple[Array, Array]:
-    """dX/dp (4, 2, H, W) and the derivatives of the drift's components (4, r)."""
-    slopes = parameter_derivatives(fields[None])[0].numpy()
-    solutions = [system.solve(-slope) for slope in slopes]
-    _require(max(s.residual for s in solutions))
-    return np.stack([s.x for s in solutions]), np.stack([s.s for s in solutions])
+def _still(state: SteadyState, i: int) -> bool:
+    return bool(state.status[i] == Status.STEADY)
+
+
+def _prepared(state: SteadyState, group: list[int], linear: LinearSolver | None) -> Prepared:
+    return chosen(linear, state.fields[0, 0].numel(), torch.device("cpu")).prepare([_system(state, i) for i in group])
+
+
+def _tangents(prepared: Prepared, fields: torch.Tensor, *, border: bool) -> list[tuple[Array, Array]]:
+    """An instance: dX/dp (4, 2, H, W) and the derivatives of the drift's components (4, r)."""
+    slopes = parameter_derivatives(fields).numpy()
+    solutions = [prepared.solve(list(-slopes[:, p]), border=border) for p in range(len(PARAMETERS))]
+    _require(max(s.residual for row in solutions for s in row))
+    return [(np.stack([s.x for s in one]), np.stack([s.s for s in one])) for one in zip(*solutions, strict=True)]
 
 
 def _require(residual: float) -> None:
@@ -106,24 +122,25 @@ def _require(residual: float) -> None:
         raise np.linalg.LinAlgError(f"the root's Jacobian is too near singular: relative residual {residual:.1e}")
 
 
-def _hessian(state: SteadyState, i: int, loss: Loss) -> torch.Tensor:
+def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None) -> torch.Tensor:
     from gsimplicit.refine.linear import gradient
 
     fields = state.fields[i : i + 1]
-    system = _system(state, i)
-    X, c = _tangents(system, fields[0])
+    still, directions = _still(state, i), _system(state, i).directions
+    prepared = _prepared(state, [i], linear)
+    X, c = _tangents(prepared, fields, border=not still)[0]
     tangents = torch.from_numpy(X)
     v = fields[:, 1].clone().requires_grad_()
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(loss(v).sum(), v, create_graph=True)
         bends = [_bend(slope, v, t[None, 1]) for t in tangents]
     cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
-    solution = system.solve(cotangent, transpose=True)
+    solution = prepared.solve([cotangent], transpose=True, border=not still)[0]
     _require(solution.residual)
     adjoint = torch.from_numpy(solution.x)
     mixed = mixed_derivative(tangents)
     # the velocity's derivative moves the other tangent: c_i . grad X_j
-    moved = np.stack([np.tensordot(system.directions, gradient(x), axes=1) for x in X]) if c.shape[1] else None
+    moved = np.stack([np.tensordot(directions, gradient(x), axes=1) for x in X]) if c.shape[1] else None
     n = len(PARAMETERS)
     out = torch.zeros((n, n), dtype=torch.float64)
     for a in range(n):

@@ -1,8 +1,9 @@
 """What the paper's stop leaves, and what of it is a steady state.
 
-(a) Random pattern-forming points of the F-k plane (the first of `studies/oracle.csv` on each grid): the residual at the
-stop, and after refinement the verdict, how far the state moved and how stable the root is. (b) How the unrolled
-gradient from a root converges to the implicit one, against the rate of the slowest mode. (c) The left plateau, where
+(a) Random pattern-forming points of the F-k plane (the first of `studies/oracle.csv` on each grid): the residual and
+the growing modes at the stop, and after refinement the verdict, how far the state moved and how stable the root is. (b)
+How far the march is from the certified root, against steps, the position of the pattern left out. (c) How the unrolled
+gradient from a root converges to the implicit one, against the rate of the slowest mode. (d) The left plateau, where
 the march stops at a uniform state: which of these states are stable, and which are not steady at all (the paper's
 remark on the Hopf bifurcation, sec. 5.1).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +24,11 @@ from matplotlib.patches import Patch
 
 import gsimplicit as gs
 from gsimplicit import dataset
+from gsimplicit.marching import cpu, each
 from gsimplicit.plotting import plane
+from gsimplicit.refine.linear import gradient
+from gsimplicit.refine.newton import shifted
+from gsimplicit.refine.spectrum import leading
 from studies._common import Claim, Datasets, Study
 from studies.oracle import GRIDS, TABLE
 
@@ -30,9 +36,13 @@ SIZES = {"quick": ((32, 64), 4, 5), "default": ((32, 64, 128), 10, 10), "paper":
 """Grids, points on each, and points along each axis of the plateau."""
 PLATEAU = {"F": (0.03, 0.07), "k": (0.053, 0.061)}
 ROOT_SIDE = 48
-"""Grid of (b)."""
-SIDE = 32
 """Grid of (c)."""
+SIDE = 32
+"""Grid of (d)."""
+LARGEST = 64
+"""Largest grid of (b): beyond, the march takes too long."""
+LOOKS = 2 ** np.arange(8, 21)
+"""Steps at which (b) looks, up to a million."""
 VERDICTS = ("stable", "unstable", "not steady", "a pattern or trivial")
 
 
@@ -70,14 +80,21 @@ def _points(grids: tuple[int, ...], count: int) -> xr.Dataset:
     """Stop and root of the points, an instance at a time so that progress shows."""
     with TABLE.open() as stream:
         rows = list(csv.DictReader(stream))
-    names = ("F", "k", "stop_residual", "status", "stable", "leading", "moved", "drift", "motion")
+    names = ("F", "k", "stop_residual", "growing", "fastest", "status", "stable", "leading", "moved", "drift", "motion")
     values = {name: np.full((len(grids), count), np.nan) for name in names}
+    apart = np.full((len(grids), count, len(LOOKS)), np.nan)
     for g, side in enumerate(grids):
         chosen = [r for r in rows if int(r["side"]) == side][:count]
         params = gs.Params(0.16, 0.08, [float(r["F"]) for r in chosen], [float(r["k"]) for r in chosen])
         start = gs.initial_state(grid=(side, side), box=gs.Box(half=GRIDS[side]))
         stop = gs.steady_state(params, start, dtype=torch.float64)
-        root = gs.steady_state(params, start, dtype=torch.float64, refine=gs.Refine(tail="chebyshev", eigenvalues=6))
+        tail = "euler" if side <= LARGEST else "chebyshev"  # (b) wants the root of exactly this trajectory
+        root = gs.steady_state(params, start, dtype=torch.float64, refine=gs.Refine(tail=tail, eigenvalues=6))
+        spectra = each(lambda i: _spectrum(stop[i]), range(count))  # noqa: B023 (used at once)
+        values["growing"][g] = [(s.real > 1e-6).sum() for s in spectra]
+        values["fastest"][g] = [s.real.max() for s in spectra]
+        if side <= LARGEST:
+            apart[g] = each(lambda i: _distances(start, root[i]), range(count))  # noqa: B023
         print(f"  {side} x {side}: {int(root.has_root.sum())} of {count} points certified", flush=True)
         values["F"][g], values["k"][g] = params.F, params.k
         values["stop_residual"][g] = stop.residual
@@ -88,6 +105,8 @@ def _points(grids: tuple[int, ...], count: int) -> xr.Dataset:
         "F": "feed rate",
         "k": "kill rate",
         "stop_residual": "largest steady residual at the stop",
+        "growing": "growing modes found near 0 at the stop, 6 at most",
+        "fastest": "largest real part of an eigenvalue found at the stop",
         "status": "how refinement ended",
         "stable": "stability of the root (1 yes, 2 no)",
         "leading": "real part of the leading eigenvalue of the root",
@@ -101,7 +120,39 @@ def _points(grids: tuple[int, ...], count: int) -> xr.Dataset:
     )
     data["side"].attrs = {"long_name": "side of the grid in cells", "units": "1"}
     data["point"].attrs = {"long_name": "index of the point in its table", "units": "1"}
+    data["steps"] = ("steps", LOOKS, {"long_name": "steps marched", "units": "1"})
+    long_name = "largest distance of the march from the root, moved rigidly to fit best"
+    data["apart"] = (("side", "point", "steps"), apart, {"long_name": long_name, "units": "1"})
     return data
+
+
+def _spectrum(stop: gs.SteadyState) -> np.ndarray[Any, np.dtype[np.complex128]]:
+    """Eigenvalues near 0 at a state that is no root."""
+    fields, values = stop.fields[0].to(torch.float64).numpy(), stop.params.tensor()[0].numpy()
+    return leading(fields, values, np.zeros((0, 2)), np.zeros(2), shifts=(0.0,)).values
+
+
+def _distances(start: torch.Tensor, root: gs.SteadyState) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Distance of the march from its root at each look; NaN where there is no root."""
+    out = np.full(len(LOOKS), np.nan)
+    if not root.has_root[0]:
+        return out
+    fields, values, goal = start[0].numpy(), root.params.tensor()[0].numpy(), root.fields[0].numpy()
+    for n, more in enumerate(np.diff(LOOKS, prepend=0)):
+        fields = np.asarray(cpu.march(fields, values, 0.0, int(more), int(more))[0])
+        out[n] = _distance(fields, goal)
+    return out
+
+
+def _distance(fields: np.ndarray[Any, np.dtype[np.float64]], goal: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Max norm of the difference after the best rigid shift: by correlation to a cell, then by least squares."""
+    correlation = np.fft.ifft2(np.fft.fft2(fields[1]) * np.fft.fft2(goal[1]).conj()).real
+    at = np.array(np.unravel_index(np.argmax(correlation), correlation.shape), dtype=np.float64)
+    for _ in range(6):
+        moved = shifted(goal, at)
+        slopes = gradient(moved).reshape(2, -1)
+        at = at - np.linalg.lstsq(slopes.T, (fields - moved).ravel(), rcond=None)[0]
+    return float(np.abs(fields - shifted(goal, at)).max())
 
 
 def _convergence() -> xr.Dataset:
@@ -145,10 +196,14 @@ def _plateau(cells: int) -> xr.Dataset:
 
 
 def plot(data: Datasets) -> Figure:
-    """Residual and motion of the stop, convergence of the gradients, the plateau."""
+    """Residual and motion of the stop, the way to the root, convergence of the gradients, the plateau."""
     points, convergence, plateau = (data[f"steady_{n}"] for n in ("points", "convergence", "plateau"))
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    figure, ((left, way), (middle, right)) = plt.subplots(2, 2, figsize=(9, 7.6), layout="constrained")
     for side, colour in zip(points["side"].values, ("#1f5a8a", "#7fb08a", "#c0392b"), strict=False):
+        curves = points["apart"].sel(side=side).dropna("point", how="all")
+        if curves.sizes["point"]:
+            way.loglog(points["steps"], curves.T, color=colour, lw=0.6, alpha=0.6)
+            way.loglog(points["steps"], curves.median("point"), color=colour, lw=2, label=f"{side} x {side}, median")
         one = points.sel(side=side)
         root = one["status"].isin([gs.Status.STEADY, gs.Status.DRIFTING])
         for chosen, face in ((root, colour), (~root, "none")):
@@ -167,6 +222,9 @@ def plot(data: Datasets) -> Figure:
     left.set(xscale="log", xlabel="residual at the paper's stop", ylabel="distance moved by refinement (max norm)")
     left.set_title("(a) random patterns; open: not certified", loc="left")
     left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    way.set(xlabel="steps from the start", ylabel="distance from the root (max norm)", ylim=(1e-9, 2))
+    way.set_title("(b) the march's distance from its certified root", loc="left")
+    way.legend(fontsize=7, frameon=False, loc="lower left")
     rate = float(convergence["eigenvalue"].max())
     steps, apart = convergence["steps"].values, convergence["apart"].values
     middle.semilogy(steps / 1000, apart, "o-", color="#1f5a8a", ms=4, label="unrolled against implicit")
@@ -178,12 +236,12 @@ def plot(data: Datasets) -> Figure:
         label=f"slowest mode, {rate:.2g} a step",
     )
     middle.set(xlabel="steps unrolled from the root, thousands", ylabel="relative distance of the gradients")
-    middle.set_title("(b) one root, 48 x 48, mean v^2", loc="left")
+    middle.set_title("(c) one root, 48 x 48, mean v^2", loc="left")
     middle.legend(fontsize=7, frameon=False)
     colours = ("#8fb3d9", "#c0392b", "#d98c5f", "0.9")
     norm = BoundaryNorm(np.arange(len(VERDICTS) + 1) - 0.5, len(VERDICTS))
     plane(plateau["verdict"], right, cmap=ListedColormap(colours), norm=norm)
-    right.set_title("(c) stopped at a uniform state, 32 x 32", loc="left")
+    right.set_title("(d) stopped at a uniform state, 32 x 32", loc="left")
     patches = [Patch(facecolor=c, edgecolor="0.4", label=v) for c, v in zip(colours, VERDICTS, strict=True)]
     right.legend(handles=patches, fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     return figure
@@ -211,6 +269,12 @@ def judge(data: Datasets) -> list[Claim]:
             f"median distance to the certified root {far:.2f}; residual at the stop "
             f"{float(points['stop_residual'].min()):.0e}..{float(points['stop_residual'].max()):.0e}",
             far < 0.01,
+        ),
+        Claim(
+            "the Jacobian at the stop has no growing mode, as a gradient taken there needs (implicit)",
+            f"{int((points['growing'] > 0).sum())} of {points['growing'].size} stops have growing modes, the fastest "
+            f"{float(points['fastest'].max()):.1e} per unit time",
+            bool((points["growing"] == 0).all()),
         ),
         Claim(
             "every pattern has a steady state (implicit): certified at 1e-10, the drift taken out",

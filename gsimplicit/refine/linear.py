@@ -134,28 +134,34 @@ class BorderedLU:
         lu: Factors of A.
         columns: B, shape (n, r).
         rows: P, shape (n, r).
-
-    Raises:
-        np.linalg.LinAlgError: A is singular to working precision.
     """
 
     def __init__(self, lu: SparseLU, columns: Array, rows: Array) -> None:
         self._lu, self._columns, self._rows = lu, columns, rows
-        empty = not columns.shape[1]
-        self._AB = columns if empty else lu.solve(columns)
-        self._ATP = rows if empty else lu.solve(rows, transpose=True)
-        self._schur = rows.T @ self._AB
-        if not np.isfinite(self._schur).all():
-            raise np.linalg.LinAlgError("the bordered Jacobian is singular")
+        self._eliminated: dict[bool, tuple[Array, Array]] = {}
+
+    def _eliminate(self, transpose: bool) -> tuple[Array, Array]:
+        """The solved columns and their Schur complement: an adjoint alone needs only those of the transpose."""
+        if transpose not in self._eliminated:
+            columns, rows = (self._rows, self._columns) if transpose else (self._columns, self._rows)
+            solved = self._lu.solve(columns, transpose=transpose)
+            schur = rows.T @ solved
+            if not np.isfinite(schur).all():
+                raise np.linalg.LinAlgError("the bordered Jacobian is singular")
+            self._eliminated[transpose] = solved, schur
+        return self._eliminated[transpose]
 
     def solve(self, r: Array, q: Array, *, transpose: bool = False) -> tuple[Array, Array]:
-        """Solve `A x + B s = r, P^T x = q`, or with the transpose `A^T x + P s = r, B^T x = q`."""
+        """Solve `A x + B s = r, P^T x = q`, or with the transpose `A^T x + P s = r, B^T x = q`.
+
+        Raises:
+            np.linalg.LinAlgError: The bordered matrix is singular to working precision.
+        """
         y = self._lu.solve(r, transpose=transpose)
         if not len(q):
             return y, q
-        rows, solved, schur = (
-            (self._columns, self._ATP, self._schur.T) if transpose else (self._rows, self._AB, self._schur)
-        )
+        solved, schur = self._eliminate(transpose)
+        rows = self._columns if transpose else self._rows
         s: Any = np.linalg.solve(schur, rows.T @ y - q)
         return np.asarray(y - solved @ s), np.asarray(s)
 

@@ -9,7 +9,7 @@ looks around that guess, around 0 for what is slow, and around two frequencies o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
@@ -17,6 +17,9 @@ import scipy.sparse.linalg
 
 from gsimplicit.marching import cpu
 from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Complex = np.ndarray[Any, np.dtype[np.complex128]]
@@ -31,6 +34,9 @@ LINEAR = 1e-4
 
 ACCURATE = 1e-6
 """Largest residual of an eigenpair that is kept."""
+
+LEAST = 6
+"""Eigenvalues sought around each shift, however few are asked for: the rightmost need not be the nearest."""
 
 _OFFSET = 1e-7
 """Real part added to a shift, so that the shifted matrix of a pinned pattern is not singular."""
@@ -52,18 +58,27 @@ class Spectrum:
     residual: float
 
 
-def leading(fields: Array, parameters: Array, directions: Array, velocity: Array, count: int = 6) -> Spectrum:
+def leading(
+    fields: Array,
+    parameters: Array,
+    directions: Array,
+    velocity: Array,
+    count: int = 6,
+    shifts: Sequence[complex] | None = None,
+) -> Spectrum:
     """The leading eigenvalues of the Jacobian, or of the dynamics of the shape alone.
 
     With directions the translations are taken out: the eigenvalues are those of the bordered pencil, the linearised
     dynamics in the frame that moves and shifts with the pattern.
 
     Args:
-        fields: u and v of a root, shape (2, H, W).
+        fields: u and v, shape (2, H, W).
         parameters: Du, Dv, F, k.
         directions: Translations to take out, unit vectors (row, column), shape (r, 2).
         velocity: Drift of the pattern along rows and columns, shape (2,).
         count: Number of eigenvalues, >= 1.
+        shifts: Points to look around. None is `SHIFTS` and where a kicked copy of the root leads, which only a root
+            has; with shifts of one's own a mode far from them is missed.
 
     Returns:
         The `count` eigenvalues of largest real part among those found near the shifts.
@@ -77,7 +92,7 @@ def leading(fields: Array, parameters: Array, directions: Array, velocity: Array
     border = interleaved(G)
     values: list[complex] = []
     vectors: list[Complex] = []
-    for shift in (*SHIFTS, _fastest(fields, parameters, J)):
+    for shift in (*SHIFTS, _fastest(fields, parameters, J)) if shifts is None else shifts:
         complex_shift = complex(shift + _OFFSET)
         sigma = complex_shift if complex_shift.imag else complex_shift.real
         kind = np.complex128 if complex_shift.imag else np.float64
@@ -88,8 +103,9 @@ def leading(fields: Array, parameters: Array, directions: Array, velocity: Array
             (n, n), matvec=lambda b, f=factors, q=none, d=kind: f.solve(b.astype(d).ravel(), q)[0], dtype=kind
         )
         start = np.random.default_rng(0).standard_normal(n).astype(kind)
+        k = max(count, LEAST)
         try:
-            found = scipy.sparse.linalg.eigs(inverse, k=count, which="LM", v0=start, tol=1e-8, ncv=max(4 * count, 24))
+            found = scipy.sparse.linalg.eigs(inverse, k=k, which="LM", v0=start, tol=1e-8, ncv=4 * k)
         except scipy.sparse.linalg.ArpackError as error:
             raise np.linalg.LinAlgError(f"eigenvalues near {shift} did not converge: {error}") from error
         before = list(values)  # pairs of earlier shifts are met again; multiples of one shift are kept

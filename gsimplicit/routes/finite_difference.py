@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, ClassVar
 
@@ -106,11 +107,12 @@ class FiniteDifference(Route):
         at = torch.stack([points[n, :, j] for n, (j, _) in enumerate(shifts)]).reshape(4, 4, -1)
         widths = torch.stack([at[:, 1] - at[:, 2], at[:, 0] - at[:, 3]])
 
-        def one(at: tuple[int, int]) -> torch.Tensor:
+        def one(at: tuple[int, int], bordered: bool = False) -> torch.Tensor:
             n, i = at
             params = Params.stack(points[n, i : i + 1].clamp(min=0))
             if self.needs_root:
-                return self._root(state[i], params) if reached[i] else torch.full_like(state.fields[i], torch.nan)
+                lost = torch.full_like(state.fields[i], torch.nan)
+                return self._root(state[i], params, bordered) if reached[i] else lost
             where = problem.marching
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
             if state.status[i] == Status.DIVERGED or not reached[i]:
@@ -120,16 +122,22 @@ class FiniteDifference(Route):
         size = len(state)
         with one_blas_thread():
             ends = each(one, list(product(range(len(shifts)), range(size))))
-        return torch.stack([e.cpu() for e in ends]).reshape(len(shifts), size, *ends[0].shape), widths
+            fields = torch.stack([e.cpu() for e in ends]).reshape(len(shifts), size, *ends[0].shape)
+            for i in range(size) if self.needs_root else ():
+                # a pattern that the lattice hardly pins: its raw equations are singular, as for the implicit route
+                if state.status[i] == Status.STEADY and not torch.isfinite(fields[:, i]).all():
+                    again = each(partial(one, bordered=True), [(n, i) for n in range(len(shifts))])
+                    fields[:, i] = torch.stack(again)
+        return fields, widths
 
-    def _root(self, base: SteadyState, params: Params) -> torch.Tensor:
-        """The base root carried to other parameters, NaN where it is lost."""
+    def _root(self, base: SteadyState, params: Params, bordered: bool) -> torch.Tensor:
+        """The base root carried to other parameters, by the bordered equations if it drifts, NaN where it is lost."""
         from gsimplicit.refine.newton import newton
 
         lost = torch.full_like(base.fields[0], torch.nan)
         if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
             return lost
-        bordered = bool(base.status[0] == Status.DRIFTING)
+        bordered = bordered or bool(base.status[0] == Status.DRIFTING)
         root = newton(base.fields[0].numpy(), params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered)
         fields = torch.from_numpy(root.fields)
         same = kinds(fields[None])[0] == base.kind[0]

@@ -74,6 +74,27 @@ def adjoint_step_v(a: A, b: A, Sb: A, u: A, v: A, Dv: A, cv: A) -> A:
     return Dv * Sb + (cv * b + (uv + uv) * (b - a))
 
 
+def tangent_step_u(a: A, b: A, Sa: A, u: A, v: A, Du: A, cu: A) -> A:
+    """Component u of the step Jacobian applied to the tangent pair (a, b), at the state (u, v)."""
+    uv = u * v
+    return Du * Sa + ((cu - v * v) * a - (uv + uv) * b)
+
+
+def tangent_step_v(a: A, b: A, Sb: A, u: A, v: A, Dv: A, cv: A) -> A:
+    """Component v of the step Jacobian applied to the tangent pair (a, b), at the state (u, v)."""
+    uv = u * v
+    return Dv * Sb + ((cv + (uv + uv)) * b + v * v * a)
+
+
+def parameter_forces(u: A, v: A, Su: A, Sv: A) -> tuple[A, A, A, A]:
+    """Derivatives of a step in the parameters at fixed fields, where not zero.
+
+    Returns:
+        Of u in Du, of v in Dv, of u in F; and of v in F, which is that in k too.
+    """
+    return Su - 4 * u, Sv - 4 * v, 1 - u, -v
+
+
 def reaction_jacobian(u: A, v: A, F: A, k: A) -> tuple[A, A, A, A]:
     """Pointwise part of the Jacobian of the residual: `(du/du, du/dv, dv/du, dv/dv)` without diffusion."""
     vv, uv2 = v * v, 2 * u * v

@@ -222,7 +222,7 @@ def plot(data: Datasets) -> Figure:
     left.set(xscale="log", xlabel="residual at the paper's stop", ylabel="distance moved by refinement (max norm)")
     left.set_title("(a) random patterns; open: not certified", loc="left")
     left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    way.set(xlabel="steps from the start", ylabel="distance from the root (max norm)", ylim=(1e-9, 2))
+    way.set(xlabel="steps from the start", ylabel="distance from the root (max norm)", ylim=(1e-6, 2))
     way.set_title("(b) the march's distance from its certified root", loc="left")
     way.legend(fontsize=7, frameon=False, loc="lower left")
     rate = float(convergence["eigenvalue"].max())

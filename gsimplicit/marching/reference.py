@@ -98,3 +98,23 @@ def pull_back(
         for c in cotangents.unbind(0)
     ]
     return torch.cat([p for p, _ in pairs]), torch.cat([s for _, s in pairs])
+
+
+def push_forward(fields: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """March exactly `steps` steps of one instance with its four tangents, by the linearised equations.
+
+    Args:
+        fields: Initial u and v, shape (2, H, W).
+        params: One instance.
+        steps: Number of steps, >= 0, held constant.
+
+    Returns:
+        The fields, shape (2, H, W), and their derivatives in Du, Dv, F, k, shape (4, 2, H, W).
+    """
+    now, four = fields.detach()[None], params.detach().expand(4)
+    tangents = torch.zeros((4, *fields.shape), dtype=fields.dtype, device=fields.device)
+    for _ in range(steps):
+        moved = gray_scott.jacobian_product(now.expand(4, -1, -1, -1), four, tangents)
+        tangents = tangents + moved + gray_scott.parameter_derivatives(now)[0]
+        now = gray_scott.step(now, params.detach())
+    return now[0], tangents

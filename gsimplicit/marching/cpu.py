@@ -1,7 +1,7 @@
 """Explicit stepping and its derivatives on the CPU: numba kernels, one instance at a time.
 
-The kernels here go over steps and rows; a row is worked by `lanes`, vector code, where the grid is as wide as some
-multiple of the machine's vectors, and else by `loops`. Both have the pointwise equations from `gray_scott` and no
+The kernels here go over steps and bands of rows; rows are worked by `lanes`, vector code, where the grid is as wide as
+some multiple of the machine's vectors, and else by `loops`. Both have the pointwise equations from `gray_scott` and no
 fast-math, so that the same fields give the same bits on every machine and in either layout.
 
 numba keys its cache by this file alone, so a cached kernel may be older than the equations or the rows: the first use
@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -25,6 +26,9 @@ from gsimplicit.marching import lanes, loops
 from gsimplicit.marching.checkpoints import segments
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+DEPTH = 8
+"""Steps that a band of rows advances at once, even."""
 
 CHUNK = 4096
 """Steps in one kernel call, some 10 ms at 128 x 128: between calls an interrupt is seen."""
@@ -44,147 +48,165 @@ def _look() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Rows of either layout: arrays of four axes are of `lanes`, of three of `loops`. The stubs only carry the names.
+# Work in either layout: arrays of states of five axes are of `lanes`, of four of `loops`. The stubs carry the names.
 # ---------------------------------------------------------------------------------------------------------------------
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 
-def _step_row(x, y, above, here, below, p): ...
-def _stage_row(x, older, above, here, below, p, weights): ...
-def _adjoint_row(state, x, y, above, here, below, p, totals): ...
-def _tangent_row(x, y, above, here, below, p): ...
-def _largest_change(x, y): ...
+def _advance(tape, at, mask, schedule, p): ...
+def _stage(pair, now, schedule, p, weights): ...
+def _retreat(tape, top, pair, now, schedule, p, totals): ...
+def _advance_tangents(pair, now, schedule, p): ...
+def _largest_change(pair): ...
 
 
-def _rows_of(x: Any) -> Any:
-    return lanes if x.ndim == 4 else loops
+def _layout(states: Any) -> Any:
+    return lanes if states.ndim == 5 else loops
 
 
-@overload(_step_row)
-def _(x, y, above, here, below, p):
-    row = _rows_of(x).step_row
-    return lambda x, y, above, here, below, p: row(x, y, above, here, below, p)
+@overload(_advance)
+def _(tape, at, mask, schedule, p):
+    work = _layout(tape).advance
+    return lambda tape, at, mask, schedule, p: work(tape, at, mask, schedule, p)
 
 
-@overload(_stage_row)
-def _(x, older, above, here, below, p, weights):
-    row = _rows_of(x).stage_row
-    return lambda x, older, above, here, below, p, weights: row(x, older, above, here, below, p, weights)
+@overload(_stage)
+def _(pair, now, schedule, p, weights):
+    work = _layout(pair).stage
+    return lambda pair, now, schedule, p, weights: work(pair, now, schedule, p, weights)
 
 
-@overload(_adjoint_row)
-def _(state, x, y, above, here, below, p, totals):
-    row = _rows_of(x).adjoint_row
-    return lambda state, x, y, above, here, below, p, totals: row(state, x, y, above, here, below, p, totals)
+@overload(_retreat)
+def _(tape, top, pair, now, schedule, p, totals):
+    work = _layout(pair).retreat
+    return lambda tape, top, pair, now, schedule, p, totals: work(tape, top, pair, now, schedule, p, totals)
 
 
-@overload(_tangent_row)
-def _(x, y, above, here, below, p):
-    row = _rows_of(x).tangent_row
-    return lambda x, y, above, here, below, p: row(x, y, above, here, below, p)
+@overload(_advance_tangents)
+def _(pair, now, schedule, p):
+    work = _layout(pair).advance_tangents
+    return lambda pair, now, schedule, p: work(pair, now, schedule, p)
 
 
 @overload(_largest_change)
-def _(x, y):
-    change = _rows_of(x).largest_change
-    return lambda x, y: change(x, y)
+def _(pair):
+    work = _layout(pair).largest_change
+    return lambda pair: work(pair)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Kernels: over rows and steps
+# Kernels: over steps. `pair` holds two states by turns, the newest at `now`; schedules are those of many steps and one.
 # ---------------------------------------------------------------------------------------------------------------------
 
 _kernel = numba.njit(nogil=True, cache=True, error_model="numpy")
-_inline = numba.njit(inline="always", error_model="numpy")
-
-
-@_inline
-def _height(x):
-    return x.shape[0] if x.ndim == 4 else x.shape[1]
-
-
-@_inline
-def _step(x, y, p):
-    """One step from x to y; p holds Du, Dv, F, cu, cv."""
-    H = _height(x)
-    for i in range(H):
-        _step_row(x, y, i - 1 if i else H - 1, i, i + 1 if i < H - 1 else 0, p)
 
 
 @_kernel
-def _march(x, y, p, tol, first, last, check, end):
+def _march(pair, now, p, schedules, tol, first, last, check, end):
     """March from step `first` to `last`, testing at multiples of `check` and at step `end`.
 
-    Returns the step reached, the change of the last test and the two buffers, newest first.
+    Returns the step reached, the change of the last test and where the newest state is.
     """
-    control = lanes.flush_denormals(x)
+    control = lanes.flush_denormals(pair)
     n, change = first, np.inf
     while n < last:
         stop = min(last, n - n % check + check)
+        while n + DEPTH <= stop:
+            _advance(pair, now, 1, schedules[0], p)  # an even number of steps: the newest state stays at `now`
+            n += DEPTH
         while n < stop:
-            _step(x, y, p)
-            x, y = y, x
+            _advance(pair, now, 1, schedules[1], p)
+            now ^= 1
             n += 1
         if n % check == 0 or n == end:
-            change = float(_largest_change(x, y))
+            change = float(_largest_change(pair))
             if not change >= tol:  # settled, or NaN
                 break
-    lanes.restore_denormals(x, control)
-    return n, change, x, y
+    lanes.restore_denormals(pair, control)
+    return n, change, now
 
 
 @_kernel
-def _stabilised(x, y, p, table, count):
-    """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); the buffers, newest first."""
-    H = _height(x)
+def _stabilised(pair, p, schedules, table, count):
+    """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); where the newest state is."""
+    now = 0
     for _ in range(count):
-        y[:] = x
+        pair[now ^ 1] = pair[now]
         for j in range(table.shape[0]):
-            for i in range(H):
-                _stage_row(x, y, i - 1 if i else H - 1, i, i + 1 if i < H - 1 else 0, p, table[j])
-            x, y = y, x
-    return x, y
+            _stage(pair, now, schedules[1], p, table[j])
+            now ^= 1
+    return now
 
 
 @_kernel
-def _record(tape, steps, p):
+def _record(tape, steps, p, schedules):
     """March `steps` steps from tape[0], keeping every state."""
     control = lanes.flush_denormals(tape)
-    for t in range(steps):
-        _step(tape[t], tape[t + 1], p)
+    n = 0
+    while n < steps:
+        several = n + DEPTH <= steps
+        _advance(tape, n, -1, schedules[0] if several else schedules[1], p)
+        n += DEPTH if several else 1
     lanes.restore_denormals(tape, control)
 
 
 @_kernel
-def _pull(tape, steps, x, y, p, totals, sums):
-    """Adjoint of `_record`: carry the cotangent x of tape[steps] back to tape[0]; the buffers, newest first.
+def _pull(tape, steps, pair, now, p, schedules, totals, sums):
+    """Adjoint of `_record`: carry the cotangent pair[now] of tape[steps] back to tape[0]; where it then is.
 
-    `sums`, float64, gains the five sums of the parameters, a step at a time; `totals` is scratch of its shape.
+    `sums`, float64, gains the five sums of the parameters; `totals` is scratch of its shape.
     """
-    control = lanes.flush_denormals(x)
-    H = _height(x)
-    for t in range(steps - 1, -1, -1):
+    control = lanes.flush_denormals(pair)
+    n = 0
+    while n < steps:
+        several = n + DEPTH <= steps
         totals[:] = 0
-        for i in range(H):
-            _adjoint_row(tape[t], x, y, i - 1 if i else H - 1, i, i + 1 if i < H - 1 else 0, p, totals)
+        _retreat(tape, steps - n, pair, now, schedules[0] if several else schedules[1], p, totals)
         sums += totals
-        x, y = y, x
-    lanes.restore_denormals(x, control)
-    return x, y
+        n += DEPTH if several else 1
+        now ^= 0 if several else 1
+    lanes.restore_denormals(pair, control)
+    return now
 
 
 @_kernel
-def _push(x, y, p, steps):
-    """March `steps` steps of u and v and their four tangents; the buffers, newest first."""
-    control = lanes.flush_denormals(x)
-    H = _height(x)
-    for _ in range(steps):
-        for i in range(H):
-            _tangent_row(x, y, i - 1 if i else H - 1, i, i + 1 if i < H - 1 else 0, p)
-        x, y = y, x
-    lanes.restore_denormals(x, control)
-    return x, y
+def _push(pair, now, p, schedules, steps):
+    """March `steps` steps of u and v and their four tangents; where the newest state is."""
+    control = lanes.flush_denormals(pair)
+    n = 0
+    while n < steps:
+        several = n + DEPTH <= steps
+        _advance_tangents(pair, now, schedules[0] if several else schedules[1], p)
+        n += DEPTH if several else 1
+        now ^= 0 if several else 1
+    lanes.restore_denormals(pair, control)
+    return now
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Schedules
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _schedules(height: int) -> tuple[Array, Array]:
+    """The order of work for `DEPTH` steps and for one: rows (step, first, last + 1), rows beyond the edges wrapped.
+
+    A whole sweep of the grid a step would fetch the fields from the second cache each time. So bands of rows advance
+    several steps at once while they are in the first: each band loses a row at either end a step, a trapezoid, and
+    then the gaps between bands, which grow by as much, are filled in. Two buffers suffice, and no step of any row is
+    done twice. At the end one buffer holds the last step and the other the one before it.
+    """
+    one = np.array([[1, 0, height]])
+    bands = height // (2 * DEPTH)
+    if not bands:
+        return np.array([[t, 0, height] for t in range(1, DEPTH + 1)]), one
+    edges = [n * height // bands for n in range(bands + 1)]
+    steps = range(1, DEPTH + 1)
+    shrinking = [[t, a + t, b - t] for a, b in pairwise(edges) for t in steps]
+    growing = [[t, b - t, b + t] for b in edges[1:] for t in steps]
+    return np.array(shrinking + growing), one
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,9 +223,11 @@ def _unpacked(x: Array) -> Array:
     return lanes.unpack(x) if x.ndim == 4 else loops.unpack(x)
 
 
-def _like(x: Array, count: int) -> Array:
-    """`count` uninitialised arrays of the layout of x."""
-    return lanes.empty((count, *x.shape), x.dtype)
+def _states(x: Array, count: int) -> Array:
+    """`count` states in the layout of x, the first one x, the others uninitialised."""
+    out = lanes.empty((count, *x.shape), x.dtype)
+    out[0] = x
+    return out
 
 
 def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
@@ -215,29 +239,30 @@ def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
 @lru_cache(maxsize=8)
 def _check_fresh(kernel: str, dtype: np.dtype[Any]) -> None:
     """Raise if a compiled kernel is not that of the equations, in either layout."""
-    values = np.array([0.16, 0.08, 0.035, 0.065])
+    values, plan = np.array([0.16, 0.08, 0.035, 0.065]), _schedules(3)
     for width in (lanes.lanes(dtype), lanes.lanes(dtype) + 1):
         draw = np.random.default_rng(0).random((10, 3, width)).astype(dtype)
         fields, p = torch.from_numpy(draw[None, :2]), gray_scott.Params(*values)
         step = gray_scott.step(fields, p)[0].numpy()
-        x, c = _packed(draw[: 10 if kernel == "push" else 2]), _coefficients(values, dtype)
-        y = _like(x, 1)[0]
+        pair = _states(_packed(draw[: 10 if kernel == "push" else 2]), 2)
+        c, now = _coefficients(values, dtype), 1
         if kernel == "march":
-            found, expected = _march(x, y, c, 0.0, 0, 1, 1, 1)[2], step
+            now, expected = _march(pair, 0, c, plan, 0.0, 0, 1, 1, 1)[2], step
         elif kernel == "stabilised":
-            found, expected = _stabilised(x, y, c, np.array([[0.5, -0.25, 0.75]]), 1)[0], draw[:2] / 4 + 0.75 * step
+            now = _stabilised(pair, c, plan, np.array([[0.5, -0.25, 0.75]], dtype), 1)
+            expected = draw[:2] / 4 + dtype.type(0.75) * step
         elif kernel == "pull":
-            tape, totals = _like(x, 1), lanes.empty((5, x.shape[-1]), dtype)
-            tape[0] = x
-            found = _pull(tape, 1, _packed(draw[2:4]), y, c, totals, np.zeros(totals.shape))[0]
-            adjoint = torch.from_numpy(draw[None, 2:4])
+            totals, adjoint = lanes.empty((5, pair.shape[-1]), dtype), torch.from_numpy(draw[None, 2:4])
+            tape, pair = pair, _states(_packed(draw[2:4]), 2)
+            now = _pull(tape, 1, pair, 0, c, plan, totals, np.zeros(totals.shape))
             expected = (adjoint + gray_scott.jacobian_transpose_product(fields, p, adjoint))[0].numpy()
         else:
-            found = _push(x, y, c, 1)[0]
+            now = _push(pair, 0, c, plan, 1)
             pairs = torch.from_numpy(draw[2:].reshape(4, 2, 3, width))
             moved = pairs + gray_scott.jacobian_product(fields.expand(4, -1, -1, -1), p.expand(4), pairs)
             moved = moved + gray_scott.parameter_derivatives(fields)[0]
             expected = np.concatenate([step, moved.reshape(8, 3, width).numpy()])
+        found = pair[now]
         if np.abs(_unpacked(found) - expected).max() > 100 * np.finfo(dtype).eps:
             raise RuntimeError(
                 f"the compiled kernels are older than the equations: delete *.nbi and *.nbc beside {__file__}"
@@ -258,14 +283,15 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
     _check_fresh("march", fields.dtype)
-    x, p = _packed(fields), _coefficients(parameters, fields.dtype)
-    y = _like(x, 1)[0]
+    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    order, now = _schedules(fields.shape[1]), 0
     n, change = 0, float("inf")
     while n < max_steps and change >= tol:
         _look()
-        n, change_now, x, y = _march(x, y, p, tol, n, min(n + CHUNK, max_steps), check_every, max_steps)
+        last = min(n + CHUNK, max_steps)
+        n, change_now, now = _march(pair, now, p, order, tol, n, last, check_every, max_steps)
         change = change if change_now == float("inf") else change_now
-    return _unpacked(x), n, change
+    return _unpacked(pair[now]), n, change
 
 
 def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]:
@@ -283,10 +309,11 @@ def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tu
     """
     _check_fresh("march", fields.dtype)
     _check_fresh("stabilised", fields.dtype)
-    x, p = _packed(fields), _coefficients(parameters, fields.dtype)
-    x, y = _stabilised(x, _like(x, 1)[0], p, table, count)
-    end = _unpacked(x)
-    return end, _march(x, y, p, 0.0, 0, 1, 1, 1)[1]
+    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    order = _schedules(fields.shape[1])
+    now = _stabilised(pair, p, order, table, count)
+    end = _unpacked(pair[now])
+    return end, _march(pair, now, p, order, 0.0, 0, 1, 1, 1)[1]
 
 
 def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:
@@ -303,25 +330,28 @@ def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -
     """
     _check_fresh("march", fields.dtype)
     _check_fresh("pull", fields.dtype)
-    plan, x, p = segments(steps), _packed(fields), _coefficients(parameters, fields.dtype)
-    kept, tape = _like(x, len(plan)), _like(x, plan[0].length + 1 if plan else 1)
-    y = _like(x, 1)[0]
+    plan, order = segments(steps), _schedules(fields.shape[1])
+    x, p = _packed(fields), _coefficients(parameters, fields.dtype)
+    pair, now = _states(x, 2), 0
+    kept = lanes.empty((len(plan), *x.shape), x.dtype)
+    tape = _states(x, plan[0].length + 1 if plan else 1)
     for s, segment in enumerate(plan):
-        kept[s] = x
+        kept[s] = pair[now]
         if s < len(plan) - 1:
-            _, _, x, y = _march(x, y, p, 0.0, 0, segment.length, segment.length + 1, segment.length + 1)
-    adjoints = [_packed(c.astype(fields.dtype)) for c in cotangents]
+            n = segment.length
+            _, _, now = _march(pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
+    adjoints, at = [_states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
     totals = lanes.empty((5, x.shape[-1]), fields.dtype)
     sums = np.zeros((len(adjoints), 5, x.shape[-1]))
     for s in range(len(plan) - 1, -1, -1):
         _look()
         tape[0] = kept[s]
-        _record(tape, plan[s].length, p)
+        _record(tape, plan[s].length, p, order)
         for c in range(len(adjoints)):
-            adjoints[c], y = _pull(tape, plan[s].length, adjoints[c], y, p, totals, sums[c])
+            at[c] = _pull(tape, plan[s].length, adjoints[c], at[c], p, order, totals, sums[c])
     s_a, s_ua, s_vb, s_uSa, s_vSb = sums.sum(axis=2).T
     gradient = np.stack([s_uSa - 4 * s_ua, s_vSb - 4 * s_vb, s_a - s_ua - s_vb, -s_vb], axis=1)
-    return gradient, np.stack([_unpacked(a) for a in adjoints])
+    return gradient, np.stack([_unpacked(a[n]) for a, n in zip(adjoints, at, strict=True)])
 
 
 def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]:
@@ -338,10 +368,10 @@ def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, A
     _check_fresh("push", fields.dtype)
     start = np.zeros((10, *fields.shape[1:]), fields.dtype)
     start[:2] = fields
-    x, p = _packed(start), _coefficients(parameters, fields.dtype)
-    y = _like(x, 1)[0]
+    pair, p = _states(_packed(start), 2), _coefficients(parameters, fields.dtype)
+    order, now = _schedules(fields.shape[1]), 0
     for first in range(0, steps, CHUNK // 8):
         _look()
-        x, y = _push(x, y, p, min(CHUNK // 8, steps - first))
-    end = _unpacked(x)
+        now = _push(pair, now, p, order, min(CHUNK // 8, steps - first))
+    end = _unpacked(pair[now])
     return end[:2], end[2:].reshape(4, 2, *fields.shape[1:])

@@ -42,6 +42,8 @@ BYTES = _vector_bytes()
 _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i386", "i686"))
 _FLUSH = 0x8040
 """Bits of the x86 control register that take denormal numbers for zero, as operands and as results."""
+UNROLL = 4
+"""Vectors of a row worked in one turn of its loop."""
 _INDEX = ir.IntType(64)
 
 
@@ -160,11 +162,23 @@ class _Writer:
     def loop(
         self, first: Any, last: Any, start: Sequence[_Vector], body: Callable[..., list[_Vector]]
     ) -> list[_Vector]:
-        """`state = body(r, state)` for r from `first` to `last`, at least once, the state in registers."""
+        """`state = body(r, state)` for r from `first` to `last`, the state in registers.
+
+        Written out `UNROLL` times a turn, so that what moves from east to west is only renamed; a second loop takes
+        the rest.
+        """
+        middle, state = self._turns(first, last, start, body, UNROLL)
+        return self._turns(middle, last, state, body, 1)[1]
+
+    def _turns(
+        self, first: Any, last: Any, start: Sequence[_Vector], body: Callable[..., list[_Vector]], times: int
+    ) -> tuple[Any, list[_Vector]]:
+        """As many turns of `times` as fit; returns where they end and the state there."""
         builder = self.builder
-        before, inside, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(inside)
-        builder.position_at_end(inside)
+        before = builder.block
+        test, inside, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(test)
+        builder.position_at_end(test)
         r = builder.phi(_INDEX)
         r.add_incoming(first, before)
         state = []
@@ -172,40 +186,41 @@ class _Writer:
             phi = builder.phi(self.vector)
             phi.add_incoming(x.value, before)
             state.append(_Vector(self, phi))
-        out = body(r, state)
-        following = builder.add(r, self.index(1))
-        r.add_incoming(following, inside)
+        fits = builder.icmp_signed("<=", builder.add(r, self.index(times - 1)), last)
+        builder.cbranch(fits, inside, after)
+        builder.position_at_end(inside)
+        out = state
+        for n in range(times):
+            out = body(builder.add(r, self.index(n)), out)
+        r.add_incoming(builder.add(r, self.index(times)), builder.block)
         for x, y in zip(state, out, strict=True):
-            x.value.add_incoming(y.value, inside)
-        builder.cbranch(builder.icmp_signed("<=", following, last), inside, after)
+            x.value.add_incoming(y.value, builder.block)
+        builder.branch(test)
         builder.position_at_end(after)
-        return out
+        return r, state
 
 
-class _Rows:
-    """An array (H, C, R + 2, L) inside a function under construction."""
+class _Tape:
+    """An array (T, H, C, R + 2, L), states one after the other, inside a function under construction."""
 
     def __init__(self, writer: _Writer, array_type: Any, array: Any) -> None:
-        self._writer, builder = writer, writer.builder
+        self.writer, builder = writer, writer.builder
         made = writer.context.make_array(array_type)(writer.context, builder, array)
         self._data = builder.bitcast(made.data, writer.vector.as_pointer())
-        self.shape = cgutils.unpack_tuple(builder, made.shape)
-        self._fields, self._length = self.shape[1], self.shape[2]
+        _, self.height, self._fields, self._length = cgutils.unpack_tuple(builder, made.shape)[:4]
         self.last = builder.sub(self._length, writer.index(2))
+        self.vectors = builder.mul(builder.mul(self.height, self._fields), self._length)
 
-    def row(self, i: Any, count: int) -> list[Any]:
-        """Where each field of row i begins."""
-        builder = self._writer.builder
-        first = builder.mul(i, self._fields)
-        return [
-            builder.gep(self._data, [builder.mul(builder.add(first, self._writer.index(c)), self._length)])
-            for c in range(count)
-        ]
+    def state(self, t: Any) -> Any:
+        """Where state t begins."""
+        builder = self.writer.builder
+        return builder.gep(self._data, [builder.mul(t, self.vectors)])
 
-    def everything(self) -> tuple[Any, Any]:
-        """Where the array begins, and its number of vectors."""
-        builder = self._writer.builder
-        return self._data, builder.mul(builder.mul(self.shape[0], self._fields), self._length)
+    def row(self, state: Any, i: Any, count: int) -> list[Any]:
+        """Where each field of row i of a state begins."""
+        builder = self.writer.builder
+        start = builder.gep(state, [builder.mul(builder.mul(i, self._fields), self._length)])
+        return [builder.gep(start, [builder.mul(self.writer.index(c), self._length)]) for c in range(count)]
 
 
 def _sweep(
@@ -252,94 +267,169 @@ def _sweep(
     return end[2 * len(here) :]
 
 
-def _around(x: _Rows, rows: Sequence[Any], count: int) -> list[list[Any]]:
-    """Where each field of the rows above, here and below begins."""
-    return [x.row(i, count) for i in rows]
+def _count(writer: _Writer, first: Any, last: Any, work: Callable[[Any], None]) -> None:
+    """Work for each integer from `first` to before `last`."""
+    builder = writer.builder
+    before = builder.block
+    test, inside, after = (builder.append_basic_block() for _ in range(3))
+    builder.branch(test)
+    builder.position_at_end(test)
+    i = builder.phi(_INDEX)
+    i.add_incoming(first, before)
+    builder.cbranch(builder.icmp_signed("<", i, last), inside, after)
+    builder.position_at_end(inside)
+    work(i)
+    i.add_incoming(builder.add(i, writer.index(1)), builder.block)
+    builder.branch(test)
+    builder.position_at_end(after)
+
+
+def _follow(
+    tape: _Tape, schedule_type: Any, schedule: Any, work: Callable[[Any, Any, Callable[[Any, int], list[Any]]], None]
+) -> None:
+    """Work the rows of a schedule in its order.
+
+    Args:
+        tape: The array whose rows have neighbours.
+        schedule_type: Type of `schedule`.
+        schedule: Entries (step, first row, last row + 1), rows beyond an edge wrapped.
+        work: Takes the step, the row's index, and a function of a state and a number of fields that gives where these
+            begin in the rows above, here and below.
+    """
+    writer, height = tape.writer, tape.height
+    builder = writer.builder
+    made = writer.context.make_array(schedule_type)(writer.context, builder, schedule)
+    entries = cgutils.unpack_tuple(builder, made.shape)[0]
+
+    def wrapped(i: Any) -> Any:
+        i = builder.select(builder.icmp_signed("<", i, writer.index(0)), builder.add(i, height), i)
+        return builder.select(builder.icmp_signed(">=", i, height), builder.sub(i, height), i)
+
+    def entry(n: Any) -> None:
+        start = builder.mul(n, writer.index(3))
+        t, first, last = (builder.load(builder.gep(made.data, [builder.add(start, writer.index(k))])) for k in range(3))
+
+        def row(i: Any) -> None:
+            rows = [wrapped(builder.add(i, writer.index(k))) for k in (-1, 0, 1)]
+            work(t, rows[1], lambda state, count: [tape.row(state, r, count) for r in rows])
+
+        _count(writer, first, last, row)
+
+    _count(writer, writer.index(0), entries, entry)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Rows. Arguments: arrays in the layout of lanes, row indices, coefficients Du, Dv, F, cu, cv.
+# Kernels. States are arrays (T, H, C, R + 2, L); p holds Du, Dv, F, cu, cv. Each follows a whole schedule: a call from
+# compiled code costs as much as three rows.
 # ---------------------------------------------------------------------------------------------------------------------
 
 _SIZE = types.intp
 
 
+def _stepping(w, p, given):
+    """What turns fields and neighbour sums of u and v into their next values."""
+    Du, Dv, F, cu, cv = w.spread(p, given, 5)
+
+    def step(fields, sums):
+        (u, v), (Su, Sv) = fields[:2], sums[:2]
+        return [gray_scott.step_u(u, v, Su, Du, F, cu), gray_scott.step_v(u, v, Sv, Dv, cv)]
+
+    return step
+
+
 @_intrinsic
-def step_row(typing, x, y, above, here, below, p):
-    """Row `here` of y becomes a step of x."""
+def advance(typing, tape, at, mask, schedule, p):
+    """Step from state to state: step t of the schedule goes from `(at + t - 1) & mask` to `(at + t) & mask`."""
 
     def write(context, builder, signature, given):
-        w = _Writer(context, builder, x.dtype)
-        X, Y = _Rows(w, x, given[0]), _Rows(w, y, given[1])
-        Du, Dv, F, cu, cv = w.spread(p, given[5], 5)
+        w = _Writer(context, builder, tape.dtype)
+        T, step = _Tape(w, tape, given[0]), _stepping(w, p, given[4])
 
         def body(r, fields, sums, totals):
-            (u, v), (Su, Sv) = fields, sums
-            return [gray_scott.step_u(u, v, Su, Du, F, cu), gray_scott.step_v(u, v, Sv, Dv, cv)], totals
+            return step(fields, sums), totals
 
-        _sweep(w, X.last, _around(X, given[2:5], 2), Y.row(given[3], 2), body)
+        def row(t, i, around):
+            after = builder.add(given[1], t)
+            source, goal = (T.state(builder.and_(n, given[2])) for n in (builder.sub(after, w.index(1)), after))
+            _sweep(w, T.last, around(source, 2), T.row(goal, i, 2), body)
+
+        _follow(T, schedule, given[3], row)
         return context.get_dummy_value()
 
-    return types.void(x, y, _SIZE, _SIZE, _SIZE, p), write
+    return types.void(tape, _SIZE, _SIZE, schedule, p), write
 
 
 @_intrinsic
-def stage_row(typing, x, older, above, here, below, p, weights):
-    """Row `here` of `older` becomes `a x + b older + c step(x)`, a, b, c being `weights`."""
+def stage(typing, pair, now, schedule, p, weights):
+    """The other state becomes `a x + b other + c step(x)`, x being state `now`, and a, b, c `weights`."""
 
     def write(context, builder, signature, given):
-        w = _Writer(context, builder, x.dtype)
-        X, Y = _Rows(w, x, given[0]), _Rows(w, older, given[1])
-        Du, Dv, F, cu, cv = w.spread(p, given[5], 5)
-        a, b, c = w.spread(weights, given[6], 3)
-        out = Y.row(given[3], 2)
+        w = _Writer(context, builder, pair.dtype)
+        T, step = _Tape(w, pair, given[0]), _stepping(w, p, given[3])
+        a, b, c = w.spread(weights, given[4], 3)
+        x, other = T.state(given[1]), T.state(builder.xor(given[1], w.index(1)))
 
-        def body(r, fields, sums, totals):
-            (u, v), (Su, Sv) = fields, sums
-            new = gray_scott.step_u(u, v, Su, Du, F, cu), gray_scott.step_v(u, v, Sv, Dv, cv)
-            return [a * x + b * w.load(o, r) + c * step for x, o, step in zip(fields, out, new, strict=True)], totals
+        def row(t, i, around):
+            out = T.row(other, i, 2)
 
-        _sweep(w, X.last, _around(X, given[2:5], 2), out, body)
+            def body(r, fields, sums, totals):
+                new = step(fields, sums)
+                return [a * x + b * w.load(o, r) + c * n for x, o, n in zip(fields, out, new, strict=True)], totals
+
+            _sweep(w, T.last, around(x, 2), out, body)
+
+        _follow(T, schedule, given[2], row)
         return context.get_dummy_value()
 
-    return types.void(x, older, _SIZE, _SIZE, _SIZE, p, weights), write
+    return types.void(pair, _SIZE, schedule, p, weights), write
 
 
 @_intrinsic
-def adjoint_row(typing, state, x, y, above, here, below, p, totals):
-    """Row `here` of the adjoint y from x around `state`; `totals` (5, L) gains the five sums of the parameters."""
+def retreat(typing, tape, top, pair, now, schedule, p, totals):
+    """Adjoint steps of a pair of adjoint states: step t around state `top - t`; `totals` (5, L) gains its five sums.
+
+    The sums are those of a, u a, v b, u Sa, v Sb, from which the parameter derivatives are made: the Laplacian of the
+    state is moved onto the adjoint by symmetry, so the stored state needs no stencil.
+    """
 
     def write(context, builder, signature, given):
-        w = _Writer(context, builder, x.dtype)
-        S, X, Y = (_Rows(w, t, g) for t, g in zip((state, x, y), given[:3], strict=True))
-        Du, Dv, _, cu, cv = w.spread(p, given[6], 5)
-        made = context.make_array(totals)(context, builder, given[7])
+        w = _Writer(context, builder, pair.dtype)
+        S, T = _Tape(w, tape, given[0]), _Tape(w, pair, given[2])
+        Du, Dv, _, cu, cv = w.spread(p, given[5], 5)
+        made = context.make_array(totals)(context, builder, given[6])
         gathered = builder.bitcast(made.data, w.vector.as_pointer())
-        us, vs = S.row(given[4], 2)
 
-        def body(r, fields, sums, totals):
-            (a, b), (Sa, Sb), u, v = fields, sums, w.load(us, r), w.load(vs, r)
-            terms = (a, u * a, v * b, u * Sa, v * Sb)
-            new = [gray_scott.adjoint_step_u(a, b, Sa, v, Du, cu), gray_scott.adjoint_step_v(a, b, Sb, u, v, Dv, cv)]
-            return new, [t + term for t, term in zip(totals, terms, strict=True)]
+        def row(t, i, around):
+            after, one = builder.add(given[3], t), w.index(1)
+            source, goal = (T.state(builder.and_(n, one)) for n in (builder.sub(after, one), after))
+            us, vs = S.row(S.state(builder.sub(given[1], t)), i, 2)
 
-        start = [w.load(gathered, w.index(n)) for n in range(5)]
-        end = _sweep(w, X.last, _around(X, given[3:6], 2), Y.row(given[4], 2), body, start)
-        for n, total in enumerate(end):
-            w.store(total, gathered, w.index(n))
+            def body(r, fields, sums, totals):
+                (a, b), (Sa, Sb), u, v = fields, sums, w.load(us, r), w.load(vs, r)
+                terms = (a, u * a, v * b, u * Sa, v * Sb)
+                new_a = gray_scott.adjoint_step_u(a, b, Sa, v, Du, cu)
+                new_b = gray_scott.adjoint_step_v(a, b, Sb, u, v, Dv, cv)
+                return [new_a, new_b], [total + term for total, term in zip(totals, terms, strict=True)]
+
+            start = [w.load(gathered, w.index(n)) for n in range(5)]
+            end = _sweep(w, T.last, around(source, 2), T.row(goal, i, 2), body, start)
+            for n, total in enumerate(end):
+                w.store(total, gathered, w.index(n))
+
+        _follow(T, schedule, given[4], row)
         return context.get_dummy_value()
 
-    return types.void(state, x, y, _SIZE, _SIZE, _SIZE, p, totals), write
+    return types.void(tape, _SIZE, pair, _SIZE, schedule, p, totals), write
 
 
 @_intrinsic
-def tangent_row(typing, x, y, above, here, below, p):
-    """Row `here` of y becomes a step of x: u and v, and their derivatives in Du, Dv, F and k, ten fields in all."""
+def advance_tangents(typing, pair, now, schedule, p):
+    """Steps of u and v and their derivatives in Du, Dv, F and k, ten fields in all."""
 
     def write(context, builder, signature, given):
-        w = _Writer(context, builder, x.dtype)
-        X, Y = _Rows(w, x, given[0]), _Rows(w, y, given[1])
-        Du, Dv, F, cu, cv = w.spread(p, given[5], 5)
+        w = _Writer(context, builder, pair.dtype)
+        T = _Tape(w, pair, given[0])
+        Du, Dv, F, cu, cv = w.spread(p, given[3], 5)
 
         def body(r, fields, sums, totals):
             u, v, Su, Sv = fields[0], fields[1], sums[0], sums[1]
@@ -352,20 +442,25 @@ def tangent_row(typing, x, y, above, here, below, p):
                 out += [new_a if on_u is None else new_a + on_u, new_b if on_v is None else new_b + on_v]
             return out, totals
 
-        _sweep(w, X.last, _around(X, given[2:5], 10), Y.row(given[3], 10), body)
+        def row(t, i, around):
+            after, one = builder.add(given[1], t), w.index(1)
+            source, goal = (T.state(builder.and_(n, one)) for n in (builder.sub(after, one), after))
+            _sweep(w, T.last, around(source, 10), T.row(goal, i, 10), body)
+
+        _follow(T, schedule, given[2], row)
         return context.get_dummy_value()
 
-    return types.void(x, y, _SIZE, _SIZE, _SIZE, p), write
+    return types.void(pair, _SIZE, schedule, p), write
 
 
 @_intrinsic
-def largest_change(typing, x, y):
-    """Max norm of x - y, NaN where either is not finite."""
+def largest_change(typing, pair):
+    """Max norm of the difference of two states, NaN where either is not finite."""
 
     def write(context, builder, signature, given):
-        w = _Writer(context, builder, x.dtype)
-        (a, count), (b, _) = _Rows(w, x, given[0]).everything(), _Rows(w, y, given[1]).everything()
-        zero = w.constant(0)
+        w = _Writer(context, builder, pair.dtype)
+        T, zero = _Tape(w, pair, given[0]), w.constant(0)
+        a, b = T.state(w.index(0)), T.state(w.index(1))
 
         def body(r, state):
             largest, spoilt = state
@@ -375,7 +470,7 @@ def largest_change(typing, x, y):
             # a maximum drops NaN; d - d does not
             return [_Vector(w, builder.select(larger, d.value, largest.value)), spoilt + (d - d)]
 
-        largest, spoilt = w.loop(w.index(0), builder.sub(count, w.index(1)), [zero, zero], body)
+        largest, spoilt = w.loop(w.index(0), builder.sub(T.vectors, w.index(1)), [zero, zero], body)
         worst = bad = ir.Constant(w.scalar, 0.0)
         for lane in range(w.lanes):
             at = ir.Constant(ir.IntType(32), lane)
@@ -384,7 +479,7 @@ def largest_change(typing, x, y):
             bad = builder.fadd(bad, builder.extract_element(spoilt.value, at))
         return builder.fadd(worst, bad)
 
-    return x.dtype(x, y), write
+    return pair.dtype(pair), write
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Timings against peers, and numbers the docs quote."""

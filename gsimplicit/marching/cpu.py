@@ -3,22 +3,21 @@
 The kernels here go over steps and bands of rows; rows are worked by `lanes`, vector code, where the grid is as wide as
 some multiple of the machine's vectors, and else by `loops`. Both have the pointwise equations from `gray_scott` and no
 fast-math, so that the same fields give the same bits on every machine and in either layout.
-
-numba keys its cache by this file alone, so a cached kernel may be older than the equations or the rows: the first use
-of a kernel in a process compares it with torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-import torch
 from numba.extending import overload
 
 from gsimplicit import gray_scott
@@ -99,7 +98,26 @@ def _(pair):
 # Kernels: over steps. `pair` holds two states by turns, the newest at `now`; schedules are those of many steps and one.
 # ---------------------------------------------------------------------------------------------------------------------
 
-_kernel = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+def _fingerprint() -> str:
+    """Of what goes into a kernel beside this file."""
+    digest = hashlib.sha256(str(lanes.BYTES).encode())
+    for module in (gray_scott, lanes, loops):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+_MADE_OF = _fingerprint()
+
+
+def _kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel and keep it on disk.
+
+    numba renews what it keeps when this file changes, but not when the equations or the rows do: so their fingerprint
+    goes into the name it is kept by.
+    """
+    function.__qualname__ += f"-{_MADE_OF}"
+    return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
 
 
 @_kernel
@@ -223,50 +241,10 @@ def _unpacked(x: Array) -> Array:
     return lanes.unpack(x) if x.ndim == 4 else loops.unpack(x)
 
 
-def _states(x: Array, count: int) -> Array:
-    """`count` states in the layout of x, the first one x, the others uninitialised."""
-    out = lanes.empty((count, *x.shape), x.dtype)
-    out[0] = x
-    return out
-
-
 def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
     """Du, Dv, F, cu, cv: formed in float64, rounded once."""
     Du, Dv, F, k = (float(p) for p in parameters)
     return np.array([Du, Dv, F, *gray_scott.step_coefficients(Du, Dv, F, k)], dtype=dtype)
-
-
-@lru_cache(maxsize=8)
-def _check_fresh(kernel: str, dtype: np.dtype[Any]) -> None:
-    """Raise if a compiled kernel is not that of the equations, in either layout."""
-    values, plan = np.array([0.16, 0.08, 0.035, 0.065]), _schedules(3)
-    for width in (lanes.lanes(dtype), lanes.lanes(dtype) + 1):
-        draw = np.random.default_rng(0).random((10, 3, width)).astype(dtype)
-        fields, p = torch.from_numpy(draw[None, :2]), gray_scott.Params(*values)
-        step = gray_scott.step(fields, p)[0].numpy()
-        pair = _states(_packed(draw[: 10 if kernel == "push" else 2]), 2)
-        c, now = _coefficients(values, dtype), 1
-        if kernel == "march":
-            now, expected = _march(pair, 0, c, plan, 0.0, 0, 1, 1, 1)[2], step
-        elif kernel == "stabilised":
-            now = _stabilised(pair, c, plan, np.array([[0.5, -0.25, 0.75]], dtype), 1)
-            expected = draw[:2] / 4 + dtype.type(0.75) * step
-        elif kernel == "pull":
-            totals, adjoint = lanes.empty((5, pair.shape[-1]), dtype), torch.from_numpy(draw[None, 2:4])
-            tape, pair = pair, _states(_packed(draw[2:4]), 2)
-            now = _pull(tape, 1, pair, 0, c, plan, totals, np.zeros(totals.shape))
-            expected = (adjoint + gray_scott.jacobian_transpose_product(fields, p, adjoint))[0].numpy()
-        else:
-            now = _push(pair, 0, c, plan, 1)
-            pairs = torch.from_numpy(draw[2:].reshape(4, 2, 3, width))
-            moved = pairs + gray_scott.jacobian_product(fields.expand(4, -1, -1, -1), p.expand(4), pairs)
-            moved = moved + gray_scott.parameter_derivatives(fields)[0]
-            expected = np.concatenate([step, moved.reshape(8, 3, width).numpy()])
-        found = pair[now]
-        if np.abs(_unpacked(found) - expected).max() > 100 * np.finfo(dtype).eps:
-            raise RuntimeError(
-                f"the compiled kernels are older than the equations: delete *.nbi and *.nbc beside {__file__}"
-            )
 
 
 def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
@@ -282,8 +260,7 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     Returns:
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
-    _check_fresh("march", fields.dtype)
-    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    pair, p = lanes.states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
     order, now = _schedules(fields.shape[1]), 0
     n, change = 0, float("inf")
     while n < max_steps and change >= tol:
@@ -307,9 +284,7 @@ def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tu
     Returns:
         The fields, and the max norm of the residual there, NaN where not finite.
     """
-    _check_fresh("march", fields.dtype)
-    _check_fresh("stabilised", fields.dtype)
-    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    pair, p = lanes.states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
     order = _schedules(fields.shape[1])
     now = _stabilised(pair, p, order, table, count)
     end = _unpacked(pair[now])
@@ -328,19 +303,17 @@ def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -
     Returns:
         Derivatives in Du, Dv, F, k, float64 of shape (L, 4), and in the initial fields, shape (L, 2, H, W).
     """
-    _check_fresh("march", fields.dtype)
-    _check_fresh("pull", fields.dtype)
     plan, order = segments(steps), _schedules(fields.shape[1])
     x, p = _packed(fields), _coefficients(parameters, fields.dtype)
-    pair, now = _states(x, 2), 0
-    kept = lanes.empty((len(plan), *x.shape), x.dtype)
-    tape = _states(x, plan[0].length + 1 if plan else 1)
+    pair, now = lanes.states(x, 2), 0
+    kept = lanes.states(x, max(len(plan), 1))
+    tape = lanes.states(x, plan[0].length + 1 if plan else 1)
     for s, segment in enumerate(plan):
         kept[s] = pair[now]
         if s < len(plan) - 1:
             n = segment.length
             _, _, now = _march(pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
-    adjoints, at = [_states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
+    adjoints, at = [lanes.states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
     totals = lanes.empty((5, x.shape[-1]), fields.dtype)
     sums = np.zeros((len(adjoints), 5, x.shape[-1]))
     for s in range(len(plan) - 1, -1, -1):
@@ -365,10 +338,9 @@ def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, A
     Returns:
         The fields, shape (2, H, W), and their derivatives in Du, Dv, F, k, shape (4, 2, H, W). No history is kept.
     """
-    _check_fresh("push", fields.dtype)
     start = np.zeros((10, *fields.shape[1:]), fields.dtype)
     start[:2] = fields
-    pair, p = _states(_packed(start), 2), _coefficients(parameters, fields.dtype)
+    pair, p = lanes.states(_packed(start), 2), _coefficients(parameters, fields.dtype)
     order, now = _schedules(fields.shape[1]), 0
     for first in range(0, steps, CHUNK // 8):
         _look()

@@ -3,14 +3,14 @@
 A compiler's own vector code loads each west and east neighbour again, unaligned, and is limited by that. So a row is
 cut into as many pieces as a vector has lanes, one piece a lane: vector r of a row holds cell r of every piece. West and
 east neighbours of a whole vector are then the vectors before and after it, which stay in registers, and the periodic
-wrap is one rotation of lanes, kept in a halo vector at either end of the row. Twice as fast as plain loops at
+wrap is one rotation of lanes at either end of the row. Twice as fast as plain loops at
 128 x 128; widths that are no multiple of the lanes take the plain loops of `loops`.
 
 The equations are those of `gray_scott`, called once with objects that write LLVM instructions instead of computing. No
 contraction to fused multiply-add and no reordering: with vectors this wide it would gain nothing, and so both dtypes
 give the same bits as the plain loops and as torch.
 
-Layout: (H, C, R + 2, L), the C fields of a row side by side, `R = W / L` vectors of L lanes and two halo vectors.
+Layout: (H, C, R, L), the C fields of a row side by side, each `R = W / L` vectors of L lanes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ BYTES = _vector_bytes()
 _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i386", "i686"))
 _FLUSH = 0x8040
 """Bits of the x86 control register that take denormal numbers for zero, as operands and as results."""
-UNROLL = 4
+STAGGER = 1024
+"""Bytes by which the next state starts further on its page, a multiple of a vector."""
+
+UNROLL = 2
 """Vectors of a row worked in one turn of its loop."""
 _INDEX = ir.IntType(64)
 
@@ -65,20 +68,32 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
+def states(first: Array, count: int) -> Array:
+    """`count` states side by side, the first one given, the others uninitialised.
+
+    Each starts `STAGGER` bytes further on its page than the one before: a store and a later load at the same place of
+    two pages are taken for dependent, which costs two thirds of the speed where a state fills whole pages.
+    """
+    stride = first.nbytes + (STAGGER - first.nbytes) % 4096
+    raw = empty((count * stride,), np.dtype(np.uint8))
+    out: Array = np.ndarray((count, *first.shape), first.dtype, raw, 0, (stride, *first.strides))
+    out[0] = first
+    return out
+
+
 def pack(fields: Array) -> Array:
     """Fields (C, H, W) in the layout of lanes."""
     C, H, W = fields.shape
     L = lanes(fields.dtype)
-    out = empty((H, C, W // L + 2, L), fields.dtype)
-    out[:, :, 1:-1] = fields.reshape(C, H, L, W // L).transpose(1, 0, 3, 2)
-    out[:, :, 0], out[:, :, -1] = np.roll(out[:, :, -2], 1, axis=-1), np.roll(out[:, :, 1], -1, axis=-1)
+    out = empty((H, C, W // L, L), fields.dtype)
+    out[:] = fields.reshape(C, H, L, W // L).transpose(1, 0, 3, 2)
     return out
 
 
 def unpack(packed: Array) -> Array:
     """Fields (C, H, W) from the layout of lanes."""
     H, C, R, L = packed.shape
-    return np.ascontiguousarray(packed[:, :, 1:-1].transpose(1, 0, 3, 2).reshape(C, H, (R - 2) * L))
+    return np.ascontiguousarray(packed.transpose(1, 0, 3, 2).reshape(C, H, R * L))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,20 +216,22 @@ class _Writer:
 
 
 class _Tape:
-    """An array (T, H, C, R + 2, L), states one after the other, inside a function under construction."""
+    """An array (T, H, C, R, L), states one after the other, inside a function under construction."""
 
     def __init__(self, writer: _Writer, array_type: Any, array: Any) -> None:
         self.writer, builder = writer, writer.builder
         made = writer.context.make_array(array_type)(writer.context, builder, array)
-        self._data = builder.bitcast(made.data, writer.vector.as_pointer())
+        self._data = builder.bitcast(made.data, ir.IntType(8).as_pointer())
+        self._stride = cgutils.unpack_tuple(builder, made.strides)[0]
         _, self.height, self._fields, self._length = cgutils.unpack_tuple(builder, made.shape)[:4]
-        self.last = builder.sub(self._length, writer.index(2))
+        self.last = builder.sub(self._length, writer.index(1))
         self.vectors = builder.mul(builder.mul(self.height, self._fields), self._length)
 
     def state(self, t: Any) -> Any:
         """Where state t begins."""
         builder = self.writer.builder
-        return builder.gep(self._data, [builder.mul(t, self.vectors)])
+        start = builder.gep(self._data, [builder.mul(t, self._stride)])
+        return builder.bitcast(start, self.writer.vector.as_pointer())
 
     def row(self, state: Any, i: Any, count: int) -> list[Any]:
         """Where each field of row i of a state begins."""
@@ -231,25 +248,22 @@ def _sweep(
     body: Callable[..., tuple[list[_Vector], list[_Vector]]],
     totals: Sequence[_Vector] = (),
 ) -> list[_Vector]:
-    """Go along a row, and close its halo.
+    """Go along a row.
 
     Args:
         writer: Where to write.
-        last: Index of the last vector that is no halo.
+        last: Index of the last vector.
         around: Rows above, here and below: where each field begins.
         out: Where each field of the result begins.
         body: From r, the fields there, their neighbour sums and the totals to the new fields and totals.
         totals: Sums over the row, in registers.
     """
     above, here, below = around
-    one = writer.index(1)
-    west_and_here = [x for c in here for x in (writer.load(c, writer.index(0)), writer.load(c, one))]
+    builder, first = writer.builder, writer.index(0)
 
-    def inside(r: Any, state: list[_Vector]) -> list[_Vector]:
+    def inside(r: Any, state: list[_Vector], east: list[_Vector]) -> list[_Vector]:
         pairs, sums = state[: 2 * len(here)], state[2 * len(here) :]
         west, centre = pairs[::2], pairs[1::2]
-        following = writer.builder.add(r, one)
-        east = [writer.load(c, following) for c in here]
         # in the order of gray_scott.neighbour_sum, so that both give the same bits
         neighbours = [
             (w + e) + (writer.load(n, r) + writer.load(s, r))
@@ -260,11 +274,15 @@ def _sweep(
             writer.store(x, pointer, r)
         return [x for pair in zip(centre, east, strict=True) for x in pair] + sums
 
-    end = writer.loop(one, last, [*west_and_here, *totals], inside)
-    for pointer in out:
-        writer.store(writer.rotated(writer.load(pointer, last), -1), pointer, writer.index(0))
-        writer.store(writer.rotated(writer.load(pointer, one), 1), pointer, writer.builder.add(last, one))
-    return end[2 * len(here) :]
+    def within(r: Any, state: list[_Vector]) -> list[_Vector]:
+        following = builder.add(r, writer.index(1))
+        return inside(r, state, [writer.load(c, following) for c in here])
+
+    start = [x for c in here for x in (writer.rotated(writer.load(c, last), -1), writer.load(c, first))]
+    state = writer.loop(first, builder.sub(last, writer.index(1)), [*start, *totals], within)
+    # the last vector has the first one, turned by a lane, to its east
+    state = inside(last, state, [writer.rotated(writer.load(c, first), 1) for c in here])
+    return state[2 * len(here) :]
 
 
 def _count(writer: _Writer, first: Any, last: Any, work: Callable[[Any], None]) -> None:
@@ -319,7 +337,7 @@ def _follow(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Kernels. States are arrays (T, H, C, R + 2, L); p holds Du, Dv, F, cu, cv. Each follows a whole schedule: a call from
+# Kernels. States are arrays (T, H, C, R, L); p holds Du, Dv, F, cu, cv. Each follows a whole schedule: a call from
 # compiled code costs as much as three rows.
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -498,15 +516,15 @@ def _control(builder: Any, name: str, slot: Any) -> None:
 
 @_intrinsic
 def flush_denormals(typing, x):
-    """In float32, take denormal numbers for zero on this thread; returns what `restore_denormals` needs.
+    """Take denormal numbers for zero on this thread; returns what `restore_denormals` needs.
 
-    Adjoints decay into them, and each costs up to a hundred times a normal number. In float64 nothing comes near
-    1e-308, and nothing is changed; nor on machines other than x86, which have no such penalty.
+    Adjoints decay into them, in float32 soon, and so does v where it dies out; each costs many times a normal number.
+    Nothing is changed on machines other than x86, which have no such penalty.
     """
 
     def write(context, builder, signature, given):
         word = ir.IntType(32)
-        if x.dtype != types.float32 or not _X86:
+        if not _X86:
             return ir.Constant(word, 0)
         slot = cgutils.alloca_once(builder, word)
         _control(builder, "stmxcsr", slot)
@@ -523,7 +541,7 @@ def restore_denormals(typing, x, before):
     """Undo `flush_denormals`."""
 
     def write(context, builder, signature, given):
-        if x.dtype == types.float32 and _X86:
+        if _X86:
             slot = cgutils.alloca_once(builder, ir.IntType(32))
             builder.store(given[1], slot)
             _control(builder, "ldmxcsr", slot)

@@ -45,7 +45,7 @@ _FLUSH = 0x8040
 STAGGER = 1024
 """Bytes by which the next state starts further on its page, a multiple of a vector."""
 
-UNROLL = 2
+UNROLL = 1
 """Vectors of a row worked in one turn of its loop."""
 _INDEX = ir.IntType(64)
 
@@ -233,60 +233,71 @@ class _Tape:
         start = builder.gep(self._data, [builder.mul(t, self._stride)])
         return builder.bitcast(start, self.writer.vector.as_pointer())
 
-    def row(self, state: Any, i: Any, count: int) -> list[Any]:
-        """Where each field of row i of a state begins."""
-        builder = self.writer.builder
-        start = builder.gep(state, [builder.mul(builder.mul(i, self._fields), self._length)])
-        return [builder.gep(start, [builder.mul(self.writer.index(c), self._length)]) for c in range(count)]
+    def rows(self, state: Any, indices: Sequence[Any], count: int) -> list[list[Any]]:
+        """Where each field of some rows of a state begins."""
+        builder, row = self.writer.builder, self.writer.builder.mul(self._fields, self._length)
+        starts = [builder.gep(state, [builder.mul(i, row)]) for i in indices]
+        offsets = [builder.mul(self.writer.index(c), self._length) for c in range(count)]
+        return [[builder.gep(start, [offset]) for offset in offsets] for start in starts]
 
 
 def _sweep(
     writer: _Writer,
     last: Any,
-    around: Sequence[Sequence[Any]],
-    out: Sequence[Any],
+    rows: Sequence[Sequence[Any]],
+    out: Sequence[Sequence[Any]],
     body: Callable[..., tuple[list[_Vector], list[_Vector]]],
     totals: Sequence[_Vector] = (),
 ) -> list[_Vector]:
-    """Go along a row.
+    """Go along some neighbouring rows at once.
 
     Args:
         writer: Where to write.
         last: Index of the last vector.
-        around: Rows above, here and below: where each field begins.
-        out: Where each field of the result begins.
-        body: From r, the fields there, their neighbour sums and the totals to the new fields and totals.
-        totals: Sums over the row, in registers.
+        rows: The row above, the rows to work and the row below: where each field begins.
+        out: For each row to work, where each field of the result begins.
+        body: From the number of the row, r, the fields there, their neighbour sums and the totals to the new fields
+            and totals.
+        totals: Sums over the rows, in registers.
     """
-    above, here, below = around
     builder, first = writer.builder, writer.index(0)
+    worked = rows[1:-1]
+    fields = range(len(rows[0]))
+    carried = 2 * len(worked) * len(fields)
 
-    def inside(r: Any, state: list[_Vector], east: list[_Vector]) -> list[_Vector]:
-        pairs, sums = state[: 2 * len(here)], state[2 * len(here) :]
-        west, centre = pairs[::2], pairs[1::2]
-        # in the order of gray_scott.neighbour_sum, so that both give the same bits
-        neighbours = [
-            (w + e) + (writer.load(n, r) + writer.load(s, r))
-            for w, e, n, s in zip(west, east, above, below, strict=True)
+    def inside(r: Any, state: list[_Vector], east: list[list[_Vector]]) -> list[_Vector]:
+        sums = state[carried:]
+        west = [[state[2 * (k * len(fields) + c)] for c in fields] for k in range(len(worked))]
+        centre = [[state[2 * (k * len(fields) + c) + 1] for c in fields] for k in range(len(worked))]
+        # a row between two others that are worked is loaded once
+        column = [
+            [writer.load(c, r) for c in rows[0]],
+            *centre,
+            [writer.load(c, r) for c in rows[-1]],
         ]
-        new, sums = body(r, centre, neighbours, sums)
-        for x, pointer in zip(new, out, strict=True):
-            writer.store(x, pointer, r)
-        return [x for pair in zip(centre, east, strict=True) for x in pair] + sums
+        for k, pointers in enumerate(out):
+            # in the order of gray_scott.neighbour_sum, so that both give the same bits
+            around = [(west[k][c] + east[k][c]) + (column[k][c] + column[k + 2][c]) for c in fields]
+            new, sums = body(k, r, centre[k], around, sums)
+            for x, pointer in zip(new, pointers, strict=True):
+                writer.store(x, pointer, r)
+        return [x for k in range(len(worked)) for c in fields for x in (centre[k][c], east[k][c])] + sums
 
     def within(r: Any, state: list[_Vector]) -> list[_Vector]:
         following = builder.add(r, writer.index(1))
-        return inside(r, state, [writer.load(c, following) for c in here])
+        return inside(r, state, [[writer.load(c, following) for c in row] for row in worked])
 
-    start = [x for c in here for x in (writer.rotated(writer.load(c, last), -1), writer.load(c, first))]
+    # the last vector, turned by a lane, is to the west of the first, and the first one to the east of the last
+    start = [
+        x for row in worked for c in row for x in (writer.rotated(writer.load(c, last), -1), writer.load(c, first))
+    ]
     state = writer.loop(first, builder.sub(last, writer.index(1)), [*start, *totals], within)
-    # the last vector has the first one, turned by a lane, to its east
-    state = inside(last, state, [writer.rotated(writer.load(c, first), 1) for c in here])
-    return state[2 * len(here) :]
+    state = inside(last, state, [[writer.rotated(writer.load(c, first), 1) for c in row] for row in worked])
+    return state[carried:]
 
 
-def _count(writer: _Writer, first: Any, last: Any, work: Callable[[Any], None]) -> None:
-    """Work for each integer from `first` to before `last`."""
+def _count(writer: _Writer, first: Any, last: Any, by: int, work: Callable[[Any], None]) -> Any:
+    """Work for `first`, `first + by`, ... while that many are left before `last`; returns where it ends."""
     builder = writer.builder
     before = builder.block
     test, inside, after = (builder.append_basic_block() for _ in range(3))
@@ -294,16 +305,22 @@ def _count(writer: _Writer, first: Any, last: Any, work: Callable[[Any], None]) 
     builder.position_at_end(test)
     i = builder.phi(_INDEX)
     i.add_incoming(first, before)
-    builder.cbranch(builder.icmp_signed("<", i, last), inside, after)
+    following = builder.add(i, writer.index(by))
+    builder.cbranch(builder.icmp_signed("<=", following, last), inside, after)
     builder.position_at_end(inside)
     work(i)
-    i.add_incoming(builder.add(i, writer.index(1)), builder.block)
+    i.add_incoming(following, builder.block)
     builder.branch(test)
     builder.position_at_end(after)
+    return i
 
 
 def _follow(
-    tape: _Tape, schedule_type: Any, schedule: Any, work: Callable[[Any, Any, Callable[[Any, int], list[Any]]], None]
+    tape: _Tape,
+    schedule_type: Any,
+    schedule: Any,
+    together: int,
+    work: Callable[[Any, list[Any]], None],
 ) -> None:
     """Work the rows of a schedule in its order.
 
@@ -311,8 +328,8 @@ def _follow(
         tape: The array whose rows have neighbours.
         schedule_type: Type of `schedule`.
         schedule: Entries (step, first row, last row + 1), rows beyond an edge wrapped.
-        work: Takes the step, the row's index, and a function of a state and a number of fields that gives where these
-            begin in the rows above, here and below.
+        together: Rows worked at once; what is left over one by one.
+        work: Takes the step, and the indices of the row above, the rows to work and the row below.
     """
     writer, height = tape.writer, tape.height
     builder = writer.builder
@@ -325,15 +342,15 @@ def _follow(
 
     def entry(n: Any) -> None:
         start = builder.mul(n, writer.index(3))
-        t, first, last = (builder.load(builder.gep(made.data, [builder.add(start, writer.index(k))])) for k in range(3))
+        t, i, last = (builder.load(builder.gep(made.data, [builder.add(start, writer.index(k))])) for k in range(3))
+        for by in sorted({together, 1}, reverse=True):
 
-        def row(i: Any) -> None:
-            rows = [wrapped(builder.add(i, writer.index(k))) for k in (-1, 0, 1)]
-            work(t, rows[1], lambda state, count: [tape.row(state, r, count) for r in rows])
+            def rows(i: Any, by: int = by) -> None:
+                work(t, [wrapped(builder.add(i, writer.index(k))) for k in range(-1, by + 1)])
 
-        _count(writer, first, last, row)
+            i = _count(writer, i, last, by, rows)
 
-    _count(writer, writer.index(0), entries, entry)
+    _count(writer, writer.index(0), entries, 1, entry)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -363,15 +380,15 @@ def advance(typing, tape, at, mask, schedule, p):
         w = _Writer(context, builder, tape.dtype)
         T, step = _Tape(w, tape, given[0]), _stepping(w, p, given[4])
 
-        def body(r, fields, sums, totals):
+        def body(k, r, fields, sums, totals):
             return step(fields, sums), totals
 
-        def row(t, i, around):
+        def work(t, rows):
             after = builder.add(given[1], t)
             source, goal = (T.state(builder.and_(n, given[2])) for n in (builder.sub(after, w.index(1)), after))
-            _sweep(w, T.last, around(source, 2), T.row(goal, i, 2), body)
+            _sweep(w, T.last, T.rows(source, rows, 2), T.rows(goal, rows[1:-1], 2), body)
 
-        _follow(T, schedule, given[3], row)
+        _follow(T, schedule, given[3], 2, work)
         return context.get_dummy_value()
 
     return types.void(tape, _SIZE, _SIZE, schedule, p), write
@@ -387,16 +404,16 @@ def stage(typing, pair, now, schedule, p, weights):
         a, b, c = w.spread(weights, given[4], 3)
         x, other = T.state(given[1]), T.state(builder.xor(given[1], w.index(1)))
 
-        def row(t, i, around):
-            out = T.row(other, i, 2)
+        def work(t, rows):
+            out = T.rows(other, rows[1:-1], 2)
 
-            def body(r, fields, sums, totals):
+            def body(k, r, fields, sums, totals):
                 new = step(fields, sums)
-                return [a * x + b * w.load(o, r) + c * n for x, o, n in zip(fields, out, new, strict=True)], totals
+                return [a * x + b * w.load(o, r) + c * n for x, o, n in zip(fields, out[k], new, strict=True)], totals
 
-            _sweep(w, T.last, around(x, 2), out, body)
+            _sweep(w, T.last, T.rows(x, rows, 2), out, body)
 
-        _follow(T, schedule, given[2], row)
+        _follow(T, schedule, given[2], 1, work)
         return context.get_dummy_value()
 
     return types.void(pair, _SIZE, schedule, p, weights), write
@@ -417,24 +434,24 @@ def retreat(typing, tape, top, pair, now, schedule, p, totals):
         made = context.make_array(totals)(context, builder, given[6])
         gathered = builder.bitcast(made.data, w.vector.as_pointer())
 
-        def row(t, i, around):
+        def work(t, rows):
             after, one = builder.add(given[3], t), w.index(1)
             source, goal = (T.state(builder.and_(n, one)) for n in (builder.sub(after, one), after))
-            us, vs = S.row(S.state(builder.sub(given[1], t)), i, 2)
+            states = S.rows(S.state(builder.sub(given[1], t)), rows[1:-1], 2)
 
-            def body(r, fields, sums, totals):
-                (a, b), (Sa, Sb), u, v = fields, sums, w.load(us, r), w.load(vs, r)
+            def body(k, r, fields, sums, totals):
+                (a, b), (Sa, Sb), (u, v) = fields, sums, (w.load(x, r) for x in states[k])
                 terms = (a, u * a, v * b, u * Sa, v * Sb)
                 new_a = gray_scott.adjoint_step_u(a, b, Sa, v, Du, cu)
                 new_b = gray_scott.adjoint_step_v(a, b, Sb, u, v, Dv, cv)
                 return [new_a, new_b], [total + term for total, term in zip(totals, terms, strict=True)]
 
             start = [w.load(gathered, w.index(n)) for n in range(5)]
-            end = _sweep(w, T.last, around(source, 2), T.row(goal, i, 2), body, start)
+            end = _sweep(w, T.last, T.rows(source, rows, 2), T.rows(goal, rows[1:-1], 2), body, start)
             for n, total in enumerate(end):
                 w.store(total, gathered, w.index(n))
 
-        _follow(T, schedule, given[4], row)
+        _follow(T, schedule, given[4], 2, work)
         return context.get_dummy_value()
 
     return types.void(tape, _SIZE, pair, _SIZE, schedule, p, totals), write
@@ -449,7 +466,7 @@ def advance_tangents(typing, pair, now, schedule, p):
         T = _Tape(w, pair, given[0])
         Du, Dv, F, cu, cv = w.spread(p, given[3], 5)
 
-        def body(r, fields, sums, totals):
+        def body(k, r, fields, sums, totals):
             u, v, Su, Sv = fields[0], fields[1], sums[0], sums[1]
             of_Du, of_Dv, of_F, of_k = gray_scott.parameter_forces(u, v, Su, Sv)
             out = [gray_scott.step_u(u, v, Su, Du, F, cu), gray_scott.step_v(u, v, Sv, Dv, cv)]
@@ -460,12 +477,12 @@ def advance_tangents(typing, pair, now, schedule, p):
                 out += [new_a if on_u is None else new_a + on_u, new_b if on_v is None else new_b + on_v]
             return out, totals
 
-        def row(t, i, around):
+        def work(t, rows):
             after, one = builder.add(given[1], t), w.index(1)
             source, goal = (T.state(builder.and_(n, one)) for n in (builder.sub(after, one), after))
-            _sweep(w, T.last, around(source, 10), T.row(goal, i, 10), body)
+            _sweep(w, T.last, T.rows(source, rows, 10), T.rows(goal, rows[1:-1], 10), body)
 
-        _follow(T, schedule, given[2], row)
+        _follow(T, schedule, given[2], 1, work)
         return context.get_dummy_value()
 
     return types.void(pair, _SIZE, schedule, p), write

@@ -51,6 +51,13 @@ def studies(session: nox.Session) -> None:
     session.run("python", "-m", "studies", *session.posargs)
 
 
+@nox.session(default=False, reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Speed and memory against peers: `nox -s bench`, `-- --quick` for two minutes, `-- --output FILE`."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and import the wheel in a clean environment."""

@@ -46,7 +46,7 @@ def main() -> None:
     with TABLE.open() as stream:
         settled = [r for r in csv.DictReader(stream) if int(r["steps_1e-06"])]
     rows = [r for r in settled if r["side"] == "64"] + [r for r in settled if r["side"] == "32"][:12]
-    apart, price = [], []
+    apart, price, done = [], [], []
     for row in rows:
         params = gs.Params(0.16, 0.08, float(row["F"]), float(row["k"]))
         root = gs.steady_state(params, start(int(row["side"])), refine=True)
@@ -63,12 +63,13 @@ def main() -> None:
         matrix = jacobian(root.fields[0].numpy(), root.params.tensor()[0].numpy())
         lu = seconds(lambda: SparseLU(matrix))  # noqa: B023
         price.append(seconds(lambda: Implicit().differentiate(problem, root, [mean_square])) / lu)  # noqa: B023
+        done.append(row)
         where = f"{row['side']} F {row['F'][:7]} k {row['k'][:7]}"
         print(f"{where}: apart {apart[-1]:.1e}, price {price[-1]:.2f} factorisations")
-    print(
-        f"{len(apart)} points: apart at most {max(apart):.1e}, median {np.median(apart):.1e}; "
-        f"price at most {max(price):.2f}, median {np.median(price):.2f} factorisations"
-    )
+    print(f"{len(apart)} points: apart at most {max(apart):.1e}, median {np.median(apart):.1e}")
+    for side in ("64", "32"):
+        some = [p for p, r in zip(price, done, strict=True) if r["side"] == side]
+        print(f"{side} x {side}: price at most {max(some):.2f}, median {np.median(some):.2f} factorisations")
 
 
 if __name__ == "__main__":

@@ -518,6 +518,16 @@ def test_unsteady_state_is_the_one_marched_furthest() -> None:
     assert farthest(found.fields, march(fields, gs.Params(*PAPER), tol=0.0, max_steps=500).fields[0]) == 0.0
 
 
+def test_tolerance_below_rounding_gives_failed_with_what_was_reached() -> None:
+    """The march is as slow as it gets, and Newton's method does not close: never called a root."""
+    state = gs.steady_state(gs.Params(*PAPER), small_start(16, 3), refine=gs.Refine(tol=1e-19))
+    assert state.status.tolist() == [gs.Status.FAILED]
+    assert not state.has_root[0]
+    assert 1e-19 < state.residual[0] < 1e-15
+    with pytest.raises(gs.NotSteady):
+        state.require_steady()
+
+
 def test_refinement_that_diverges_gives_diverged() -> None:
     found = refine(small_start(32, 8)[0].numpy(), np.array([0.6, 0.08, 0.035, 0.065]), gs.Refine())
     assert found.status == gs.Status.DIVERGED

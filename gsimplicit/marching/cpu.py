@@ -241,6 +241,11 @@ def _unpacked(x: Array) -> Array:
     return lanes.unpack(x) if x.ndim == 4 else loops.unpack(x)
 
 
+def _states(x: Array, count: int) -> Array:
+    """`count` states in the layout of x, the first one x, the others uninitialised."""
+    return lanes.states(x, count) if x.ndim == 4 else loops.states(x, count)
+
+
 def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
     """Du, Dv, F, cu, cv: formed in float64, rounded once."""
     Du, Dv, F, k = (float(p) for p in parameters)
@@ -260,7 +265,7 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     Returns:
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
-    pair, p = lanes.states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
     order, now = _schedules(fields.shape[1]), 0
     n, change = 0, float("inf")
     while n < max_steps and change >= tol:
@@ -284,7 +289,7 @@ def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tu
     Returns:
         The fields, and the max norm of the residual there, NaN where not finite.
     """
-    pair, p = lanes.states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
+    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
     order = _schedules(fields.shape[1])
     now = _stabilised(pair, p, order, table, count)
     end = _unpacked(pair[now])
@@ -305,15 +310,15 @@ def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -
     """
     plan, order = segments(steps), _schedules(fields.shape[1])
     x, p = _packed(fields), _coefficients(parameters, fields.dtype)
-    pair, now = lanes.states(x, 2), 0
-    kept = lanes.states(x, max(len(plan), 1))
-    tape = lanes.states(x, plan[0].length + 1 if plan else 1)
+    pair, now = _states(x, 2), 0
+    kept = _states(x, max(len(plan), 1))
+    tape = _states(x, plan[0].length + 1 if plan else 1)
     for s, segment in enumerate(plan):
         kept[s] = pair[now]
         if s < len(plan) - 1:
             n = segment.length
             _, _, now = _march(pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
-    adjoints, at = [lanes.states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
+    adjoints, at = [_states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
     totals = lanes.empty((5, x.shape[-1]), fields.dtype)
     sums = np.zeros((len(adjoints), 5, x.shape[-1]))
     for s in range(len(plan) - 1, -1, -1):
@@ -340,7 +345,7 @@ def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, A
     """
     start = np.zeros((10, *fields.shape[1:]), fields.dtype)
     start[:2] = fields
-    pair, p = lanes.states(_packed(start), 2), _coefficients(parameters, fields.dtype)
+    pair, p = _states(_packed(start), 2), _coefficients(parameters, fields.dtype)
     order, now = _schedules(fields.shape[1]), 0
     for first in range(0, steps, CHUNK // 8):
         _look()

@@ -25,6 +25,13 @@ _forces = _inline(gray_scott.parameter_forces)
 # mypy: disable-error-code="no-untyped-def"
 
 
+def states(first: Array, count: int) -> Array:
+    """`count` states side by side, the first one given, the others uninitialised; with gaps nothing would vectorise."""
+    out = np.empty((count, *first.shape), first.dtype)
+    out[0] = first
+    return out
+
+
 @_inline
 def _wrapped(i, H):
     return i + H if i < 0 else i - H if i >= H else i

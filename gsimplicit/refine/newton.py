@@ -11,7 +11,8 @@ uniform state. Differs from the textbook in:
    iterative solver is asked for no more than the step is worth: the forcing terms of Eisenstat and Walker, SIAM J. Sci.
    Comput. 17, 1996, choice 2.
 2. A step is cut where it would move a field by more than `MAX_STEP`: Newton must not leave for another state.
-3. A step that does not lower the residual is halved, four times at most; then the iteration gives up.
+3. A step that does not lower the residual is halved, four times at most; then the iteration gives up. It also gives up
+   where it creeps, since it is called again from a state marched further.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ MAX_STEP = 0.2
 """Largest change of u or v in one Newton step."""
 
 MAX_ITERATIONS = 20
+
+PATIENCE, GAIN = 6, 0.8
+"""Iterations after which the residual must be below this share of the first one: else marching on is cheaper."""
 
 MAX_SLIDES = 16
 """Shifts tried before a drifting pattern is left unpinned."""
@@ -157,10 +161,10 @@ def newton(
     X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
     system: Prepared | None = None
-    fresh, forcing = True, FORCING
-    for _ in range(MAX_ITERATIONS):
+    fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
+    for n in range(MAX_ITERATIONS):
         size = float(np.abs(R).max())
-        if not tol < size < np.inf:
+        if not tol < size < np.inf or (n == PATIENCE and np.linalg.norm(R) > GAIN * first):
             break
         if system is None or fresh:
             system = linear.prepare([Bordered(X, parameters, directions, c, phase)], system)

@@ -51,7 +51,7 @@ TARGETS = (
         "root_and_implicit_gradient",
         "implicit_factorisations",
         None,
-        "<= 2.5",
+        "<= 1.5",
     ),
     (
         "unrolled gradient, against the implicit one",

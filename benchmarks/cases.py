@@ -381,9 +381,11 @@ def solvers() -> Result:
 
     with CERTIFIED.open() as stream:
         rows = [r for r in csv.DictReader(stream) if r["side"] == "128" and r["tail"] == "euler"]
-    rows = sorted((r for r in rows if r["status"] == "drifting"), key=lambda r: int(r["evaluations"]))[:16]
+    rows = sorted((r for r in rows if r["status"] == "drifting"), key=lambda r: int(r["evaluations"]))
     params = gs.Params(DU, DV, [float(r["F"]) for r in rows], [float(r["k"]) for r in rows])
     roots = gs.steady_state(params, refine=True)
+    found = roots.has_root.nonzero()[:16, 0].tolist()
+    rows, params, roots = [rows[i] for i in found], params[found], roots[found]
     systems = [
         Bordered(x, p, broken_translations(x), c)
         for x, p, c in zip(roots.fields.numpy(), params.tensor().numpy(), roots.drift.numpy(), strict=True)

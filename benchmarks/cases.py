@@ -383,7 +383,7 @@ def solvers() -> Result:
         rows = [r for r in csv.DictReader(stream) if r["side"] == "128" and r["tail"] == "euler"]
     rows = sorted((r for r in rows if r["status"] == "drifting"), key=lambda r: int(r["evaluations"]))
     params = gs.Params(DU, DV, [float(r["F"]) for r in rows], [float(r["k"]) for r in rows])
-    roots = gs.steady_state(params, refine=True)
+    roots = gs.steady_state(params, refine=gs.Refine(max_evaluations=4_000_000))
     found = roots.has_root.nonzero()[:16, 0].tolist()
     rows, params, roots = [rows[i] for i in found], params[found], roots[found]
     systems = [

@@ -22,6 +22,7 @@ from gsimplicit.results import (
     Status,
     SteadyState,
 )
+from gsimplicit.routes.compare import Reason, compare
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.sensitivity import hessian, root_derivatives
 from gsimplicit.steady import steady_state
@@ -40,6 +41,7 @@ __all__ = [
     "ParameterGradient",
     "Params",
     "PositionWarning",
+    "Reason",
     "Refine",
     "StabilityWarning",
     "Stable",
@@ -47,6 +49,7 @@ __all__ = [
     "SteadyState",
     "StoreMismatchError",
     "__version__",
+    "compare",
     "grad",
     "hessian",
     "initial_state",

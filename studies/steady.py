@@ -26,8 +26,7 @@ import gsimplicit as gs
 from gsimplicit import dataset
 from gsimplicit.marching import cpu, each
 from gsimplicit.plotting import plane
-from gsimplicit.refine.linear import gradient
-from gsimplicit.refine.newton import shifted
+from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.spectrum import leading
 from studies._common import Claim, Datasets, Study
 from studies.oracle import GRIDS, TABLE
@@ -140,19 +139,8 @@ def _distances(start: torch.Tensor, root: gs.SteadyState) -> np.ndarray[Any, np.
     fields, values, goal = start[0].numpy(), root.params.tensor()[0].numpy(), root.fields[0].numpy()
     for n, more in enumerate(np.diff(LOOKS, prepend=0)):
         fields = np.asarray(cpu.march(fields, values, 0.0, int(more), int(more))[0])
-        out[n] = _distance(fields, goal)
+        out[n] = rigid_distance(fields, goal)
     return out
-
-
-def _distance(fields: np.ndarray[Any, np.dtype[np.float64]], goal: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Max norm of the difference after the best rigid shift: by correlation to a cell, then by least squares."""
-    correlation = np.fft.ifft2(np.fft.fft2(fields[1]) * np.fft.fft2(goal[1]).conj()).real
-    at = np.array(np.unravel_index(np.argmax(correlation), correlation.shape), dtype=np.float64)
-    for _ in range(6):
-        moved = shifted(goal, at)
-        slopes = gradient(moved).reshape(2, -1)
-        at = at - np.linalg.lstsq(slopes.T, (fields - moved).ravel(), rcond=None)[0]
-    return float(np.abs(fields - shifted(goal, at)).max())
 
 
 def _convergence() -> xr.Dataset:

@@ -24,6 +24,7 @@ ROOMS = [
     "steady",
     "losses",
     "routes",
+    "testing",
     "bifurcation",
     "landscape",
     "inverse",

@@ -717,7 +717,11 @@ def test_bad_arguments_are_refused_at_every_entry(entry: str, changes: dict[str,
 @pytest.mark.parametrize(
     ("route", "error", "text"),
     [
-        ("implicitt", ValueError, r"route must be one of 'implicit', 'unrolled', 'finite_difference'.*got 'implicitt'"),
+        (
+            "implicitt",
+            ValueError,
+            r"route must be one of 'implicit', 'unrolled', 'truncated', 'tangent', 'finite_difference'.*got 'implicitt'",
+        ),
         ("", ValueError, "route must be one of"),
         (None, TypeError, "route must be a name"),
         (3, TypeError, "route must be a name"),

@@ -121,6 +121,9 @@ DEFINITIONS = (
     "marched steps",
     "differences of marched states",
     "differences of roots",
+    "last marched steps",
+    "tangents of marched steps",
+    "tangents at a root",
 )
 """Definitions of a certificate, stored by their place here."""
 

@@ -129,7 +129,7 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             return Refined(X, Status.STEADY, here, spent)
         slow = min(tail.change, here.bordered)
         if slow < level or (exhausted and slow < SLOW):
-            found = _closed(X, parameters, settings)
+            found = _closed(X, parameters, settings, last=exhausted)
             spent += found.evaluations
             if found.status != Status.FAILED:
                 return replace(found, evaluations=spent)
@@ -140,11 +140,15 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             return Refined(X, Status.UNSTEADY, here, spent, motion(X, parameters))
 
 
-def _closed(fields: Array, parameters: Array, settings: Refine) -> Refined:
-    """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind."""
-    from gsimplicit.refine.newton import certify, newton, pin
+def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -> Refined:
+    """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind.
 
-    root = newton(fields, parameters, settings.tol, linear=settings.linear)
+    The last try may creep: there is no marching on.
+    """
+    from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, newton, pin
+
+    patience = MAX_ITERATIONS if last else PATIENCE
+    root = newton(fields, parameters, settings.tol, linear=settings.linear, patience=patience)
     spent = root.evaluations
     certified = certify(root.fields, parameters)
     if not root.converged or _kind(root.fields) != _kind(fields):

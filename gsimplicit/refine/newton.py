@@ -136,7 +136,13 @@ def certify(fields: Array, parameters: Array) -> Certified:
 
 
 def newton(
-    fields: Array, parameters: Array, tol: float, *, bordered: bool = True, linear: LinearSolver | None = None
+    fields: Array,
+    parameters: Array,
+    tol: float,
+    *,
+    bordered: bool = True,
+    linear: LinearSolver | None = None,
+    patience: int = PATIENCE,
 ) -> Root:
     """Refine one state to a root of the bordered (or the raw) residual.
 
@@ -146,6 +152,7 @@ def newton(
         tol: Max norm of the residual to reach, per unit time.
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
+        patience: Iterations after which it must have got somewhere.
 
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
@@ -164,7 +171,7 @@ def newton(
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
     for n in range(MAX_ITERATIONS):
         size = float(np.abs(R).max())
-        if not tol < size < np.inf or (n == PATIENCE and np.linalg.norm(R) > GAIN * first):
+        if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
             break
         if system is None or fresh:
             system = linear.prepare([Bordered(X, parameters, directions, c, phase)], system)
@@ -208,6 +215,20 @@ def shifted(fields: Array, shift: Array) -> Array:
         hat = hat * (factor[:, None] if axis == 0 else factor[None, :])
     moved: Array = np.fft.ifft2(hat).real
     return moved
+
+
+def rigid_distance(fields: Array, goal: Array) -> float:
+    """Largest difference of two patterns (2, H, W) after the rigid shift that fits best, in the max norm.
+
+    The shift is found to a cell by correlation, then by least squares.
+    """
+    correlation = np.fft.ifft2(np.fft.fft2(fields[1]) * np.fft.fft2(goal[1]).conj()).real
+    at = np.array(np.unravel_index(np.argmax(correlation), correlation.shape), dtype=np.float64)
+    for _ in range(6):
+        moved = shifted(goal, at)
+        slopes = gradient(moved).reshape(2, -1)
+        at = at - np.linalg.lstsq(slopes.T, (fields - moved).ravel(), rcond=None)[0]
+    return float(np.abs(fields - shifted(goal, at)).max())
 
 
 def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None = None) -> Root:

@@ -4,6 +4,19 @@ from gsimplicit.routes.contract import Problem, Pulled, Route
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.tangent import Tangent
+from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 
-__all__ = ["FiniteDifference", "Implicit", "Problem", "Pulled", "Route", "Unrolled", "grad", "solve"]
+__all__ = [
+    "FiniteDifference",
+    "Implicit",
+    "Problem",
+    "Pulled",
+    "Route",
+    "Tangent",
+    "Truncated",
+    "Unrolled",
+    "grad",
+    "solve",
+]

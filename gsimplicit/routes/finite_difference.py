@@ -112,7 +112,7 @@ class FiniteDifference(Route):
             params = Params.stack(points[n, i : i + 1].clamp(min=0))
             if self.needs_root:
                 lost = torch.full_like(state.fields[i], torch.nan)
-                return self._root(state[i], params, bordered) if reached[i] else lost
+                return carried(state[i], params, bordered=bordered) if reached[i] else lost
             where = problem.marching
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
             if state.status[i] == Status.DIVERGED or not reached[i]:
@@ -129,19 +129,6 @@ class FiniteDifference(Route):
                     again = each(partial(one, bordered=True), [(n, i) for n in range(len(shifts))])
                     fields[:, i] = torch.stack(again)
         return fields, widths
-
-    def _root(self, base: SteadyState, params: Params, bordered: bool) -> torch.Tensor:
-        """The base root carried to other parameters, by the bordered equations if it drifts, NaN where it is lost."""
-        from gsimplicit.refine.newton import newton
-
-        lost = torch.full_like(base.fields[0], torch.nan)
-        if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
-            return lost
-        bordered = bordered or bool(base.status[0] == Status.DRIFTING)
-        root = newton(base.fields[0].numpy(), params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered)
-        fields = torch.from_numpy(root.fields)
-        same = kinds(fields[None])[0] == base.kind[0]
-        return fields if root.residual < _ROOT_LIMIT and bool(same) else lost
 
     def _pulled(self, state: SteadyState, values: torch.Tensor, widths: torch.Tensor) -> Pulled:
         """Extrapolated differences from values (16, L, B) at the points of `_perturbed`."""
@@ -163,3 +150,26 @@ class FiniteDifference(Route):
             for c in range(gradient.shape[0])
         )
         return Pulled(gradient, certificates)
+
+
+def carried(base: SteadyState, params: Params, *, bordered: bool = False) -> torch.Tensor:
+    """The fields of a root at other parameters near by, by Newton's method alone, so that its position is kept.
+
+    Args:
+        base: One root.
+        params: One instance.
+        bordered: Use the bordered equations although it does not drift; those of a drifting root are.
+
+    Returns:
+        Fields (2, H, W), NaN where the root is lost, or is of another kind there.
+    """
+    from gsimplicit.refine.newton import newton
+
+    lost = torch.full_like(base.fields[0], torch.nan)
+    if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
+        return lost
+    bordered = bordered or bool(base.status[0] == Status.DRIFTING)
+    root = newton(base.fields[0].numpy(), params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered)
+    fields = torch.from_numpy(root.fields)
+    same = kinds(fields[None])[0] == base.kind[0]
+    return fields if root.residual < _ROOT_LIMIT and bool(same) else lost

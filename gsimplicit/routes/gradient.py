@@ -20,10 +20,12 @@ from gsimplicit.results import Gradient, NotSteady, ParameterGradient, PositionW
 from gsimplicit.routes.contract import Loss, Problem, Route
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.tangent import Tangent
+from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
 
-ROUTES: dict[str, Callable[[], Route]] = {r.name: r for r in (Implicit, Unrolled, FiniteDifference)}
+ROUTES: dict[str, Callable[[], Route]] = {r.name: r for r in (Implicit, Unrolled, Truncated, Tangent, FiniteDifference)}
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "spectrum": spectrum_loss,
     "windowed": windowed_loss,
@@ -186,7 +188,8 @@ def grad(
 
     Args:
         params: B instances, or 1.
-        route: "implicit", "unrolled" or "finite_difference", or an object of `gsimplicit.routes` with settings.
+        route: "implicit", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
+            `gsimplicit.routes` with settings.
         loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
         target: v of shape (B, H, W) or u and v of shape (B, 2, H, W), or a batch of 1. None is the paper's point
             marched to 1e-4 from seed 1: another start than the default, so that the gradient does not vanish at the
@@ -287,7 +290,8 @@ def solve(
 
     Args:
         params: B instances, or 1, holding tensors that require gradients.
-        route: "implicit", "unrolled" or "finite_difference", or an object of `gsimplicit.routes` with settings.
+        route: "implicit", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
+            `gsimplicit.routes` with settings.
         initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.

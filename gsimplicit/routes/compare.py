@@ -1,0 +1,230 @@
+"""Routes side by side: what each answers, what it costs, and why it differs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import Params, warn_if_unstable
+from gsimplicit.refine import Refine
+from gsimplicit.results import Certificate, Kind, SteadyState
+from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.routes.gradient import (
+    POSITION_LIMIT,
+    Fields,
+    as_objective,
+    as_route,
+    as_target,
+    check_dtype,
+    losses_of,
+)
+from gsimplicit.steady import March, as_device, paired, solved_state
+
+if TYPE_CHECKING:
+    from gsimplicit.routes.comparison import Comparison
+
+__all__ = ["Reason", "compare"]
+
+AGREES = 1e-5
+"""Relative difference to the reference route up to which two gradients agree."""
+
+SAME_STATE, SAME_SHAPE = 1e-3, 2e-2
+"""Largest difference, in the max norm, of two states that count as one, and of two shapes shifted onto each other: the
+lattice changes a shape by up to a hundredth as the pattern crosses a cell."""
+
+
+class Reason(IntEnum):
+    """Why the gradient of a route differs from that of the reference. Stored as these integers."""
+
+    REFERENCE = 0
+    AGREES = 1
+    """Within 1e-5."""
+    NO_GRADIENT = 2
+    """The route, or the reference, has none: no root, or no finite derivative."""
+    DEAD_STATE = 3
+    """One stands at the trivial state, which no loss moves, the other does not."""
+    BASIN = 4
+    """The two stand at states of different kind."""
+    OTHER_STATE = 5
+    """The pattern has rearranged between the two states."""
+    DRIFT = 6
+    """The pattern has drifted over the lattice between the two states, and little besides."""
+    POSITION = 7
+    """The loss sees the pattern's position, or the lattice hardly pins it: history decides, not the parameters."""
+    ROUGH_LOSS = 8
+    """A difference whose own error estimate is as large."""
+    FINITE_TIME = 9
+    """The same state, but not enough steps for the slow modes to settle."""
+    UNEXPLAINED = 10
+
+
+def compare(
+    params: Params,
+    routes: Sequence[str | Route] = ("implicit", "tangent", "unrolled", "truncated", "finite_difference"),
+    share_root: bool = True,
+    loss: str | Loss = "spectrum",
+    target: Fields | None = None,
+    initial: Fields | None = None,
+    tol: float = 1e-4,
+    max_steps: int = 50_000,
+    check_every: int = 64,
+    device: torch.device | str | None = None,
+) -> Comparison:
+    """The gradient by several routes, side by side, with price and meaning.
+
+    Args:
+        params: B instances, or 1.
+        routes: Names or objects of `gsimplicit.routes`; the first is what the others are compared with.
+        share_root: Certify the steady state once and hand it to every route. Routes at finite time then take
+            `max_steps` steps from it, and what differs is the gradient alone. Without it each route finds its own
+            state, as `grad` does. Where an instance has no root, routes at finite time march from its initial fields.
+        loss: Name of a loss of the steady state, or a callable of v (B, H, W) giving (B,).
+        target: Target of a named loss, as for `grad`.
+        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+        tol: Bound on the change over a marched step, >= 0.
+        max_steps: Cap on the marching stage, and the steps taken from a shared root, >= 1.
+        check_every: Steps between tests, >= 1.
+        device: Where to march; None is the CPU. Marching is in float64.
+
+    Returns:
+        A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
+        and `difference` to the first route, `seconds`, `memory` (what the resident memory of the process grew by, MiB;
+        NaN where it cannot be read), `products` and `reason`. It prints as a table;
+        `gsimplicit.plotting.comparison` draws it.
+
+    Raises:
+        ValueError: An argument lies outside its range, or there is no route.
+        TypeError: An argument has a wrong type.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> params = gs.Params(Du=0.16, Dv=0.08, F=0.03, k=0.05)
+        >>> table = gs.compare(params, ["implicit", "tangent"], loss=lambda v: (v**2).mean((-2, -1)), initial=fields,
+        ...                    max_steps=4000)
+        >>> bool(table.difference.sel(route="tangent").max() < 1e-6)
+        True
+    """
+    if isinstance(routes, str | Route):
+        routes = [routes]
+    chosen = [as_route(route) for route in routes]
+    if not chosen:
+        raise ValueError("routes must name at least one route, got none")
+    params, fields = paired(params, initial)
+    for route in chosen:
+        check_dtype(route, torch.float64)
+        route.check(params.detach())
+    warn_if_unstable(params)
+    marching = March(tol, max_steps, check_every, torch.float64, as_device(device))
+    H, W = fields.shape[2:]
+    objective = as_objective(loss, as_target(target), len(params), (int(H), int(W)))
+    problem = Problem(params.detach(), fields, marching)
+    if share_root:
+        asked = [getattr(route, "refine", None) for route in chosen]
+        refine = next((s for s in asked if isinstance(s, Refine)), Refine())
+        root = solved_state(problem.params, fields, marching, refine)
+        start = torch.where(root.has_root[:, None, None, None], root.fields.to(torch.float64), fields)
+        problem = Problem(problem.params, start, replace(marching, tol=0.0))
+    rows = [_measured(route, problem, objective) for route in chosen]
+    from gsimplicit.routes.comparison import table
+
+    settings = {"loss": objective.name, "share_root": int(share_root), "max_steps": max_steps}
+    return table(rows, chosen, params.detach(), settings)
+
+
+class Row:
+    """What one route gave."""
+
+    def __init__(
+        self, state: SteadyState, gradient: torch.Tensor, loss: torch.Tensor, certificate: Certificate
+    ) -> None:
+        self.state, self.gradient, self.loss, self.certificate = state, gradient, loss, certificate
+        self.seconds = self.memory = float("nan")
+
+
+def _measured(route: Route, problem: Problem, objective: Any) -> Row:
+    with _Memory() as memory:
+        begin = time.perf_counter()
+        state = route.solve(problem, None)
+        pulled = route.differentiate(problem, state, [objective])
+        seconds = time.perf_counter() - begin
+    gradient = pulled.gradient[0].clone()
+    if route.needs_root:
+        gradient[~state.has_root] = torch.nan
+    row = Row(state, gradient, losses_of(state, [objective])[0], pulled.certificates[0])
+    row.seconds, row.memory = seconds, memory.grown
+    return row
+
+
+def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
+    """The first cause, in the order of `Reason`, that the certificates of the two routes give."""
+    if r == 0:
+        return Reason.REFERENCE
+    ours, theirs = rows[r], rows[0]
+    apart = float(difference[r, b])
+    if not np.isfinite(apart):
+        return Reason.NO_GRADIENT
+    if apart <= AGREES:
+        return Reason.AGREES
+    kinds = int(ours.state.kind[b]), int(theirs.state.kind[b])
+    if kinds[0] != kinds[1]:
+        return Reason.DEAD_STATE if Kind.TRIVIAL in kinds else Reason.BASIN
+    from gsimplicit.refine.newton import rigid_distance
+
+    here, there = (row.state.fields[b].to("cpu", torch.float64).numpy() for row in (ours, theirs))
+    if np.abs(here - there).max() > SAME_STATE:
+        return Reason.DRIFT if rigid_distance(here, there) < SAME_SHAPE else Reason.OTHER_STATE
+    seen = max((float(x) for x in (row.certificate.position[b] for row in (ours, theirs)) if x == x), default=0.0)
+    definitions = [float(row.certificate.other_definition[b]) for row in (ours, theirs)]
+    if seen > POSITION_LIMIT or any(d == d and d >= 0.5 * apart for d in definitions):
+        return Reason.POSITION
+    errors = [float(row.certificate.error[b]) for row in (ours, theirs)]
+    if any(e == e and e >= apart for e in errors):
+        return Reason.ROUGH_LOSS
+    finite = ("marched steps", "last marched steps", "tangents of marched steps", "differences of marched states")
+    if any(row.certificate.definition[b] in finite for row in (ours, theirs)):
+        return Reason.FINITE_TIME
+    return Reason.UNEXPLAINED
+
+
+class _Memory:
+    """What the resident memory of the process grows by at most inside, by looking every few milliseconds."""
+
+    grown = float("nan")
+
+    def __enter__(self) -> _Memory:
+        self._stop, self._before = threading.Event(), _resident()
+        self._largest = self._before
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.005):
+            self._largest = max(self._largest, _resident())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._watch.join()
+        self.grown = max(self._largest, _resident()) - self._before
+
+
+def _resident() -> float:
+    """Resident memory of this process, MiB; NaN on machines without /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return float("nan")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,94 @@
+"""The table of `compare`: a dataset over routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.results import Status
+from gsimplicit.routes.compare import Reason, Row, reason
+from gsimplicit.routes.contract import Route
+
+__all__ = ["Comparison", "table"]
+
+
+class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
+    """A dataset over routes that prints as a table; a part of it prints as any dataset does."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not {"route", "instance", "parameter"} <= set(self.dims) or not {"reason", "gradient"} <= set(self):
+            return super().__repr__()
+        columns = ["route", "status", "loss", *PARAMETERS, "cosine", "difference", "seconds", "MiB", "products", ""]
+        lines = [f"Routes for the {self.attrs.get('loss')} loss, against {self.attrs.get('reference')}"]
+        for b in range(self.sizes["instance"]):
+            at = self.isel(instance=b)
+            values = ", ".join(f"{name} {float(at[f'parameter_{name}']):.6g}" for name in PARAMETERS)
+            rows = [columns]
+            for r, name in enumerate(at["route"].values):
+                one = at.isel(route=r)
+                rows.append(
+                    [
+                        str(name),
+                        Status(int(one["route_status"])).name.lower(),
+                        f"{float(one['route_loss']):.6g}",
+                        *(f"{float(g):.5g}" for g in one["gradient"]),
+                        f"{float(one['cosine']):.6f}",
+                        f"{float(one['difference']):.1e}",
+                        f"{float(one['seconds']):.2f}",
+                        f"{float(one['memory']):.0f}",
+                        str(int(one["products"])),
+                        Reason(int(one["reason"])).name.lower().replace("_", " "),
+                    ]
+                )
+            widths = [max(len(row[c]) for row in rows) for c in range(len(columns))]
+            lines += [f"instance {b}: {values}"]
+            lines += ["  " + "  ".join(t.rjust(w) for t, w in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(lines)
+
+
+def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[str, Any]) -> Comparison:
+    """The dataset of what the routes gave, compared with the first."""
+    names: list[str] = []
+    for route in routes:  # one route may come with several settings
+        count = sum(name.split(" ")[0] == route.name for name in names)
+        names.append(route.name if not count else f"{route.name} {count + 1}")
+    gradient = torch.stack([row.gradient for row in rows])
+    reference = gradient[0]
+    size = reference.norm(dim=-1)
+    lengths = gradient.norm(dim=-1)
+    cosine = (gradient * reference).sum(dim=-1) / (lengths * size)
+    difference = (gradient - reference).norm(dim=-1) / size
+    both_zero = (lengths == 0) & (size == 0)
+    cosine[both_zero], difference[both_zero] = 1.0, 0.0
+    reasons = np.array(
+        [[reason(rows, r, b, difference) for b in range(len(params))] for r in range(len(rows))], np.int8
+    )
+    over, flags = ("route", "instance"), list(Reason)
+    words: dict[str, tuple[tuple[str, ...], Any, str]] = {
+        "gradient": ((*over, "parameter"), gradient.numpy(), "derivative of the loss in each parameter"),
+        "route_loss": (over, torch.stack([r.loss for r in rows]).numpy(), "loss at the route's own state"),
+        "route_status": (over, torch.stack([r.state.status for r in rows]).numpy(), "how the route's own state ended"),
+        "definition": (over, np.array([r.certificate.definition for r in rows]), "what was differentiated"),
+        "cosine": (over, cosine.numpy(), "cosine of the angle to the first route's gradient"),
+        "difference": (over, difference.numpy(), "relative difference to the first route's gradient"),
+        "products": (over, torch.stack([r.certificate.products for r in rows]).numpy(), "work of the gradient alone"),
+        "reason": (over, reasons, "why the gradient differs from the first route's"),
+        "seconds": (("route",), np.array([r.seconds for r in rows]), "wall time of state and gradient, s"),
+        "memory": (("route",), np.array([r.memory for r in rows]), "growth of the resident memory, MiB"),
+    }
+    data = xr.Dataset({n: (dims, v, {"long_name": w, "units": "1"}) for n, (dims, v, w) in words.items()})
+    data["seconds"].attrs["units"], data["memory"].attrs["units"] = "s", "MiB"
+    data["reason"].attrs |= {
+        "flag_values": np.array([int(m) for m in flags], np.int8),
+        "flag_meanings": " ".join(m.name.lower() for m in flags),
+    }
+    data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(PARAMETERS))
+    values = params.tensor().numpy()
+    data = data.assign_coords({f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(PARAMETERS)})
+    return Comparison(data.data_vars, data.coords, {**settings, "reference": names[0]})

@@ -1,0 +1,230 @@
+"""Truncated and tangent routes, routes side by side, and the public Taylor test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import OSCILLATING, PAPER, TRIVIAL, UNIFORM, mean_square, relative, small_start, weighted
+
+import gsimplicit as gs
+from gsimplicit.routes import FiniteDifference, Implicit, Tangent, Truncated, Unrolled
+from gsimplicit.testing import taylor_test
+
+TIGHT = gs.Refine(tol=1e-14)
+"""A residual of 1e-10 leaves an error of 1e-6 in a mode that decays at 1e-4: too much for differences."""
+FIXED: dict[str, Any] = {"tol": 0.0, "max_steps": 300}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """Arguments of `grad` at the paper's point on a small grid."""
+    return {"loss": mean_square, "initial": small_start(32, 8), **FIXED, **changes}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Truncated
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_truncation_longer_than_the_march_is_unrolling() -> None:
+    unrolled, truncated = (gs.grad(gs.Params(*PAPER), r, **settings()) for r in (Unrolled(), Truncated(steps=300)))
+    assert torch.equal(truncated.grad.tensor(), unrolled.grad.tensor())
+    assert truncated.certificate.definition == ("last marched steps",)
+
+
+def test_truncation_is_unrolling_from_the_state_before_the_last_steps() -> None:
+    start, params = small_start(32, 8), gs.Params(*PAPER)
+    truncated = gs.grad(params, Truncated(steps=100), **settings(initial=start))
+    before = gs.steady_state(params, start, tol=0.0, max_steps=200).fields
+    unrolled = gs.grad(params, "unrolled", **settings(initial=before, max_steps=100))
+    assert torch.equal(truncated.loss, unrolled.loss)
+    assert torch.equal(truncated.grad.tensor(), unrolled.grad.tensor())
+    assert truncated.certificate.products.tolist() == [100]
+
+
+def test_truncation_keeps_the_share_of_a_mode_that_its_steps_let_settle() -> None:
+    """On the uniform branch the bias is 1 - exp(lambda K) a mode: nothing is left of it after many steps."""
+    start, params = small_start(16, 3), gs.Params(*UNIFORM)
+    exact = gs.grad(params, "implicit", mean_square, initial=start).grad.tensor()
+    biases = []
+    for K in (20, 200, 2000):
+        found = gs.grad(params, Truncated(steps=K), mean_square, initial=start, tol=0.0, max_steps=4000).grad.tensor()
+        biases.append(relative(found, exact))
+    assert biases[0] > 0.1
+    assert biases[0] > biases[1] > biases[2]
+    assert biases[2] < 1e-6
+
+
+@pytest.mark.parametrize("steps", [0, -3])
+def test_truncation_of_no_steps_is_refused(steps: int) -> None:
+    with pytest.raises(ValueError, match="steps of Truncated must be >= 1"):
+        Truncated(steps=steps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tangent
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [mean_square, weighted((32, 32)), "spectrum"], ids=["mean v^2", "generic", "spectrum"])
+@pytest.mark.parametrize("width", [32, 30])
+def test_forward_and_reverse_mode_agree(loss: Any, width: int) -> None:
+    start = small_start(32, 8)[..., :width].contiguous()
+    loss = weighted((32, width)) if loss not in (mean_square, "spectrum") else loss
+    params = gs.Params(*PAPER)
+    forward, reverse = (gs.grad(params, r, loss, initial=start, **FIXED) for r in ("tangent", "unrolled"))
+    assert relative(forward.grad.tensor(), reverse.grad.tensor()) < 1e-10
+    assert forward.certificate.definition == ("tangents of marched steps",)
+
+
+@pytest.mark.parametrize("root", ["drifting_root", "lattice_root"])
+def test_tangents_at_a_root_give_the_implicit_gradient(root: str, request: pytest.FixtureRequest) -> None:
+    state = request.getfixturevalue(root)
+    tangent, implicit = (
+        gs.grad(gs.Params(*PAPER), r, mean_square, initial=state.fields) for r in (Tangent(refine=True), Implicit())
+    )
+    assert relative(tangent.grad.tensor(), implicit.grad.tensor()) < 1e-8
+    assert tangent.certificate.definition == ("tangents at a root",)
+
+
+def test_the_tangent_route_carries_gradients_through_solve() -> None:
+    k = torch.tensor(0.065, dtype=torch.float64, requires_grad=True)
+    state = gs.solve(gs.Params(0.16, 0.08, 0.035, k), Tangent(), initial=small_start(32, 8), **FIXED)
+    mean_square(state.v).sum().backward()
+    assert k.grad is not None
+    assert float(k.grad) == pytest.approx(gs.grad(gs.Params(*PAPER), "unrolled", **settings()).grad.k.item(), rel=1e-10)
+
+
+def test_where_there_is_no_root_the_tangent_route_says_so_or_answers_at_finite_time() -> None:
+    given: dict[str, Any] = {"loss": mean_square, "initial": small_start(48, 10), "max_steps": 500}
+    with pytest.raises(gs.NotSteady):
+        gs.grad(gs.Params(*OSCILLATING), Tangent(refine=gs.Refine(max_evaluations=1000)), **given)
+    out = gs.grad(gs.Params(*OSCILLATING), "tangent", **given)
+    assert out.state.status.tolist() == [gs.Status.UNSTEADY]
+    assert torch.isfinite(out.grad.tensor()).all()
+
+
+def test_an_instance_that_diverges_has_no_tangent_and_the_other_keeps_its_own() -> None:
+    params = gs.Params(0.16, [0.08, 0.6], 0.035, 0.065)
+    with pytest.warns(gs.StabilityWarning):
+        out = gs.grad(params, "tangent", **settings())
+    alone = gs.grad(gs.Params(*PAPER), "tangent", **settings())
+    assert torch.isnan(out.grad.tensor()[1]).all()
+    assert torch.equal(out.grad.tensor()[:1], alone.grad.tensor())
+
+
+def test_both_routes_are_stored_by_a_scan(tmp_path: Any) -> None:
+    axes, start = {"k": [0.06, 0.065]}, small_start(16, 3)
+    data = gs.scan(
+        axes,
+        gs.Params(*PAPER),
+        routes=["tangent", "truncated"],
+        initial=start,
+        max_steps=500,
+        store=tmp_path / "line.nc",
+    )
+    assert data["route"].values.tolist() == ["tangent", "truncated"]
+    assert np.isfinite(data["gradient"]).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Side by side
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_at_a_pinned_root_all_exact_routes_agree_and_the_table_says_so(lattice_root: gs.SteadyState) -> None:
+    exact = [Implicit(gs.Refine(lattice=True)), Tangent(refine=True), FiniteDifference(refine=True), Unrolled()]
+    table = gs.compare(
+        gs.Params(*PAPER),
+        [*exact, Truncated(steps=100)],
+        loss=mean_square,
+        initial=lattice_root.fields,
+        max_steps=200_000,
+    )
+    reasons = [gs.Reason(int(r)) for r in table["reason"].sel(instance=0)]
+    assert reasons == [gs.Reason.REFERENCE, gs.Reason.AGREES, gs.Reason.AGREES, gs.Reason.AGREES, gs.Reason.FINITE_TIME]
+    assert float(table["difference"].sel(route=["tangent", "finite_difference", "unrolled"]).max()) < 1e-5
+    assert 1e-5 < float(table["difference"].sel(route="truncated")[0]) < 1
+    text = repr(table)
+    assert all(word in text for word in ("implicit", "tangent", "unrolled", "truncated", "finite time", "agrees"))
+    assert (table["seconds"] > 0).all()
+    assert "<xarray" in repr(table.isel(instance=0))
+
+
+def test_reasons_name_a_state_that_moved_a_dead_one_and_a_lack_of_a_gradient() -> None:
+    given: dict[str, Any] = {"loss": mean_square, "share_root": False}
+    moved = gs.compare(gs.Params(*PAPER), ["implicit", "unrolled"], initial=small_start(48, 10), **given)
+    assert moved["reason"].values[1, 0] in (gs.Reason.OTHER_STATE, gs.Reason.DRIFT)
+    lost = gs.compare(
+        gs.Params(*OSCILLATING),
+        ["unrolled", Implicit(gs.Refine(max_evaluations=1000))],
+        initial=small_start(48, 10),
+        max_steps=500,
+        **given,
+    )
+    assert lost["reason"].values[1, 0] == gs.Reason.NO_GRADIENT
+    assert np.isnan(lost["gradient"].values[1]).all()
+    assert np.isfinite(lost["gradient"].values[0]).all()
+
+
+def test_a_dead_state_gives_zero_by_every_route_and_they_agree() -> None:
+    table = gs.compare(gs.Params(*TRIVIAL), ["implicit", "tangent"], loss=mean_square, initial=small_start(16, 3))
+    assert np.abs(table["gradient"]).max() < 1e-12
+
+
+def test_the_table_is_a_dataset_that_netcdf_can_hold(tmp_path: Any) -> None:
+    table = gs.compare(gs.Params(*UNIFORM), ["implicit", "tangent"], initial=small_start(16, 3), max_steps=3000)
+    table.to_netcdf(tmp_path / "table.nc")
+    import xarray as xr
+
+    with xr.open_dataset(tmp_path / "table.nc") as back:
+        assert np.array_equal(back["gradient"], table["gradient"])
+        assert back["reason"].attrs["flag_meanings"].startswith("reference agrees")
+    assert all("long_name" in table[name].attrs for name in table.data_vars)
+
+
+def test_one_route_with_two_settings_has_two_names() -> None:
+    table = gs.compare(
+        gs.Params(*UNIFORM), [Truncated(10), Truncated(20)], loss=mean_square, initial=small_start(16, 3), max_steps=500
+    )
+    assert table["route"].values.tolist() == ["truncated", "truncated 2"]
+
+
+def test_comparing_no_routes_is_refused() -> None:
+    with pytest.raises(ValueError, match="routes must name at least one route"):
+        gs.compare(gs.Params(*PAPER), [])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Taylor test
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", ["unrolled", "tangent"])
+@pytest.mark.parametrize(
+    "direction", [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0)]
+)
+def test_exact_routes_at_finite_time_pass_a_taylor_test(route: str, direction: Any) -> None:
+    sizes = tuple(2.0**-n for n in range(16, 20))
+    found = taylor_test(gs.Params(*PAPER), route, mean_square, direction, sizes, initial=small_start(32, 8), **FIXED)
+    assert np.abs(found.orders - 2).max() < 0.1
+
+
+@pytest.mark.parametrize("route", [Implicit(TIGHT), Tangent(refine=TIGHT)], ids=["implicit", "tangent"])
+def test_exact_routes_at_a_root_pass_a_taylor_test(route: Any, drifting_root: gs.SteadyState) -> None:
+    sizes = tuple(2.0**-n for n in range(13, 17))
+    found = taylor_test(gs.Params(*PAPER), route, mean_square, sizes=sizes, initial=drifting_root.fields)
+    assert np.abs(found.orders - 2).max() < 0.1
+
+
+def test_a_biased_route_fails_the_taylor_test() -> None:
+    found = taylor_test(gs.Params(*PAPER), Truncated(50), mean_square, initial=small_start(32, 8), **FIXED)
+    assert np.abs(found.orders - 1).max() < 0.1
+
+
+@pytest.mark.parametrize("sizes", [(1e-3,), (1e-3, 0.0)])
+def test_a_taylor_test_needs_two_positive_sizes(sizes: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="sizes must be at least two numbers > 0"):
+        taylor_test(gs.Params(*PAPER), "unrolled", mean_square, sizes=sizes)

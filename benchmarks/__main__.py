@@ -31,6 +31,7 @@ TARGETS = (
         ("forward_c", "without_contraction"),
         "",
     ),
+    ("forward, against the floor of its arithmetic", "forward_ours", "seconds", ("peak", "floor"), ""),
     ("torch eager, against ours", "forward_torch", "seconds", ("forward_ours", "seconds"), ">= 50"),
     ("torch.compile, against ours", "forward_torch_compiled", "seconds", ("forward_ours", "seconds"), ""),
     ("jax, against ours", "forward_jax", "seconds", ("forward_ours", "seconds"), ""),

@@ -208,6 +208,25 @@ def forward_pypde() -> Result:
     return {"seconds": (times[1] - times[0]) / (20 * STEPS)}
 
 
+def peak() -> Result:
+    """Additions a second in vectors, and the least time those of a step can take.
+
+    A cell takes 11 additions and 6 multiplications, which have units of their own; contracted to multiply-adds, 6
+    additions.
+    """
+    turns, most = 2_000_000, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (32, 64):
+            library = Path(folder) / f"peak{size}.so"
+            flags = ["-O2", "-march=native", "-shared", "-fPIC", f"-DBYTES={size}", "-Wno-psabi"]
+            source = Path(__file__).with_name("peak.c")
+            subprocess.run([os.environ.get("CC", "gcc"), *flags, str(source), "-o", str(library)], check=True)
+            additions = ctypes.CDLL(str(library)).additions
+            seconds = best(lambda: additions(ctypes.c_long(turns)), 3)  # noqa: B023 (called at once)
+            most = max(most, 12 * turns * (size // 4) / seconds)
+    return {"additions": most, "floor": 11 * SIDE**2 / most, "floor_contracted": 6 * SIDE**2 / most}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Batches, grids, first call
 # ---------------------------------------------------------------------------------------------------------------------
@@ -413,6 +432,7 @@ CASES: dict[str, Callable[[], Result]] = {
         forward_ours_float64,
         forward_ours_tested,
         forward_c,
+        peak,
         forward_torch,
         forward_torch_compiled,
         forward_jax,
@@ -436,6 +456,7 @@ QUICK = (
     "forward_ours_float64",
     "forward_ours_tested",
     "forward_c",
+    "peak",
     "forward_torch",
     "forward_jax",
     "batch_one_thread",

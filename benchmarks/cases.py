@@ -425,6 +425,35 @@ def solvers() -> Result:
     return out
 
 
+def solver_growth() -> Result:
+    """LU and GMRES by side of the grid: an adjoint at the paper's root, repeated periodically, and Newton's method.
+
+    Newton's method starts from the root at 128 x 128, perturbed by 1e-3.
+    """
+    from gsimplicit.refine.linear import Bordered
+    from gsimplicit.refine.newton import broken_translations, newton
+
+    root = gs.steady_state(gs.Params.preset("paper"), refine=True)
+    values, drift, one = root.params.tensor()[0].numpy(), root.drift[0].numpy(), root.fields[0].numpy()
+    out = {}
+    for times in (1, 2, 4):
+        fields = np.tile(one, (1, times, times))
+        system = Bordered(fields, values, broken_translations(fields), drift)
+        right = [np.stack([np.zeros_like(fields[1]), 2 * fields[1]])]
+        for solver in (gs.Direct(), gs.Gmres()):
+            begin = time.process_time()
+            solver.prepare([system]).solve(right, transpose=True)
+            out[f"{solver.name}_{SIDE * times}"] = time.process_time() - begin
+    wave = np.cos(2 * np.pi * np.arange(SIDE) / SIDE * np.arange(1, 3)[:, None])
+    start = one + 1e-3 * wave[:, :, None] * wave[::-1, None, :]
+    for solver in (gs.Direct(), gs.Gmres()):
+        begin = time.process_time()
+        found = newton(start, values, 1e-10, linear=solver)
+        out[f"newton_{solver.name}"] = time.process_time() - begin
+        out[f"newton_{solver.name}_residual"] = found.residual
+    return out
+
+
 CASES: dict[str, Callable[[], Result]] = {
     case.__name__: case
     for case in (
@@ -449,6 +478,7 @@ CASES: dict[str, Callable[[], Result]] = {
         gradient_jax,
         root_and_implicit_gradient,
         solvers,
+        solver_growth,
     )
 }
 QUICK = (
@@ -465,5 +495,5 @@ QUICK = (
     "gradient_jax",
 )
 """Cases of a quick run."""
-ONCE = ("grids", "solvers")
+ONCE = ("grids", "solvers", "solver_growth")
 """Cases of the first round only: they take minutes."""

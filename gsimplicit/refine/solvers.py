@@ -70,7 +70,7 @@ class Direct:
     """Sparse LU an instance, refined against the exact operator; on the CPU.
 
     Minimum-degree ordering, the border eliminated by blocks, one factorisation for the bordered and the plain Jacobian
-    and their transposes. The best choice on two-dimensional grids of any size that fits the memory.
+    and their transposes. The best choice on a CPU up to about 1024 x 1024.
     """
 
     name: ClassVar[str] = "direct"
@@ -121,7 +121,7 @@ class _Factorised:
 class Gmres:
     """Matrix-free GMRES with a mean-field FFT preconditioner and deflation of slow modes, batched on torch.
 
-    The choice on a GPU, and on a CPU where the factors of `Direct` would not fit.
+    The choice on a GPU, and on a CPU beyond about 1024 x 1024.
 
     Attributes:
         tol: Relative residual to reach, in [1e-13, 1).
@@ -284,7 +284,7 @@ def singular(system: Bordered, *, border: bool = True) -> Solution:
 
 
 DIRECT_CELLS = 1024 * 1024
-"""Cells up to which sparse LU is chosen on a CPU: beyond, its factors take more than ten gigabytes."""
+"""Cells up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
 
 
 def chosen(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cases import CASES, ONCE, QUICK
+from gsimplicit.marching.lanes import BYTES
 
 RESULT = Path(__file__).with_name("result.json")
 PACKAGES = ("numpy", "scipy", "torch", "numba", "jax", "py-pde")
@@ -55,10 +56,10 @@ TARGETS = (
         "<= 1.5",
     ),
     (
-        "unrolled gradient, against the implicit one",
+        "unrolling to the stop, against root and implicit gradient",
         "root_and_implicit_gradient",
         "unrolled",
-        ("root_and_implicit_gradient", "implicit"),
+        ("root_and_implicit_gradient", "from_scratch"),
         "",
     ),
 )
@@ -78,7 +79,13 @@ def machine() -> dict[str, str]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "missing"
-    return {"processor": name, "cores": str(os.cpu_count()), "python": platform.python_version(), **versions}
+    return {
+        "processor": name,
+        "vector_bytes": str(BYTES),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        **versions,
+    }
 
 
 def once(name: str) -> dict[str, float] | str:

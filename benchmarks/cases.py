@@ -366,7 +366,7 @@ def gradient_jax() -> Result:
 
 
 def root_and_implicit_gradient() -> Result:
-    """The default gradient at the paper's point, its parts, and unrolling to the same state."""
+    """A certified root at the paper's point and the implicit gradient there; and unrolling the steps to the stop."""
     from gsimplicit.refine.linear import SparseLU, jacobian
 
     params, loss = gs.Params.preset("paper"), lambda v: (v**2).mean(dim=(-2, -1))
@@ -385,6 +385,7 @@ def root_and_implicit_gradient() -> Result:
         "factorisation": factorisation,
         "implicit": implicit,
         "implicit_factorisations": implicit / factorisation,
+        "from_scratch": certified + implicit,
         "unrolled": unrolled,
         "unrolled_steps": float(steps),
     }

@@ -12,6 +12,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit.routes.gradient import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,13 +168,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--refine", action="store_true", help="go on to a certified root")
     steady.add_argument("--lattice", action="store_true", help="go on to a root of the raw residual")
     steady.add_argument("--save", metavar="FILE.npz", help="save the fields")
-    grad.add_argument("--route", default="implicit", help="implicit, unrolled or finite_difference")
+    grad.add_argument("--route", default="implicit", help=f"one of {', '.join(ROUTES)}")
     grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
     scan.add_argument(
         "--axis", type=_axis, action="append", required=True, metavar="NAME=FROM:TO:COUNT", help="an axis"
     )
     scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, residual")
-    scan.add_argument("--routes", nargs="*", default=[], help="implicit, unrolled, finite_difference")
+    scan.add_argument("--routes", nargs="*", default=[], help=f"any of {', '.join(ROUTES)}")
     scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
     scan.add_argument("--overwrite", action="store_true", help="replace another scan there")
     scan.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["class_map", "cliff_lines", "label", "landscape", "line", "plane"]
+__all__ = ["class_map", "cliff_lines", "comparison", "label", "landscape", "line", "plane"]
 
 _CLASS_COLOURS = {
     CellClass.FAILED: "#4d4d4d",
@@ -150,4 +150,38 @@ def landscape(data: xr.Dataset, objective: str | None = None) -> Figure:
         else:
             plane(data["loss"].sel(objective=name).isel(sample=0), ax, colorbar="loss", cmap="viridis")
         ax.set_title(f"{name} loss", fontsize=10)
+    return figure
+
+
+def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
+    """The table of `gsimplicit.compare`: difference to the first route, time, and the gradient by route.
+
+    Args:
+        table: What `compare` gave.
+        figure: Figure to draw into; None makes one.
+
+    Returns:
+        The figure.
+    """
+    figure = (
+        plt.figure(figsize=(10, 1.4 + 0.4 * table.sizes["route"]), layout="constrained") if figure is None else figure
+    )
+    far, cost, value = figure.subplots(1, 3, sharey=True)
+    names, places = [str(n) for n in table["route"].values], np.arange(table.sizes["route"])
+    least = 1e-16  # rounding: a difference of zero has no place on a logarithm
+    for b in range(table.sizes["instance"]):
+        one = table.isel(instance=b)
+        far.plot(np.maximum(one["difference"], least), places, "o", color="#1f5a8a", ms=4, alpha=0.7)
+        scale = float(np.abs(one["gradient"].isel(route=0)).max()) or 1.0
+        for p, marker in zip(range(table.sizes["parameter"]), "osD^", strict=True):
+            shown = str(table["parameter"].values[p]) if b == 0 else None
+            value.plot(one["gradient"].isel(parameter=p) / scale, places, marker, ms=4, color=f"C{p}", label=shown)
+    cost.barh(places, table["seconds"], color="#7fb08a")
+    far.set(xscale="log", xlabel=f"relative difference to {names[0]}", yticks=places, yticklabels=names)
+    cost.set(xscale="log", xlabel="seconds")
+    value.set(xlabel="derivative, over the largest of the first route")
+    value.set_xscale("symlog", linthresh=0.1)
+    value.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    far.invert_yaxis()
+    far.set_title(f"{table.attrs.get('loss')} loss", loc="left")
     return figure

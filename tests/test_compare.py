@@ -10,11 +10,9 @@ import torch
 from helpers import OSCILLATING, PAPER, TRIVIAL, UNIFORM, mean_square, relative, small_start, weighted
 
 import gsimplicit as gs
-from gsimplicit.routes import FiniteDifference, Implicit, Tangent, Truncated, Unrolled
+from gsimplicit.routes import Deq, FiniteDifference, Implicit, Tangent, Truncated, Unrolled
 from gsimplicit.testing import taylor_test
 
-TIGHT = gs.Refine(tol=1e-14)
-"""A residual of 1e-10 leaves an error of 1e-6 in a mode that decays at 1e-4: too much for differences."""
 FIXED: dict[str, Any] = {"tol": 0.0, "max_steps": 300}
 
 
@@ -192,9 +190,13 @@ def test_one_route_with_two_settings_has_two_names() -> None:
     assert table["route"].values.tolist() == ["truncated", "truncated 2"]
 
 
-def test_comparing_no_routes_is_refused() -> None:
+def test_bad_arguments_of_compare_are_refused() -> None:
     with pytest.raises(ValueError, match="routes must name at least one route"):
         gs.compare(gs.Params(*PAPER), [])
+    with pytest.raises(TypeError, match="routes must be a list"):
+        gs.compare(gs.Params(*PAPER), 3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="share_root must be True or False"):
+        gs.compare(gs.Params(*PAPER), ["implicit"], share_root="no")  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ def test_exact_routes_at_finite_time_pass_a_taylor_test(route: str, direction: A
     assert np.abs(found.orders - 2).max() < 0.1
 
 
-@pytest.mark.parametrize("route", [Implicit(TIGHT), Tangent(refine=TIGHT)], ids=["implicit", "tangent"])
+@pytest.mark.parametrize("route", [Implicit(), Tangent(refine=True)], ids=["implicit", "tangent"])
 def test_exact_routes_at_a_root_pass_a_taylor_test(route: Any, drifting_root: gs.SteadyState) -> None:
     sizes = tuple(2.0**-n for n in range(13, 17))
     found = taylor_test(gs.Params(*PAPER), route, mean_square, sizes=sizes, initial=drifting_root.fields)
@@ -224,7 +226,93 @@ def test_a_biased_route_fails_the_taylor_test() -> None:
     assert np.abs(found.orders - 1).max() < 0.1
 
 
-@pytest.mark.parametrize("sizes", [(1e-3,), (1e-3, 0.0)])
-def test_a_taylor_test_needs_two_positive_sizes(sizes: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="sizes must be at least two numbers > 0"):
-        taylor_test(gs.Params(*PAPER), "unrolled", mean_square, sizes=sizes)
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"sizes": (1e-3,)}, "sizes must be at least two"),
+        ({"sizes": (1e-3, 0.0)}, "sizes must be at least two"),
+        ({"sizes": (1e-4, 1e-3)}, "each smaller than the one before"),
+        ({"sizes": (float("nan"), 1e-3)}, "sizes must be at least two"),
+        ({"direction": (1.0, 0.0, 0.0)}, "direction must be four finite numbers"),
+        ({"direction": (0.0, 0.0, 0.0, 0.0)}, "not all 0"),
+        ({"initial": small_start(16, 3, count=2)}, "a Taylor test takes one instance, got 2"),
+    ],
+)
+def test_a_taylor_test_refuses_what_it_cannot_use(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        taylor_test(gs.Params(*PAPER), "unrolled", mean_square, **{"initial": small_start(16, 3), **FIXED, **arguments})
+
+
+def test_orders_do_not_need_sizes_that_halve() -> None:
+    given: dict[str, Any] = {"initial": small_start(32, 8), **FIXED}
+    found = taylor_test(gs.Params(*PAPER), "unrolled", mean_square, sizes=(1e-4, 3e-5, 1e-5), **given)
+    assert np.abs(found.orders - 2).max() < 0.1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# torchdeq
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["broyden", "anderson", "fixed_point_iter"])
+@pytest.mark.parametrize("root", ["drifting_root", "lattice_root"])
+def test_torchdeq_gives_the_implicit_gradient(solver: str, root: str, request: pytest.FixtureRequest) -> None:
+    state = request.getfixturevalue(root)
+    deq, implicit = (
+        gs.grad(gs.Params(*PAPER), r, mean_square, initial=state.fields) for r in (Deq(solver=solver), Implicit())
+    )
+    assert relative(deq.grad.tensor(), implicit.grad.tensor()) < 1e-7
+    assert deq.certificate.adjoint_residual[0] < 1e-9
+    assert deq.certificate.definition == ("fixed point by torchdeq",)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_phantom_gradients_lack_the_share_that_is_stated(steps: int, drifting_root: gs.SteadyState) -> None:
+    given: dict[str, Any] = {"loss": mean_square, "initial": drifting_root.fields}
+    exact = gs.grad(gs.Params(*PAPER), **given).grad.tensor()
+    found = gs.grad(gs.Params(*PAPER), Deq(phantom=steps, damping=0.3), **given).grad.tensor()
+    assert relative(found, exact) == pytest.approx(0.7**steps, rel=1e-6)
+
+
+def test_torchdeq_that_does_not_converge_is_not_believed(drifting_root: gs.SteadyState) -> None:
+    short = Deq(solver="fixed_point_iter", max_iterations=5)
+    with pytest.raises(gs.NotSteady, match="no gradient"):
+        gs.grad(gs.Params(*PAPER), short, mean_square, initial=drifting_root.fields)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_scale_of_the_loss_leaves_torchdeqs_relative_gradient_alone(
+    scale: float, drifting_root: gs.SteadyState
+) -> None:
+    plain, scaled = (
+        gs.grad(gs.Params(*PAPER), "deq", lambda v, s=s: s * mean_square(v), initial=drifting_root.fields).grad.tensor()
+        for s in (1.0, scale)
+    )
+    assert relative(scaled / scale, plain) < 1e-9
+
+
+def test_torchdeq_raises_where_there_is_no_root() -> None:
+    with pytest.raises(gs.NotSteady):
+        gs.grad(
+            gs.Params(*OSCILLATING),
+            Deq(refine=gs.Refine(max_evaluations=1000)),
+            mean_square,
+            initial=small_start(48, 10),
+            max_steps=500,
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"solver": "newton"}, "solver of Deq must be one of"),
+        ({"tol": 1.0}, "tol of Deq must be"),
+        ({"damping": 0.0}, "damping must be"),
+        ({"damping": 1.5}, "damping must be"),
+        ({"phantom": -1}, "phantom must be >= 0"),
+        ({"max_iterations": 2}, "max_iterations must be >= 3"),
+    ],
+)
+def test_deq_settings_out_of_range_are_refused(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Deq(**arguments)

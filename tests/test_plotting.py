@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 
 import gsimplicit as gs
-from gsimplicit.plotting import class_map, cliff_lines, landscape, plane
+from gsimplicit.plotting import class_map, cliff_lines, comparison, landscape, plane
 
 mpl.use("Agg")
 START = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
@@ -47,3 +48,18 @@ def test_three_axes_are_refused_with_what_to_do() -> None:
     data = gs.scan(axes, initial=START, tol=0.0, max_steps=10, progress=False)
     with pytest.raises(ValueError, match="select a slice first"):
         landscape(data)
+
+
+def test_a_comparison_is_drawn_with_every_route_named() -> None:
+    table = gs.compare(
+        gs.Params(0.16, 0.08, 0.03, 0.05),
+        ["implicit", "tangent"],
+        loss=lambda v: (v**2).mean(dim=(-2, -1)),
+        initial=gs.initial_state(grid=(16, 16), box=gs.Box(half=3)),
+        max_steps=500,
+    )
+    figure = comparison(table)
+    far = figure.axes[0]
+    assert [t.get_text() for t in far.get_yticklabels()] == ["implicit", "tangent"]
+    assert far.get_xlabel() == "relative difference to implicit"
+    plt.close(figure)

@@ -124,6 +124,8 @@ DEFINITIONS = (
     "last marched steps",
     "tangents of marched steps",
     "tangents at a root",
+    "fixed point by torchdeq",
+    "phantom steps by torchdeq",
 )
 """Definitions of a certificate, stored by their place here."""
 

@@ -148,12 +148,14 @@ def _march(pair, now, p, schedules, tol, first, last, check, end):
 @_kernel
 def _stabilised(pair, p, schedules, table, count):
     """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); where the newest state is."""
+    control = lanes.flush_denormals(pair)
     now = 0
     for _ in range(count):
         pair[now ^ 1] = pair[now]
         for j in range(table.shape[0]):
             _stage(pair, now, schedules[1], p, table[j])
             now ^= 1
+    lanes.restore_denormals(pair, control)
     return now
 
 

@@ -7,8 +7,8 @@ wrap is one rotation of lanes at either end of the row. Twice as fast as plain l
 128 x 128; widths that are no multiple of the lanes take the plain loops of `loops`.
 
 The equations are those of `gray_scott`, called once with objects that write LLVM instructions instead of computing. No
-contraction to fused multiply-add and no reordering: with vectors this wide it would gain nothing, and so both dtypes
-give the same bits as the plain loops and as torch.
+contraction to fused multiply-add and no reordering, so that both dtypes give the same bits as the plain loops and as
+torch.
 
 Layout: (H, C, R, L), the C fields of a row side by side, each `R = W / L` vectors of L lanes.
 """

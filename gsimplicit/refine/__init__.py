@@ -63,9 +63,14 @@ class Refine:
         checks.flag("lattice", self.lattice)
         if self.tail not in _TAILS:
             raise ValueError(f"tail must be one of {', '.join(map(repr, _TAILS))}, got {self.tail!r}")
-        if self.linear is not None and not callable(getattr(self.linear, "prepare", None)):
+        if self.linear is not None and (
+            isinstance(self.linear, type)
+            or not callable(getattr(self.linear, "prepare", None))
+            or not isinstance(getattr(self.linear, "factorises", None), bool)
+        ):
             raise TypeError(
-                f"linear must be gsimplicit.Direct, gsimplicit.Gmres or have their methods: {self.linear!r}"
+                "linear must be a gsimplicit.Direct(), a gsimplicit.Gmres() or an object with their method prepare and "
+                f"their attribute factorises, got {self.linear!r}"
             )
 
 

@@ -214,6 +214,9 @@ def gmres(
         The iterates of least true residual.
     """
     B = len(r)
+    # scaled by a power of two, so that the squares in the norms neither vanish nor overflow
+    largest = torch.ldexp(torch.ones_like(r[:, :1]), torch.frexp(r.abs().amax(dim=1, keepdim=True)).exponent)
+    r = r / largest
     size = r.norm(dim=1).clamp(min=1e-300)
     best, residual = torch.zeros_like(r), np.where((r == 0).all(dim=1).cpu().numpy(), 0.0, 1.0)
     residual[~torch.isfinite(r).all(dim=1).cpu().numpy()] = np.inf
@@ -238,7 +241,7 @@ def gmres(
             if residual[i] > tol and not stalled and products[i] < max_products:
                 going.append(i)
         active = going
-    return Solved(best, residual, products)
+    return Solved(best * largest, residual, products)
 
 
 class _Cycle:
@@ -282,7 +285,7 @@ class _Cycle:
         C, U = self._C, self._U
         along = _dots(C, rest)
         step, rest = _combine(along, U), rest - _combine(along, C)
-        m = max(cycle - k, LOOK)
+        m = max(cycle - k, 1)
         V = torch.zeros((B, m + 1, rest.shape[1]), dtype=rest.dtype, device=rest.device)
         H = torch.zeros((B, m + 1, m), dtype=rest.dtype, device=rest.device)
         D = torch.zeros((B, k, m), dtype=rest.dtype, device=rest.device)

@@ -13,7 +13,7 @@ leaves is removed by iterative refinement against the exact operator.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -263,11 +263,13 @@ class BorderedJacobian:
         """
         if q is None:
             q = np.zeros(len(self.columns) if border else 0)
-        solution = self._refined(r, q, transpose=transpose, tol=tol)
+        # scaled by a power of two, so that the squares in the norms neither vanish nor overflow
+        scale = 2.0 ** int(np.frexp(max(float(np.abs(r).max()), float(np.abs(q).max(initial=0.0))))[1])
+        solution = self._refined(r / scale, q / scale, transpose=transpose, tol=tol)
         if not solution.residual < 1e-8 and not self._robust:
             self._factorise(SparseLU(self._matrix(), robust=True))
-            solution = self._refined(r, q, transpose=transpose, tol=tol)
-        return solution
+            solution = self._refined(r / scale, q / scale, transpose=transpose, tol=tol)
+        return replace(solution, x=scale * solution.x, s=scale * solution.s)
 
     def _refined(self, r: Array, q: Array, *, transpose: bool, tol: float) -> Solution:
         size = float(np.sqrt((r**2).sum() + (q**2).sum()))

@@ -1,7 +1,7 @@
 """How the linear systems of steady states are solved: one interface, a sparse direct solver and a Krylov one.
 
 `prepare` takes a batch of systems, and what it gives back solves with them and with their transposes, instance by
-instance with its true residual. It never raises for a singular matrix: that instance gets an infinite residual.
+instance with its true residual. It never raises for a singular matrix: the residual says that nothing was solved.
 """
 
 from __future__ import annotations
@@ -124,13 +124,13 @@ class Gmres:
     The choice on a GPU, and on a CPU beyond about 1024 x 1024.
 
     Attributes:
-        tol: Relative residual to reach, in [1e-13, 1).
+        tol: Relative residual to reach, in [1e-13, 1e-8]: adjoints of more than 1e-8 are refused.
         cycle: Basis vectors of a cycle, >= 20. An instance holds that many fields: 27 MB for 100 at 128 x 128.
         deflate: Slow modes taken out, in [0, cycle - 10]; they are found on the way and kept between solves.
         max_products: Cap on products with the Jacobian a solve, >= 1.
         batch: Instances solved at once, >= 1. None is 1 on a CPU, where a basis that fits the cache counts for more,
             and 64 elsewhere.
-        device: Where to compute: any torch device.
+        device: Where to compute: any torch device, or its name.
 
     Raises:
         ValueError: An argument lies outside its range.
@@ -147,12 +147,18 @@ class Gmres:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        checks.real("tol of Gmres", self.tol, least=1e-13, below=1)
+        checks.real("tol of Gmres", self.tol, least=1e-13, most=1e-8)
         checks.integer("cycle", self.cycle, 20)
         checks.integer("deflate", self.deflate, 0)
         checks.integer("max_products", self.max_products, 1)
         if self.batch is not None:
             checks.integer("batch", self.batch, 1)
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (TypeError, RuntimeError, AssertionError) as error:
+            raise ValueError(f"device of Gmres must be one torch can use, got {self.device!r}: {error}") from error
+        object.__setattr__(self, "device", device)
         if self.deflate > self.cycle - 10:
             raise ValueError(f"deflate must be at most cycle - 10 = {self.cycle - 10}, got {self.deflate}")
 

@@ -81,7 +81,8 @@ def leading(
             has; with shifts of one's own a mode far from them is missed.
 
     Returns:
-        The `count` eigenvalues of largest real part among those found near the shifts.
+        The `count` eigenvalues of largest real part among those found near the shifts; of one that is met several
+        times some copies may be missing.
 
     Raises:
         np.linalg.LinAlgError: The Jacobian could not be factorised, or the iteration did not converge.
@@ -103,9 +104,9 @@ def leading(
             (n, n), matvec=lambda b, f=factors, q=none, d=kind: f.solve(b.astype(d).ravel(), q)[0], dtype=kind
         )
         start = np.random.default_rng(0).standard_normal(n).astype(kind)
-        k = max(count, LEAST)
+        k = min(max(count, LEAST), n - 2)  # ARPACK's limit, met on tiny grids alone
         try:
-            found = scipy.sparse.linalg.eigs(inverse, k=k, which="LM", v0=start, tol=1e-8, ncv=4 * k)
+            found = scipy.sparse.linalg.eigs(inverse, k=k, which="LM", v0=start, tol=1e-8, ncv=min(4 * k, n))
         except scipy.sparse.linalg.ArpackError as error:
             raise np.linalg.LinAlgError(f"eigenvalues near {shift} did not converge: {error}") from error
         before = list(values)  # pairs of earlier shifts are met again; multiples of one shift are kept

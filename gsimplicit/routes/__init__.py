@@ -1,6 +1,7 @@
 """Gradient routes: one file a route behind one small contract, and `grad` and `solve` in front of them."""
 
 from gsimplicit.routes.contract import Problem, Pulled, Route
+from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.implicit import Implicit
@@ -9,6 +10,7 @@ from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 
 __all__ = [
+    "Deq",
     "FiniteDifference",
     "Implicit",
     "Problem",

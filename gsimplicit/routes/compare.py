@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
@@ -98,8 +99,9 @@ def compare(
 
     Returns:
         A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
-        and `difference` to the first route, `seconds`, `memory` (what the resident memory of the process grew by, MiB;
-        NaN where it cannot be read), `products` and `reason`. It prints as a table;
+        and `difference` to the first route, `seconds` (state and gradient; a shared root's own are in the attribute
+        `root_seconds`), `memory` (what the resident memory of the process grew by, MiB; NaN where it cannot be read),
+        `products` and `reason`. It prints as a table;
         `gsimplicit.plotting.comparison` draws it.
 
     Raises:
@@ -117,6 +119,9 @@ def compare(
     """
     if isinstance(routes, str | Route):
         routes = [routes]
+    if not isinstance(routes, Sequence):
+        raise TypeError(f"routes must be a list of names or gsimplicit.routes objects, got {routes!r}")
+    checks.flag("share_root", share_root)
     chosen = [as_route(route) for route in routes]
     if not chosen:
         raise ValueError("routes must name at least one route, got none")
@@ -129,16 +134,24 @@ def compare(
     H, W = fields.shape[2:]
     objective = as_objective(loss, as_target(target), len(params), (int(H), int(W)))
     problem = Problem(params.detach(), fields, marching)
+    root_seconds = 0.0
     if share_root:
+        begin = time.perf_counter()
         asked = [getattr(route, "refine", None) for route in chosen]
         refine = next((s for s in asked if isinstance(s, Refine)), Refine())
         root = solved_state(problem.params, fields, marching, refine)
         start = torch.where(root.has_root[:, None, None, None], root.fields.to(torch.float64), fields)
         problem = Problem(problem.params, start, replace(marching, tol=0.0))
+        root_seconds = time.perf_counter() - begin
     rows = [_measured(route, problem, objective) for route in chosen]
     from gsimplicit.routes.comparison import table
 
-    settings = {"loss": objective.name, "share_root": int(share_root), "max_steps": max_steps}
+    settings = {
+        "loss": objective.name,
+        "share_root": int(share_root),
+        "max_steps": max_steps,
+        "root_seconds": root_seconds,
+    }
     return table(rows, chosen, params.detach(), settings)
 
 

@@ -25,7 +25,9 @@ class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
         if not {"route", "instance", "parameter"} <= set(self.dims) or not {"reason", "gradient"} <= set(self):
             return super().__repr__()
         columns = ["route", "status", "loss", *PARAMETERS, "cosine", "difference", "seconds", "MiB", "products", ""]
+        root = self.attrs.get("root_seconds")
         lines = [f"Routes for the {self.attrs.get('loss')} loss, against {self.attrs.get('reference')}"]
+        lines += [f"one root for all, found in {root:.2f} s"] if root else []
         for b in range(self.sizes["instance"]):
             at = self.isel(instance=b)
             values = ", ".join(f"{name} {float(at[f'parameter_{name}']):.6g}" for name in PARAMETERS)
@@ -56,8 +58,11 @@ def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[s
     """The dataset of what the routes gave, compared with the first."""
     names: list[str] = []
     for route in routes:  # one route may come with several settings
-        count = sum(name.split(" ")[0] == route.name for name in names)
-        names.append(route.name if not count else f"{route.name} {count + 1}")
+        name, count = route.name, 1
+        while name in names:
+            count += 1
+            name = f"{route.name} {count}"
+        names.append(name)
     gradient = torch.stack([row.gradient for row in rows])
     reference = gradient[0]
     size = reference.norm(dim=-1)

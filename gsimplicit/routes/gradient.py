@@ -18,6 +18,7 @@ from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import march
 from gsimplicit.results import Gradient, NotSteady, ParameterGradient, PositionWarning, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
 from gsimplicit.routes.tangent import Tangent
@@ -25,7 +26,9 @@ from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
 
-ROUTES: dict[str, Callable[[], Route]] = {r.name: r for r in (Implicit, Unrolled, Truncated, Tangent, FiniteDifference)}
+ROUTES: dict[str, Callable[[], Route]] = {
+    r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)
+}
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "spectrum": spectrum_loss,
     "windowed": windowed_loss,
@@ -188,7 +191,7 @@ def grad(
 
     Args:
         params: B instances, or 1.
-        route: "implicit", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
+        route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
         loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
         target: v of shape (B, H, W) or u and v of shape (B, 2, H, W), or a batch of 1. None is the paper's point
@@ -237,9 +240,9 @@ def grad(
     lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
     if lost and chosen.needs_root:
         raise NotSteady(
-            f"no gradient at instances {lost}: the loss has no finite derivative, or the root's Jacobian is too near "
-            f"singular, as at a fold (residual of the adjoint {certificate.adjoint_residual[lost].tolist()}), or a "
-            "root next to it was lost",
+            f"no gradient at instances {lost}: the loss has no finite derivative; or the root's Jacobian is too near "
+            f"singular, as at a fold, or its solver too short of steps (residual of the adjoint "
+            f"{certificate.adjoint_residual[lost].tolist()}); or a root next to it was lost",
             state,
         )
     if lost:
@@ -290,7 +293,7 @@ def solve(
 
     Args:
         params: B instances, or 1, holding tensors that require gradients.
-        route: "implicit", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
+        route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
         initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.

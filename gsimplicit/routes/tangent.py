@@ -21,8 +21,10 @@ class Tangent(Route):
     """Forward mode through all marched steps, four tangents at once; at a root, the linearised equations.
 
     Exact, as the unrolled route is, without its history: no memory that grows with the steps, and one pass for any
-    number of losses. With `refine` it solves `J dX/dp = -dR/dp` at a certified root, with the definition of J that the
-    implicit route has there.
+    number of losses. With `refine` it solves `J dX/dp = -dR/dp` at a certified root, with the full
+    Jacobian where the raw residual is certified and the bordered one where the pattern drifts. Where the lattice pins a
+    pattern so weakly that the full one is near singular, a loss that sees the position gets a gradient from it that
+    means little; the implicit route's certificate says how far the two definitions differ.
 
     Attributes:
         refine: Take the tangents of a certified root; a `Refine` sets how it is found.

@@ -1,0 +1,209 @@
+"""torchdeq's gradients of a fixed point: implicit by its own backward solvers, and phantom gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+import torch
+
+from gsimplicit import checks, gray_scott
+from gsimplicit.gray_scott import Params
+from gsimplicit.refine import Refine
+from gsimplicit.refine.solvers import chosen
+from gsimplicit.refine.threads import one_blas_thread
+from gsimplicit.results import Certificate, Status, SteadyState
+from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.steady import solved_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gsimplicit.refine.linear import Bordered
+    from gsimplicit.refine.solvers import Prepared
+
+SOLVERS = ("anderson", "broyden", "fixed_point_iter")
+
+
+@dataclass(frozen=True)
+class Deq(Route):
+    """torchdeq (arXiv 2310.18605) at a certified root, on the map `z -> z - M^-1 G(z)`.
+
+    z holds the fields and, where the root drifts, its velocity; G is the residual, bordered by the translations. On the
+    raw Euler map its solvers take thousands of iterations, since a pattern's slow modes contract by 1e-4 a step. So the
+    map is preconditioned: by M, the Jacobian at the root, held constant, damped. With `damping` d the map contracts by
+    1 - d in every direction.
+
+    Three of torchdeq's traps are kept off: its tolerance is absolute in the cotangent, which is scaled to norm 1; it
+    ends without a word where its backward solver has not converged, which is read and put into the certificate; and it
+    swallows unknown settings, of which none is passed on.
+
+    Attributes:
+        refine: How the root is found and certified.
+        solver: Backward solver: "anderson", "broyden" or "fixed_point_iter".
+        tol: Relative residual of the backward solve, in [1e-13, 1).
+        max_iterations: Cap on its iterations, >= 3.
+        damping: d, in (0, 1].
+        phantom: Steps of the map to differentiate through instead of the implicit gradient, >= 0; 0 is implicit. k
+            steps leave `(1 - d)^k` of the gradient out: phantom gradients are biased.
+
+    Raises:
+        ValueError: A setting lies outside its range.
+        TypeError: A setting has a wrong type.
+    """
+
+    name: ClassVar[str] = "deq"
+    through_steps: ClassVar[bool] = False
+    refine: Refine = field(default_factory=Refine)
+    solver: str = "broyden"
+    tol: float = 1e-10
+    max_iterations: int = 100
+    damping: float = 0.5
+    phantom: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.refine, Refine):
+            raise TypeError(f"refine of Deq must be gsimplicit.Refine, got {self.refine!r}")
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver of Deq must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
+        checks.real("tol of Deq", self.tol, least=1e-13, below=1)
+        checks.integer("max_iterations", self.max_iterations, 3)
+        checks.real("damping", self.damping, above=0, most=1)
+        checks.integer("phantom", self.phantom, 0)
+
+    @property
+    def needs_root(self) -> bool:
+        """True: a fixed point is differentiated."""
+        return True
+
+    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+        """The certified root; initial fields that already are one are kept."""
+        return solved_state(problem.params, problem.initial, problem.marching, self.refine, marched)
+
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+        """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
+        from gsimplicit.refine.linear import Bordered
+        from gsimplicit.refine.newton import broken_translations
+
+        values, g = problem.params.tensor().numpy(), cotangents.to("cpu", torch.float64)
+        gradient = torch.full((len(g), len(state), 4), torch.nan, dtype=torch.float64)
+        residuals = torch.full((len(g), len(state)), torch.inf, dtype=torch.float64)
+        products = torch.zeros((len(g), len(state)), dtype=torch.int64)
+        linear = chosen(self.refine.linear, state.fields[0, 0].numel(), torch.device("cpu"))
+        with one_blas_thread():
+            for i in range(len(state)):
+                if state.status[i] not in (Status.STEADY, Status.DRIFTING):
+                    continue
+                fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
+                directions = np.zeros((0, 2)) if still else broken_translations(fields)
+                system = Bordered(fields, values[i], directions, state.drift[i].numpy() if not still else np.zeros(2))
+                prepared = linear.prepare([system])
+                for c in range(len(g)):
+                    if torch.isfinite(g[c, i]).all():
+                        found = self._differentiate(system, prepared, g[c, i])
+                        gradient[c, i], residuals[c, i], products[c, i] = found
+        what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
+        gradient[~(residuals <= _limit(self.tol))] = torch.nan
+        certificates = tuple(
+            Certificate(
+                definition=tuple(what if ok else "none" for ok in torch.isfinite(gradient[c]).all(dim=1).tolist()),
+                adjoint_residual=residuals[c],
+                other_definition=nothing(len(state)),
+                error=nothing(len(state)),
+                position=nothing(len(state)),
+                products=products[c],
+            )
+            for c in range(len(g))
+        )
+        return Pulled(gradient, certificates)
+
+    def _differentiate(
+        self, system: Bordered, prepared: Prepared, cotangent: torch.Tensor
+    ) -> tuple[torch.Tensor, float, int]:
+        """Gradient (4,), relative residual of the backward solve, and its iterations."""
+        from torchdeq.grad import backward_factory
+        from torchdeq.solver import get_solver
+
+        size = float(cotangent.norm())
+        values = torch.from_numpy(system.parameters[None].copy()).requires_grad_()
+        if not size:
+            return torch.zeros(4, dtype=torch.float64), 0.0, 0
+        mapping, z = _mapping(system, prepared, values, self.damping)
+        seen: list[Any] = []
+        settings = {"max_iter": self.max_iterations, "tol": self.tol, "stop_mode": "rel"}
+        kind: Any = self.phantom or "ift"
+        factory = backward_factory(grad_type=kind, b_solver=get_solver(self.solver), b_solver_kwargs=settings)
+        with torch.enable_grad():
+            end = factory(None, lambda x, tau=1.0: mapping(x), z, writer=seen.append)[-1]
+            right = torch.cat([cotangent.reshape(-1) / size, torch.zeros(len(system.directions), dtype=torch.float64)])
+            slope = torch.autograd.grad(end, values, right[None])[0][0]
+        if self.phantom:
+            return size * slope, 0.0, self.phantom
+        return size * slope, float(seen[-1]["rel_lowest"].max()), int(seen[-1]["nstep"].max())
+
+
+def _limit(tol: float) -> float:
+    """Relative residual at which torchdeq's answer counts: its solvers stop just below or give up."""
+    return 10 * tol
+
+
+def _mapping(
+    system: Bordered, prepared: Prepared, values: torch.Tensor, damping: float
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor]:
+    """The damped, preconditioned map on columns (1, 2 H W + r), and its fixed point."""
+    from gsimplicit.refine.linear import gradient
+
+    shape, directions = system.fields.shape, torch.from_numpy(system.directions)
+    n, r = system.fields.size, len(system.directions)
+    base = torch.from_numpy(system.fields)
+    translations = torch.from_numpy(gradient(system.fields))
+    phase = torch.einsum("rd,dchw->rchw", directions, translations).reshape(r, n)
+    waves = [_waves(size) for size in shape[1:]]
+
+    def defect(z: torch.Tensor) -> torch.Tensor:
+        x = z[:, :n].reshape(1, *shape)
+        out = gray_scott.residual(x, Params.stack(values)).reshape(1, n)
+        if r:
+            velocity = z[0, n:] @ directions
+            symbol = velocity[0] * waves[0][:, None] + velocity[1] * waves[1][None, :]
+            moved = torch.fft.ifft2(torch.fft.fft2(x) * symbol).real
+            out = out + moved.reshape(1, n)
+        return torch.cat([out, ((x - base).reshape(1, n) @ phase.T)], dim=1)
+
+    def mapping(z: torch.Tensor) -> torch.Tensor:
+        return z - damping * _inverse(defect(z), prepared, shape)
+
+    speed = torch.from_numpy(system.directions @ system.velocity)
+    return mapping, torch.cat([base.reshape(-1), speed])[None]
+
+
+def _waves(n: int) -> torch.Tensor:
+    """Symbol of the spectral derivative, the Nyquist mode dropped as in `refine.linear.gradient`."""
+    q = 2j * np.pi * np.fft.fftfreq(n)
+    if n % 2 == 0:
+        q[n // 2] = 0
+    return torch.from_numpy(q)
+
+
+class _Solve(torch.autograd.Function):
+    """`M^-1` on a column, and its transpose backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, column: torch.Tensor, prepared: Prepared, shape: tuple[int, ...]) -> torch.Tensor:
+        ctx.prepared, ctx.shape = prepared, shape
+        return _solved(column, prepared, shape, transpose=False)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return _solved(cotangents[0], ctx.prepared, ctx.shape, transpose=True), None, None
+
+
+def _inverse(column: torch.Tensor, prepared: Prepared, shape: tuple[int, ...]) -> torch.Tensor:
+    return cast("torch.Tensor", _Solve.apply(column, prepared, shape))  # type: ignore[no-untyped-call]
+
+
+def _solved(column: torch.Tensor, prepared: Prepared, shape: tuple[int, ...], *, transpose: bool) -> torch.Tensor:
+    z, n = column.detach()[0].numpy(), int(np.prod(shape))
+    answer = prepared.solve([z[:n].reshape(shape)], [z[n:]], transpose=transpose)[0]
+    return torch.from_numpy(np.concatenate([answer.x.ravel(), answer.s])).unsqueeze(0)

@@ -720,7 +720,7 @@ def test_bad_arguments_are_refused_at_every_entry(entry: str, changes: dict[str,
         (
             "implicitt",
             ValueError,
-            r"route must be one of 'implicit', 'unrolled', 'truncated', 'tangent', .*got 'implicitt'",
+            r"route must be one of 'implicit', 'deq', 'unrolled', .*got 'implicitt'",
         ),
         ("", ValueError, "route must be one of"),
         (None, TypeError, "route must be a name"),

@@ -66,7 +66,9 @@ class Reason(IntEnum):
     """A difference whose own error estimate is as large."""
     FINITE_TIME = 9
     """The same state, but not enough steps for the slow modes to settle."""
-    UNEXPLAINED = 10
+    BIASED = 10
+    """A phantom gradient: some of it is left out by construction."""
+    UNEXPLAINED = 11
 
 
 def compare(
@@ -204,6 +206,8 @@ def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
     errors = [float(row.certificate.error[b]) for row in (ours, theirs)]
     if any(e == e and e >= apart for e in errors):
         return Reason.ROUGH_LOSS
+    if any(row.certificate.definition[b] == "phantom steps by torchdeq" for row in (ours, theirs)):
+        return Reason.BIASED
     finite = ("marched steps", "last marched steps", "tangents of marched steps", "differences of marched states")
     if any(row.certificate.definition[b] in finite for row in (ours, theirs)):
         return Reason.FINITE_TIME

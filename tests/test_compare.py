@@ -316,3 +316,33 @@ def test_torchdeq_raises_where_there_is_no_root() -> None:
 def test_deq_settings_out_of_range_are_refused(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Deq(**arguments)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inversion
+# ---------------------------------------------------------------------------------------------------------------------
+
+AT_ROOT = [Implicit(), Deq(), Tangent(refine=True), FiniteDifference(refine=True)]
+AT_FINITE_TIME = [Unrolled(), Tangent(), Truncated(400), FiniteDifference()]
+
+
+@pytest.mark.parametrize("route", [*AT_ROOT, *AT_FINITE_TIME], ids=lambda r: f"{r.name}{' root' * r.needs_root}")
+def test_every_route_drives_a_torch_optimiser_to_the_parameter(route: Any, drifting_root: gs.SteadyState) -> None:
+    """Inside the pattern region, from k = 0.0648 to the 0.065 of the target."""
+    given: dict[str, Any] = {"initial": drifting_root.fields}
+    if not route.needs_root:
+        given = {"initial": small_start(32, 8), "tol": 0.0, "max_steps": 800}
+    target = mean_square(gs.solve(gs.Params(*PAPER), route, **given).v)
+    k = torch.tensor(0.0648, dtype=torch.float64, requires_grad=True)
+    scaled = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([scaled], max_iter=15, tolerance_grad=1e-14, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        state = gs.solve(gs.Params(0.16, 0.08, 0.035, k.detach() + 1e-3 * scaled), route, **given)
+        loss = ((mean_square(state.v) / target - 1) ** 2).sum() * 1e3
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    assert float(k.detach() + 1e-3 * scaled.detach()) == pytest.approx(0.065, abs=2e-6)

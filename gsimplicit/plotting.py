@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
 
@@ -176,11 +176,14 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
         for p, marker in zip(range(table.sizes["parameter"]), "osD^", strict=True):
             shown = str(table["parameter"].values[p]) if b == 0 else None
             value.plot(one["gradient"].isel(parameter=p) / scale, places, marker, ms=4, color=f"C{p}", label=shown)
-    cost.barh(places, table["seconds"], color="#7fb08a")
+    cost.plot(table["seconds"], places, "s", color="#7fb08a", ms=5)
     far.set(xscale="log", xlabel=f"relative difference to {names[0]}", yticks=places, yticklabels=names)
     cost.set(xscale="log", xlabel="seconds")
+    cost.xaxis.set_minor_formatter(NullFormatter())
+    lowest, highest = float(table["seconds"].min()), float(table["seconds"].max())
+    cost.set_xlim(10 ** np.floor(np.log10(lowest)), 10 ** np.ceil(np.log10(highest) + 1e-9))
     value.set(xlabel="derivative, over the largest of the first route")
-    value.set_xscale("symlog", linthresh=0.1)
+    value.margins(x=0.1)
     value.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     far.invert_yaxis()
     far.set_title(f"{table.attrs.get('loss')} loss", loc="left")

@@ -140,7 +140,7 @@ def push_forward(fields: torch.Tensor, params: Params, steps: int) -> tuple[torc
 
     Returns:
         The fields, shape (2, H, W), and their derivatives in Du, Dv, F, k, shape (4, 2, H, W), in the dtype of
-        `fields`. Cost: about ten marches, and no memory that grows with the steps.
+        `fields`. Cost: about nine marches, and no memory that grows with the steps.
     """
     if fields.device.type != "cpu":
         return reference.push_forward(fields, params, steps)

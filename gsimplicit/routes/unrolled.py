@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from gsimplicit.gray_scott import Params
 from gsimplicit.marching import each, pull_back
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
@@ -24,6 +25,7 @@ class Unrolled(Route):
 
     name: ClassVar[str] = "unrolled"
     through_steps: ClassVar[bool] = True
+    definition: ClassVar[str] = "marched steps"
 
     @property
     def needs_root(self) -> bool:
@@ -41,16 +43,25 @@ class Unrolled(Route):
         def one(i: int) -> torch.Tensor:
             if state.status[i] == Status.DIVERGED:
                 return torch.full((len(cotangents), 4), torch.nan, dtype=torch.float64)
-            start = problem.initial[i].to(where.device, where.dtype)
-            return pull_back(start, problem.params[i], int(state.steps[i]), cotangents[:, i])[0].cpu()
+            start = problem.initial[i : i + 1].to(where.device, where.dtype)
+            start, steps = self._last(start, problem.params[i], int(state.steps[i]))
+            return pull_back(start[0], problem.params[i], steps, cotangents[:, i])[0].cpu()
 
         gradient = torch.stack(each(one, range(len(state))), dim=1)
+        diverged = state.status == Status.DIVERGED
         certificate = Certificate(
-            definition=tuple("none" if s == Status.DIVERGED else "marched steps" for s in state.status.tolist()),
+            definition=tuple("none" if lost else self.definition for lost in diverged.tolist()),
             adjoint_residual=nothing(len(state)),
             other_definition=nothing(len(state)),
             error=nothing(len(state)),
             position=nothing(len(state)),
-            products=state.steps.clone(),
+            products=self._products(state.steps),
         )
         return Pulled(gradient, (certificate,) * len(cotangents))
+
+    def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
+        """Fields (1, 2, H, W) from which to pull back, and through how many steps."""
+        return start, steps
+
+    def _products(self, steps: torch.Tensor) -> torch.Tensor:
+        return steps.clone()

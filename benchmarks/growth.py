@@ -44,7 +44,7 @@ def one(name: str, steps: int, side: int, batch: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     route = ROUTES[name]
     params = gs.Params.preset("paper").expand(batch)
-    start = gs.initial_state(grid=(side, side), box=gs.Box(half=max(5, side // 6))).expand(batch, -1, -1, -1)
+    start = gs.initial_state(grid=(side, side), box=gs.Box(half=side // 4)).expand(batch, -1, -1, -1)
     if route.needs_root:
         start = gs.steady_state(params[0], start[:1], refine=True).fields.expand(batch, -1, -1, -1).contiguous()
     objective = as_objective(mean_square, None, batch, (side, side))

@@ -196,9 +196,7 @@ def newton(
             fresh = True  # the kept factors are out of date: try again at this point
             continue
         gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
-        # the last forcing term bounds the next from below, so that one lucky step does not make it strict too early
-        held = 0.9 * forcing**2
-        forcing = min(FORCING, max(0.9 * gain**2, held if held > 0.1 * FORCING else 0.0))
+        forcing = min(FORCING, 0.9 * gain**2)
         fresh = not linear.factorises or not gain < 0.5
         X, c, R = X_new, c_new, R_new
     size = float(np.abs(R).max())

@@ -6,8 +6,9 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 
 from gsimplicit.gray_scott import Params, StabilityWarning
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.landscape.scan import scan
-from gsimplicit.landscape.store import StoreMismatchError
+from gsimplicit.landscape.fill import partial_scan
+from gsimplicit.landscape.scan import scan, scan_arguments
+from gsimplicit.landscape.store import StoreLockedError, StoreMismatchError, StoreWarning
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Direct, Gmres, LinearSolver, Refine
 from gsimplicit.results import (
@@ -47,15 +48,19 @@ __all__ = [
     "Stable",
     "Status",
     "SteadyState",
+    "StoreLockedError",
     "StoreMismatchError",
+    "StoreWarning",
     "__version__",
     "compare",
     "grad",
     "hessian",
     "initial_state",
+    "partial_scan",
     "residual_loss",
     "root_derivatives",
     "scan",
+    "scan_arguments",
     "solve",
     "spectrum_loss",
     "steady_state",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; None takes the process's own.
 
     Returns:
-        Exit status: 0, 1 where there is no steady state, 2 for bad arguments.
+        Exit status: 0, 1 where there is no steady state, 2 for bad arguments or files, 130 where interrupted.
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -34,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except gs.NotSteady as error:
         print(error, file=sys.stderr)
         return 1
-    except (ValueError, TypeError, OSError) as error:
-        print(f"gsimplicit {given.command}: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, TypeError, OSError, KeyboardInterrupt) as error:
+        words = [str(error) or "interrupted", *getattr(error, "__notes__", [])]
+        print(f"gsimplicit {given.command}: {'; '.join(words)}", file=sys.stderr)
+        return 130 if isinstance(error, KeyboardInterrupt) else 2
 
 
 def _steady(given: argparse.Namespace) -> int:
@@ -71,30 +72,52 @@ def _grad(given: argparse.Namespace) -> int:
 
 
 def _scan(given: argparse.Namespace) -> int:
-    names = [name for name, _ in given.axis]
-    if len(set(names)) < len(names):
-        raise ValueError(f"each axis may be given once, got {names}")
     data = gs.scan(
-        dict(given.axis),
-        base=_params(given),
-        losses=given.losses,
-        routes=given.routes,
-        initial=_fields(given),
-        tol=given.tol,
-        max_steps=given.max_steps,
-        refine=given.refine,
+        **(_from_file(given) if given.like else _from_options(given)),
         store=given.store,
         overwrite=given.overwrite,
+        tile=given.tile,
         progress=not given.quiet,
     )
     print(_summary(data))
     return 0
 
 
+def _from_options(given: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `scan`."""
+    if not given.axis:
+        raise ValueError("give an axis with --axis, or a file to repeat with --like")
+    names = [name for name, _ in given.axis]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each axis may be given once, got {names}")
+    return {
+        "axes": dict(given.axis),
+        "base": _params(given),
+        "losses": given.losses,
+        "routes": given.routes,
+        "initial": _fields(given),
+        "tol": given.tol,
+        "max_steps": given.max_steps,
+        "refine": given.refine,
+    }
+
+
+def _from_file(given: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of the `scan` that made a file."""
+    from gsimplicit import dataset
+
+    plain = _parser().parse_args(["scan", "--store", given.store])
+    own = ("like", "store", "overwrite", "quiet", "tile", "run")
+    changed = [name for name, value in vars(given).items() if name not in own and value != getattr(plain, name)]
+    if changed:
+        raise ValueError(f"--like repeats a file as it is; leave out {', '.join('--' + n for n in changed)}")
+    return gs.scan_arguments(dataset.load(given.like))
+
+
 def _show(given: argparse.Namespace) -> int:
     from gsimplicit import dataset
 
-    data = dataset.load(given.file)
+    data = gs.partial_scan(given.file)
     print(_summary(data))
     if given.objective is not None and given.objective not in data["objective"].values:
         raise ValueError(f"objective must be one of {data['objective'].values.tolist()}, got {given.objective!r}")
@@ -103,6 +126,8 @@ def _show(given: argparse.Namespace) -> int:
 
         landscape(data, given.objective).savefig(given.figure, dpi=150)
         print(f"figure saved to {given.figure}")
+    if given.export:
+        print(f"dataset saved to {dataset.save(data, given.export)}")
     return 0
 
 
@@ -122,6 +147,8 @@ def _summary(data: object) -> str:
         at = data[axis].values
         lines.append(f"  {axis}: {len(at)} values, {at.min():g} to {at.max():g}")
     lines.append(f"  samples: {data.sizes['sample']}")
+    if "done" in data:
+        lines.append(f"  unfinished: {int(data['done'].sum())} of {data['done'].size} points are stored")
     for name in ("status", "route_status"):
         if name in data:
             values, counts = np.unique(data[name].values, return_counts=True)
@@ -171,16 +198,19 @@ def _parser() -> argparse.ArgumentParser:
     grad.add_argument("--route", default="implicit", help=f"one of {', '.join(ROUTES)}")
     grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
     scan.add_argument(
-        "--axis", type=_axis, action="append", required=True, metavar="NAME=FROM:TO:COUNT", help="an axis"
+        "--axis", type=_axis, action="append", default=[], metavar="NAME=FROM:TO:COUNT", help="an axis; repeat for more"
     )
+    scan.add_argument("--like", metavar="FILE.nc", help="the settings of this file instead, all of them")
     scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, residual")
     scan.add_argument("--routes", nargs="*", default=[], help=f"any of {', '.join(ROUTES)}")
     scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
     scan.add_argument("--overwrite", action="store_true", help="replace another scan there")
+    scan.add_argument("--tile", type=int, default=None, help="points computed and stored at a time")
     scan.add_argument("--quiet", action="store_true", help="no progress bar")
     show = command("show", _show, "what a NetCDF landscape holds")
-    show.add_argument("file", help="NetCDF file of a scan")
+    show.add_argument("file", help="NetCDF file of a scan, also of one that still runs")
     show.add_argument("--figure", metavar="FILE.png", help="draw it into this file")
+    show.add_argument("--export", metavar="FILE.nc", help="save what there is so far into this file, marked unfinished")
     show.add_argument("--objective", default=None, help="loss to draw; all by default")
     return parser
 

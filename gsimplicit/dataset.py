@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -61,6 +62,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "v": ("concentration v", "1"),
     "initial": ("initial concentrations", "1"),
     "target": ("target concentration v", "1"),
+    "target_fields": ("target concentrations, where the residual loss is taken", "1"),
 }
 """Long name and units of every variable of a scan."""
 
@@ -79,6 +81,8 @@ def attributes(name: str) -> dict[str, Any]:
     attrs: dict[str, Any] = {"long_name": long_name}
     if units:
         attrs["units"] = units
+    if name in VARIABLES:
+        attrs["coverage_content_type"] = "modelResult"  # a word of ISO 19115-1
     if name in FLAGS:
         members = list(FLAGS[name])
         attrs["flag_values"] = np.array([int(m) for m in members], dtype=np.int8)
@@ -94,7 +98,7 @@ def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         configuration: All settings, of JSON types.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    names = ("numpy", "scipy", "torch", "numba", "xarray", "netCDF4")
+    used = {**versions(), **{name: version_of(name) for name in ("xarray", "netCDF4")}}
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": title,
@@ -107,13 +111,14 @@ def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         "comment": "All quantities are dimensionless: the cell is the unit of length, the step the unit of time.",
         "history": f"{now} computed by gsimplicit {__version__}",
         "date_created": now,
+        "date_modified": now,
+        "project": "gsimplicit",
+        "product_version": __version__,
         "gsimplicit_equations": EQUATIONS,
         "gsimplicit_configuration": json.dumps(configuration, sort_keys=True),
         "gsimplicit_configuration_hash": fingerprint(configuration),
         "gsimplicit_commit": _commit(),
-        "gsimplicit_versions": ", ".join(f"{name} {version_of(name)}" for name in names),
-        "gsimplicit_python": platform.python_version(),
-        "gsimplicit_machine": f"{platform.system()} {platform.machine()}",
+        "gsimplicit_versions": json.dumps(used),
     }
 
 
@@ -150,10 +155,24 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     return None
 
 
-def configuration_of(dataset: xr.Dataset) -> dict[str, Any]:
-    """The configuration a dataset was made with; empty where it holds none."""
-    found = json.loads(dataset.attrs.get("gsimplicit_configuration", "{}"))
+def configuration_of(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """The configuration among the global attributes of a dataset; empty where there is none."""
+    try:
+        found = json.loads(attrs.get("gsimplicit_configuration", "{}"))
+    except ValueError:
+        return {}
     return found if isinstance(found, dict) else {}
+
+
+def versions() -> dict[str, str]:
+    """What computes: this package, Python, the libraries whose versions may change bits, and the kind of machine."""
+    names = ("numpy", "scipy", "torch", "torchdeq", "numba", "llvmlite")
+    return {
+        "gsimplicit": __version__,
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in names},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
@@ -174,9 +193,7 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # of a writer that was killed
-        leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     encoding = {
         str(name): {"zlib": True, "complevel": 4, "fletcher32": True, "_FillValue": None}
         for name, variable in dataset.variables.items()
@@ -186,16 +203,31 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
         try:
             dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
         except RuntimeError as error:  # how the library reports a full disk
-            raise OSError(f"writing {path} failed: {error}; is the disk full?") from error
+            raise OSError(f"{path} could not be written: {error}; is the disk full? Nothing was kept") from error
         _flush(temporary)
         if not load(temporary).identical(dataset.load()):
             raise OSError(f"{path} did not read back as it was written; nothing was kept")
-        temporary.replace(path)
-        with suppress(PermissionError):  # a folder cannot be opened everywhere
-            _flush(path.parent)
+        _rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or absent; the temporary name starts with a point and ends with `.tmp`.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -211,6 +243,32 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
             return dataset.load()
     except RuntimeError as error:  # how the library reports a failed checksum
         raise OSError(f"{path} is damaged: {error}") from error
+
+
+def attributes_of(path: str | os.PathLike[str]) -> dict[Any, Any]:
+    """Global attributes of a NetCDF file.
+
+    Raises:
+        OSError: The file is absent, damaged or no NetCDF file.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as dataset:
+            return dict(dataset.attrs)
+    except RuntimeError as error:
+        raise OSError(f"{path} is damaged: {error}") from error
+
+
+def _temporary(path: Path) -> Path:
+    # a new name each time: after a failed write the NetCDF library cannot open the same one again
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+    with suppress(PermissionError):  # a folder cannot be opened everywhere
+        _flush(path.parent)
 
 
 def _flush(path: Path) -> None:

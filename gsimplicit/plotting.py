@@ -66,6 +66,8 @@ def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh
 def class_map(data: xr.Dataset, ax: Axes) -> Axes:
     """Classes of the cells of one sample over two parameters, with a legend of those that occur."""
     cells = classes(data)
+    if "done" in data:  # of an unfinished scan: what is not there stays white
+        cells = cells.where(data["done"] == 1)
     members = list(CellClass)
     colours = ListedColormap([_CLASS_COLOURS[m] for m in members])
     plane(cells, ax, cmap=colours, norm=BoundaryNorm(np.arange(len(members) + 1) - 0.5, len(members)))

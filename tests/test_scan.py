@@ -165,46 +165,6 @@ def test_a_finished_store_is_returned_and_opens_as_the_same_data(tmp_path: Path)
     assert (tmp_path / "a.nc").stat().st_mtime_ns == before
 
 
-class Interrupting:
-    """A loss that is interrupted at one evaluation, and counts them; its counters are the class's, not the object's."""
-
-    __name__ = "interrupting"
-    at, calls = -1, 0
-
-    def __init__(self, at: int = -1) -> None:
-        Interrupting.at, Interrupting.calls = at, 0
-
-    def __call__(self, v: torch.Tensor) -> torch.Tensor:
-        Interrupting.calls += 1
-        if Interrupting.calls == Interrupting.at:
-            raise KeyboardInterrupt
-        return mean_square(v)
-
-
-@pytest.mark.parametrize("damage", [None, "truncate", "flip", "empty"])
-def test_an_interrupted_scan_resumes_with_what_is_left_and_gives_the_same_bits(
-    tmp_path: Path, damage: str | None
-) -> None:
-    whole = scan(losses=[Interrupting()])
-    with pytest.raises(KeyboardInterrupt):
-        scan(losses=[Interrupting(at=5)], store=tmp_path / "a.nc")
-    tiles = sorted((tmp_path / "a.nc.tiles").glob("tile-*.npz"))
-    assert len(tiles) == 4
-    assert not (tmp_path / "a.nc").exists()
-    content = tiles[0].read_bytes()
-    if damage == "truncate":
-        tiles[0].write_bytes(content[: len(content) // 2])
-    elif damage == "flip":
-        at = content.index(b"loss") + 200
-        tiles[0].write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-    elif damage == "empty":
-        tiles[0].write_bytes(b"")
-    resumed = scan(losses=[Interrupting()], store=tmp_path / "a.nc")
-    assert Interrupting.calls == (2 if damage is None else 3)
-    xr.testing.assert_identical(resumed.drop_attrs(), whole.drop_attrs())
-    assert not (tmp_path / "a.nc.tiles").exists()
-
-
 @pytest.mark.parametrize(
     ("change", "key"),
     [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.landscape.store import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import Status, SteadyState
@@ -16,16 +17,12 @@ from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.gradient import Objective, losses_of
 from gsimplicit.steady import March, marched_state, solved_state
 
-Values = dict[str, np.ndarray[Any, Any]]
-"""Variables of one point by name, each an array without the axes of the scan."""
-
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """All a worker needs to evaluate any point of a scan.
 
     Attributes:
-        points: Parameters of every point in order, shape (N, 4).
         initial: Initial fields of the S samples, shape (S, 2, H, W).
         objectives: Losses of the state, with their targets.
         residual_at: u and v the residual loss is evaluated at, shape (S, 2, H, W), or None where it is not asked for.
@@ -37,7 +34,6 @@ class Plan:
         keep_v: Whether v is kept.
     """
 
-    points: torch.Tensor
     initial: torch.Tensor
     objectives: tuple[Objective, ...]
     residual_at: torch.Tensor | None
@@ -49,10 +45,9 @@ class Plan:
     keep_v: bool
 
 
-def evaluate(plan: Plan, index: int) -> Values:
-    """All variables of point `index`."""
-    S, L, R = len(plan.initial), len(plan.names), len(plan.routes)
-    params = Params.stack(plan.points[index : index + 1]).expand(S)
+def blank(plan: Plan) -> Values:
+    """The variables of a point that was not computed, each without the axes of the scan."""
+    (S, _, H, W), L, R = plan.initial.shape, len(plan.names), len(plan.routes)
     out: Values = {
         "loss": np.full((S, L), np.nan),
         "status": np.full(S, int(Status.NOT_RUN), np.int8),
@@ -66,6 +61,16 @@ def evaluate(plan: Plan, index: int) -> Values:
         out["route_status"] = np.full((S, R), int(Status.NOT_RUN), np.int8)
         out["route_definition"] = np.zeros((S, R, L), np.int8)
         out["route_moved"] = np.full((S, R), np.nan)
+    if plan.keep_v and plan.objectives:
+        kept = plan.marching.dtype if plan.refine is None else torch.float64
+        out["v"] = np.full((S, H, W), np.nan, str(kept).removeprefix("torch."))
+    return out
+
+
+def evaluate(plan: Plan, point: Sequence[float]) -> Values:
+    """All variables of one point, given by its parameters in the order of `PARAMETERS`."""
+    out = blank(plan)
+    params = Params(*point).expand(len(plan.initial))
     if plan.residual_at is not None:
         _residual(plan, params, out)
     if plan.objectives:
@@ -97,7 +102,7 @@ def _states(plan: Plan, params: Params, out: Values) -> None:
     v = state.v.to("cpu", torch.float64)
     out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
     if plan.keep_v:
-        out["v"] = state.v.cpu().numpy()
+        out["v"][:] = state.v.cpu().numpy()
     if not plan.routes:
         return
     initial, start = plan.initial, marched

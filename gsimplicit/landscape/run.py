@@ -1,103 +1,121 @@
-"""Running the points of a scan: here where that is quick, else on a pool of processes or any executor."""
+"""Running tiles of points: here where that is quick, else on a pool of processes or any executor."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import contextmanager
-from typing import cast
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
-from gsimplicit.landscape.point import Plan, Values, evaluate
-from gsimplicit.landscape.store import Store
-from gsimplicit.results import Status
+from gsimplicit.landscape.store import Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Evaluate = Callable[[Any], Values]
+    Keep = Callable[[Sequence[int], Values], None]
 
 _INLINE_SECONDS = 5.0
-"""Starting worker processes costs about this much; a scan that ends sooner is run where it stands."""
+"""Starting worker processes costs about this much; a job that ends sooner is run where it stands."""
+
+_STRIKES = 3
+"""How often the pool may lose a worker before another tile ends."""
+
+_UNKNOWN = 1024
+"""Tiles in flight on an executor that does not say how many workers it has."""
 
 
-def evaluate_tile(plan: Plan, indices: Sequence[int]) -> list[Values]:
-    """Evaluate some points; what is sent to a worker."""
-    return [evaluate(plan, i) for i in indices]
+def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
+    """The variables of some points, stacked; what is sent to a worker."""
+    with _one_thread():
+        points = [evaluate(item) for item in items]
+    return {name: np.stack([point[name] for point in points]) for name in points[0]}
 
 
-def run(plan: Plan, store: Store | None, executor: Executor | None, progress: bool) -> dict[int, Values]:
-    """Evaluate every point not stored yet."""
-    from tqdm.auto import tqdm
-
-    values = store.read() if store is not None else {}
-    count = len(plan.points)
-    values = {i: v for i, v in values.items() if i < count}
-    todo = [i for i in range(count) if i not in values]
-    size = max(1, min(16, count // 64))
-    tiles = [todo[n : n + size] for n in range(0, len(todo), size)]
-    seen: Counter[str] = Counter()
-
-    # a terminal gets a moving bar, a log a line now and then
-    every = 0.1 if sys.stderr.isatty() else 15.0
-    with tqdm(
-        total=count, initial=count - len(todo), disable=not progress, unit="point", desc="scan", mininterval=every
-    ) as bar:
-
-        def keep(tile: Sequence[int], points: list[Values]) -> None:
-            values.update(zip(tile, points, strict=True))
-            if store is not None:
-                store.add(tile, points)
-            for point in points:
-                seen.update(Status(int(s)).name.lower() for s in point["status"])
-            bar.update(len(tile))
-            bar.set_postfix(seen, refresh=False)
-
-        if executor is None:
-            tiles = _inline(plan, tiles, keep)
-        if tiles:
-            _pooled(plan, tiles, keep, executor)
-    return values
+def run(
+    evaluate: Evaluate, items: Sequence[Any], tiles: Sequence[list[int]], keep: Keep, executor: Executor | None
+) -> None:
+    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end."""
+    left = list(tiles)
+    if executor is None:
+        left = _inline(evaluate, items, left, keep)
+    left.reverse()
+    if executor is not None:
+        _drain(evaluate, items, left, keep, executor)
+    elif left:
+        _pooled(evaluate, items, left, keep)
 
 
-def _inline(plan: Plan, tiles: list[list[int]], keep: Callable[[Sequence[int], list[Values]], None]) -> list[list[int]]:
+def _inline(evaluate: Evaluate, items: Sequence[Any], tiles: list[list[int]], keep: Keep) -> list[list[int]]:
     """Evaluate tiles here while the rest would end sooner than workers start; returns what is left for them."""
     begin = time.perf_counter()
-    with _one_thread():
-        for done, tile in enumerate(tiles, start=1):
-            keep(tile, evaluate_tile(plan, tile))
-            spent = time.perf_counter() - begin
-            if spent / done * (len(tiles) - done) > _INLINE_SECONDS:
-                return tiles[done:]
+    for done, tile in enumerate(tiles, start=1):
+        keep(tile, evaluate_tile(evaluate, [items[i] for i in tile]))
+        if (time.perf_counter() - begin) / done * (len(tiles) - done) > _INLINE_SECONDS:
+            return tiles[done:]
     return []
 
 
-def _pooled(
-    plan: Plan,
-    tiles: list[list[int]],
-    keep: Callable[[Sequence[int], list[Values]], None],
-    executor: Executor | None,
-) -> None:
-    """Evaluate tiles on an executor, a few in flight a worker so that an interrupt loses little."""
-    own = executor is None
-    pool = executor if executor is not None else _processes()
-    workers = getattr(pool, "_max_workers", None) or os.cpu_count() or 1
-    waiting = list(reversed(tiles))
-    flying: dict[Future[list[Values]], list[int]] = {}
-    try:
-        while waiting or flying:
-            while waiting and len(flying) < 2 * workers:
-                tile = waiting.pop()
-                flying[pool.submit(evaluate_tile, plan, tile)] = tile
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                keep(flying.pop(future), future.result())
-    finally:
-        for future in flying:
-            future.cancel()
-        if own:
+def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
+    """Evaluate tiles on processes; a new pool takes over where one lost a worker, to the out-of-memory killer say."""
+    strikes = 0
+    while waiting:
+        before = len(waiting)
+        pool = _processes()
+        try:
+            _drain(evaluate, items, waiting, keep, pool)
+        except BrokenExecutor as error:
+            strikes = 1 if len(waiting) < before else strikes + 1
+            if strikes == _STRIKES:
+                raise RuntimeError(
+                    f"worker processes died {strikes} times and no tile ended; is memory short? "
+                    "executor=ThreadPoolExecutor(1) computes a point at a time"
+                ) from error
+        finally:
             # on an error or interrupt workers are stopped at once; on success there is nothing left to kill
             pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+
+
+def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
+    """Take tiles from the end of `waiting`, two in flight a worker; what did not end is put back."""
+    flying: dict[Future[Values], list[int]] = {}
+    try:
+        while waiting or flying:
+            room = 2 * _workers(executor)  # asked again each time: a cluster may grow
+            while waiting and len(flying) < room:
+                future = executor.submit(evaluate_tile, evaluate, [items[i] for i in waiting[-1]])
+                flying[future] = waiting.pop()
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                values = future.result()
+                keep(flying[future], values)
+                del flying[future]
+    finally:
+        for future, tile in flying.items():
+            future.cancel()
+            if future.done() and not future.cancelled() and future.exception() is None:
+                with suppress(OSError):  # of the store; it is what ends the run already
+                    keep(tile, future.result())
+                    continue
+            waiting.append(tile)
+
+
+def _workers(executor: Executor) -> int:
+    """How many workers an executor has now: pools of processes and threads, of MPI, of Dask, and loky's."""
+    for name in ("_max_workers", "num_workers"):
+        known = getattr(executor, name, None)
+        if isinstance(known, int):
+            return max(1, known)
+    threads: Callable[[], dict[str, int]] | None = getattr(getattr(executor, "_client", None), "nthreads", None)
+    if threads is not None:
+        return max(1, sum(threads().values()))
+    return _UNKNOWN // 2
 
 
 def _processes() -> Executor:
@@ -107,17 +125,43 @@ def _processes() -> Executor:
     try:
         # one thread a process: the processes already fill the cores
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        return cast("Executor", loky.ProcessPoolExecutor(env=single, initializer=torch.set_num_threads, initargs=(1,)))
+        pool = loky.ProcessPoolExecutor(env=single, initializer=_begin_worker, initargs=(os.getpid(),))
+        return cast("Executor", pool)
     except OSError as error:
         raise OSError(f"no worker processes could be started: {error}; pass executor=ThreadPoolExecutor()") from error
 
 
+def _begin_worker(parent: int) -> None:
+    """Ctrl-C reaches all processes of a terminal: the parent decides. A worker whose parent was killed ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "win32":
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_threads_lock = threading.Lock()
+_threads_before: list[int] = []
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread, as in a worker: the bits must not depend on where a point is evaluated."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """One torch thread, wherever a point is evaluated: sums over several come in another order, with other bits.
+
+    The setting is the process's, so threads that evaluate side by side share it; the last one puts it back.
+    """
+    with _threads_lock:
+        _threads_before.append(torch.get_num_threads() if not _threads_before else _threads_before[0])
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _threads_lock:
+            before = _threads_before.pop()
+            if not _threads_before:
+                torch.set_num_threads(before)

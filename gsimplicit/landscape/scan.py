@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, is_dataclass
 from functools import partial
 from itertools import product
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,9 +15,9 @@ import torch
 from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.initial import initial_state
-from gsimplicit.landscape.point import DEFINITIONS, Plan, Values
-from gsimplicit.landscape.run import run
-from gsimplicit.landscape.store import Store
+from gsimplicit.landscape.fill import Job, fill
+from gsimplicit.landscape.point import DEFINITIONS, Plan, blank, evaluate
+from gsimplicit.landscape.settings import decoded, encoded, identity, label
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
@@ -31,7 +26,7 @@ from gsimplicit.steady import March, as_fields, as_refine, marched_state
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["scan"]
+__all__ = ["scan", "scan_arguments"]
 
 _CONCENTRATIONS = ("u", "v")
 
@@ -54,6 +49,7 @@ def scan(
     overwrite: bool = False,
     executor: Executor | None = None,
     progress: bool = True,
+    tile: int | None = None,
 ) -> xr.Dataset:
     """Scan losses and gradients over one or more parameters.
 
@@ -80,6 +76,8 @@ def scan(
         overwrite: Replace a store of another configuration.
         executor: Any `concurrent.futures` executor; None is a pool of processes on all cores.
         progress: Show a progress bar.
+        tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16. The values do
+            not depend on it, nor on the executor or on interruptions, to the bit.
 
     Returns:
         A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
@@ -87,6 +85,8 @@ def scan(
     Raises:
         ValueError: An argument lies outside its range.
         StoreMismatchError: The store holds another scan, a ValueError naming the differing key.
+        StoreLockedError: Another process computes into the store, an OSError naming it.
+        OSError: The store cannot be written, or there is not enough space.
         TypeError: An argument has a wrong type.
 
     Example:
@@ -113,9 +113,9 @@ def scan(
         if not callable(loss) and loss != "residual":
             check_loss(loss)
     for loss in asked:
-        if callable(loss) and _label(loss) in (*LOSSES, "residual"):
-            raise ValueError(f"a callable loss must not be named {_label(loss)!r}, as a built-in one is")
-    for what, names in (("routes", [r.name for r in chosen]), ("losses", [_label(loss) for loss in asked])):
+        if callable(loss) and label(loss) in (*LOSSES, "residual"):
+            raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in one is")
+    for what, names in (("routes", [r.name for r in chosen]), ("losses", [label(loss) for loss in asked])):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} must differ in name, got {names}")
     for route in chosen:
@@ -125,40 +125,96 @@ def scan(
     settings, points = as_refine(refine), _points(values, base)
     warn_if_unstable(Params.stack(points))
 
+    goal = _given_target(target, len(fields))
     configuration = {
         "axes": {name: at.tolist() for name, at in values.items()},
         "base": base.tensor()[0].tolist(),
-        "losses": [loss if isinstance(loss, str) else _identity(loss, stored=store is not None) for loss in asked],
-        "routes": [_settings(route) for route in chosen],
+        "losses": [loss if isinstance(loss, str) else identity(loss, stored=store is not None) for loss in asked],
+        "routes": [encoded(route) for route in chosen],
         "initial": dataset.digest(fields.numpy()),
-        "target": "base" if target is None else dataset.digest(np.asarray(torch.as_tensor(target).detach().cpu())),
-        "marching": _settings(marching),
-        "refine": _settings(settings),
+        "target": "base" if goal is None else dataset.digest(goal.numpy()),
+        "marching": encoded(marching),
+        "refine": encoded(settings),
         "share_root": bool(share_root),
         "keep": keep,
         "code": dataset.code_fingerprint(),
     }
-    kept = None if store is None else Store(store, configuration, overwrite=overwrite)
-    if kept is not None and (whole := kept.finished()) is not None:
-        return whole
-    plan = _plan(asked, chosen, fields, target, base, points, marching, settings, share_root, keep == "v")
-    if kept is not None:
-        kept.open()
-    found = run(plan, kept, executor, progress)
-    title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
-    whole = _labelled(plan, values, base, found, dataset.provenance(title, configuration))
-    if kept is not None:
-        kept.finish(whole)
-    return whole
+
+    def prepare() -> Job:
+        plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
+        title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
+        frame = _labelled(plan, values, base, dataset.provenance(title, configuration))
+        return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
+
+    return fill(
+        prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile
+    )
+
+
+def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
+    """The arguments with which `scan` makes a dataset again, from what the dataset itself holds.
+
+    Args:
+        data: Of `scan`, or read back from its file.
+
+    Returns:
+        Keywords of `scan`, all but those on storing and running.
+
+    Raises:
+        ValueError: It is not of `scan`, or a loss or route is not this package's: those cannot be made from a file.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> data = gs.scan({"F": [0.03]}, initial=fields, tol=0.0, max_steps=10, progress=False)
+        >>> gs.scan(**gs.scan_arguments(data), progress=False).equals(data)
+        True
+    """
+    found = dataset.configuration_of(data.attrs)
+    if "marching" not in found or "axes" not in found:
+        raise ValueError("the dataset holds no settings of a scan of gsimplicit")
+    for loss in found["losses"]:
+        if not isinstance(loss, str):
+            raise ValueError(f"losses: {loss[0]!r} is a function, which a file does not hold; pass it to scan")
+    marching = decoded(found["marching"])
+    target = None
+    if found["target"] != "base":
+        target = data["target_fields" if "target_fields" in data else "target"].values
+    return {
+        "axes": found["axes"],
+        "base": Params(*found["base"]),
+        "losses": found["losses"],
+        "routes": [decoded(route) for route in found["routes"]],
+        "initial": data["initial"].values,
+        "target": target,
+        "tol": marching.tol,
+        "max_steps": marching.max_steps,
+        "check_every": marching.check_every,
+        "dtype": marching.dtype,
+        "refine": decoded(found["refine"]) or False,
+        "share_root": found["share_root"],
+        "keep": found["keep"],
+    }
+
+
+def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:
+    """The target as float64, one instance a sample: v alone or u and v."""
+    if target is None:
+        return None
+    both = isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4
+    fields = as_fields("target", target) if both else as_target(target)
+    assert fields is not None
+    if len(fields) not in (1, samples):
+        raise ValueError(f"target must be of 1 or {samples} instances, as the initial fields are, got {len(fields)}")
+    return fields.expand(samples, *fields.shape[1:])
 
 
 def _plan(
     losses: list[str | Loss],
     routes: tuple[Route, ...],
     fields: torch.Tensor,
-    target: Fields | None,
+    target: torch.Tensor | None,
     base: Params,
-    points: torch.Tensor,
     marching: March,
     refine: Refine | None,
     share_root: bool,
@@ -166,31 +222,25 @@ def _plan(
 ) -> Plan:
     """Targets resolved, so that workers need nothing but the plan."""
     S, grid = len(fields), cast("tuple[int, int]", tuple(fields.shape[2:]))
-    steady = [loss for loss in losses if loss != "residual"]
-    both: torch.Tensor | None = None
-    if target is None and (any(isinstance(loss, str) for loss in losses)):
-        both = marched_state(base.expand(S), fields, marching).fields.to("cpu", torch.float64)
-        if not bool(torch.isfinite(both).all()):
+    if target is None and any(isinstance(loss, str) for loss in losses):
+        target = marched_state(base.expand(S), fields, marching).fields.to("cpu", torch.float64)
+        if not bool(torch.isfinite(target).all()):
             raise ValueError(f"base diverges when marched, so it makes no target: {base}")
-    elif target is not None and torch.as_tensor(target).ndim == 4:
-        both = as_fields("target", target)
-    v = both[:, 1] if both is not None else as_target(target)
-    objectives = tuple(as_objective(loss, None if callable(loss) else v, S, grid) for loss in steady)
-    names = tuple(_label(loss) for loss in losses)
-    if "residual" in names and both is None:
+    both = target if target is not None and target.ndim == 4 else None
+    v = both[:, 1] if both is not None else target
+    objectives = tuple(as_objective(x, None if callable(x) else v, S, grid) for x in losses if x != "residual")
+    names = tuple(label(loss) for loss in losses)
+    if "residual" not in names:
+        both = None
+    elif both is None:
         raise ValueError("the residual loss needs the target's u and v, shape (S, 2, H, W); got v alone")
-    residual_at = both.expand(S, -1, -1, -1) if both is not None and "residual" in names else None
-    return Plan(points, fields, objectives, residual_at, names, routes, marching, refine, share_root, keep_v)
+    return Plan(fields, objectives, both, names, routes, marching, refine, share_root, keep_v)
 
 
 def _labelled(
-    plan: Plan,
-    axes: Mapping[str, np.ndarray[Any, Any]],
-    base: Params,
-    values: Mapping[int, Values],
-    attrs: Mapping[str, Any],
+    plan: Plan, axes: Mapping[str, np.ndarray[Any, Any]], base: Params, attrs: Mapping[str, Any]
 ) -> xr.Dataset:
-    """The dataset of a whole scan."""
+    """The dataset of a scan, with no point in it yet."""
     import xarray as xr
 
     shape = tuple(len(v) for v in axes.values())
@@ -203,20 +253,22 @@ def _labelled(
         "route_moved": ("sample", "route"),
         "v": ("sample", "y", "x"),
     }
-    first = values[0]
     variables = {
         name: (
             (*axes, *after.get(name, ("sample",))),
-            np.stack([values[i][name] for i in range(len(plan.points))]).reshape(*shape, *first[name].shape),
+            np.broadcast_to(value, (*shape, *value.shape)).copy(),
             dataset.attributes(name),
         )
-        for name in first
+        for name, value in blank(plan).items()
     }
     S, _, H, W = plan.initial.shape
     variables["initial"] = (("sample", "component", "y", "x"), plan.initial.numpy(), dataset.attributes("initial"))
     targets = [o.target for o in plan.objectives if o.target is not None]
     if targets:
         variables["target"] = (("sample", "y", "x"), targets[0].numpy(), dataset.attributes("target"))
+    if plan.residual_at is not None:
+        at = plan.residual_at.numpy()
+        variables["target_fields"] = (("sample", "component", "y", "x"), at, dataset.attributes("target_fields"))
     coordinates: dict[str, Any] = {
         **{name: (name, v) for name, v in axes.items()},
         **{name: getattr(base, name).item() for name in PARAMETERS if name not in axes},
@@ -229,7 +281,7 @@ def _labelled(
     if plan.routes:
         coordinates["route"] = np.array([r.name for r in plan.routes])
         coordinates["parameter"] = np.array(PARAMETERS)
-    out = xr.Dataset(variables, coordinates, {**attrs, "gsimplicit_complete": 1})
+    out = xr.Dataset(variables, coordinates, attrs)
     definitions = list(DEFINITIONS)
     if plan.routes:
         out["route_definition"].attrs |= {
@@ -282,60 +334,3 @@ def _listed(name: str, given: Any) -> list[Any]:
     if name == "losses" and not given:
         raise ValueError("losses must name at least one, got none")
     return list(given)
-
-
-def _label(loss: str | Loss) -> str:
-    return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-
-
-def _identity(loss: Loss, *, stored: bool) -> Any:
-    """A callable loss by name, source and what it holds, so that a store made with another one is not taken for it.
-
-    Raises:
-        ValueError: It is to be stored and holds something that cannot be told apart.
-    """
-    name = _label(loss)
-    if not stored:
-        return name
-    if name == "<lambda>":
-        raise ValueError("losses: a lambda has no name to store it under; define it with def")
-    return [name, _content(name, loss)]
-
-
-def _content(name: str, value: Any) -> Any:
-    """What tells a value apart, as JSON types: source and closure of functions, entries of objects, bytes of arrays."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, torch.Tensor | np.ndarray):
-        return dataset.digest(np.asarray(torch.as_tensor(value).detach().cpu()))
-    if isinstance(value, Sequence):
-        return [_content(name, one) for one in value]
-    if isinstance(value, Mapping):
-        return {str(key): _content(name, one) for key, one in sorted(value.items())}
-    if isinstance(value, partial):
-        return ["partial", *(_content(name, part) for part in (value.func, list(value.args), value.keywords))]
-    if isinstance(value, ModuleType):
-        return value.__name__
-    if isinstance(value, type) or inspect.isroutine(value):
-        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        held += [getattr(value, "__defaults__", None), getattr(value, "__kwdefaults__", None)]
-        return [_source(value), *(_content(name, one) for one in held)]
-    if hasattr(value, "__dict__"):
-        return [_source(type(value)), _content(name, vars(value))]
-    raise ValueError(f"losses: {name!r} holds a {type(value).__name__}, which a store cannot tell from another")
-
-
-def _source(value: Any) -> str:
-    """Digest of the source of a function or class; its qualified name where there is no source."""
-    try:
-        return hashlib.sha256(inspect.getsource(value).encode()).hexdigest()[:16]
-    except (OSError, TypeError):
-        return f"{value.__module__}.{value.__qualname__}"
-
-
-def _settings(value: object) -> Any:
-    """A settings object as JSON types."""
-    if value is None:
-        return None
-    settings = asdict(value) if is_dataclass(value) and not isinstance(value, type) else {}
-    return json.loads(json.dumps({"name": getattr(value, "name", type(value).__name__), **settings}, default=str))

@@ -1,0 +1,209 @@
+"""Filling a labelled dataset point by point: stored as it goes, resumed, on any executor, the same bits however cut."""
+
+from __future__ import annotations
+
+import errno
+import math
+import shutil
+import signal
+import sys
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from gsimplicit import checks, dataset
+from gsimplicit.landscape.run import run
+from gsimplicit.landscape.store import Store, Values, stored_part
+from gsimplicit.results import Status
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    import xarray as xr
+
+__all__ = ["Job", "fill", "partial_scan"]
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is computed.
+
+    Attributes:
+        frame: The labelled dataset; variables that `evaluate` gives start with the dimensions `over` and hold what a
+            point holds that was not computed.
+        over: Dimensions over which points are numbered, the last one fastest.
+        items: One item a point: all that `evaluate` needs to know of it.
+        evaluate: From an item to the variables of its point. It is sent to workers with the items of a tile. It must
+            depend on nothing but its item, or the bits depend on how the points are cut.
+    """
+
+    frame: xr.Dataset
+    over: tuple[str, ...]
+    items: Sequence[Any]
+    evaluate: Callable[[Any], Values]
+
+
+def fill(
+    prepare: Callable[[], Job],
+    configuration: Mapping[str, Any],
+    *,
+    store: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    executor: Executor | None = None,
+    progress: bool = True,
+    tile: int | None = None,
+) -> xr.Dataset:
+    """Compute every point of a dataset, or find it where it is stored.
+
+    Args:
+        prepare: Makes the job; called only where something is left to compute.
+        configuration: All that decides the values, of JSON types; what is stored is told apart by it.
+        store: NetCDF file to write; None keeps nothing.
+        overwrite: Replace what is stored under another configuration.
+        executor: Any `concurrent.futures` executor; None runs a quick job here and others on a pool of processes.
+        progress: Show a progress bar.
+        tile: Points that are sent to a worker and stored at a time; None is one 64th of all, at most 16.
+
+    Returns:
+        The frame with every point in it, `gsimplicit_complete` 1.
+
+    Raises:
+        StoreMismatchError: The store holds something else; names the key that differs.
+        StoreLockedError: Another process computes into the store; names it.
+        OSError: The store cannot be written, or there is not enough space.
+    """
+    if tile is not None:
+        checks.integer("tile", tile, least=1)
+    kept = None if store is None else Store(store, configuration, overwrite=overwrite)
+    if kept is not None and (whole := kept.finished()) is not None:
+        return whole
+    job = prepare()
+    frame = job.frame
+    frame.attrs |= {"gsimplicit_points_over": " ".join(job.over), "gsimplicit_complete": 0}
+    size = tile or max(1, min(16, len(job.items) // 64))
+    if kept is None:
+        _evaluate(job, None, executor, progress, size)
+        frame.attrs["gsimplicit_complete"] = 1
+        return frame
+    with _terminable(), kept.opened(frame):
+        _evaluate(job, kept, executor, progress, size)
+        frame.attrs["gsimplicit_complete"] = 1
+        kept.finish(frame)
+    return frame
+
+
+def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
+    """What is stored of a scan so far, also while it runs; nothing is changed.
+
+    Args:
+        path: NetCDF file the scan is to write, as given to `scan` as `store`.
+
+    Returns:
+        The dataset with attribute `gsimplicit_complete` 0 and a variable `done`, 1 where a point is stored. The other
+        points hold NaN and status 0, not run. Where the scan has ended, the whole dataset as it is in the file.
+
+    Raises:
+        FileNotFoundError: Neither the file nor a part of it is there.
+        OSError: The file is damaged.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> gs.partial_scan("never_begun.nc")
+        Traceback (most recent call last):
+        FileNotFoundError: no unfinished dataset is stored beside never_begun.nc
+    """
+    if Path(path).exists():
+        return dataset.load(path)
+    frame, tiles = stored_part(path)
+    over = str(frame.attrs["gsimplicit_points_over"]).split()
+    shape = tuple(frame.sizes[name] for name in over)
+    done = np.zeros(math.prod(shape), np.int8)
+    for indices, values in tiles:
+        _put(frame, len(done), indices, values)
+        done[indices] = 1
+    flags = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "not_stored stored"}
+    frame["done"] = (over, done.reshape(shape), {"long_name": "whether the point is stored", "units": "1", **flags})
+    frame.attrs["title"] = f"Unfinished: {frame.attrs.get('title', '')}"
+    return frame
+
+
+def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress: bool, size: int) -> None:
+    """Every point that is not stored yet, into the frame and into the store."""
+    from tqdm.auto import tqdm
+
+    count = len(job.items)
+    missing = np.ones(count, bool)
+    if kept is not None:
+        for indices, values in kept.read():
+            _put(job.frame, count, indices, values)
+            missing[indices] = False
+        _require_space(kept, job.frame, float(missing.mean()), count // size)
+    todo = np.flatnonzero(missing).tolist()
+    tiles = [todo[n : n + size] for n in range(0, len(todo), size)]
+    seen: Counter[str] = Counter()
+    # a terminal gets a moving bar, a log a line now and then
+    every = 0.1 if sys.stderr.isatty() else 15.0
+    bar = tqdm(
+        total=count, initial=count - len(todo), disable=not progress, unit="point", desc="scan", mininterval=every
+    )
+
+    def keep(indices: Sequence[int], values: Values) -> None:
+        if kept is not None:
+            kept.add(indices, values)
+        _put(job.frame, count, indices, values)
+        missing[list(indices)] = False
+        if "status" in values:
+            seen.update(Status(int(s)).name.lower() for s in values["status"].ravel())
+            bar.set_postfix(seen, refresh=False)
+        bar.update(len(indices))
+
+    with bar:
+        try:
+            run(job.evaluate, job.items, tiles, keep, executor)
+        except BaseException as error:
+            if kept is not None:
+                stored = count - int(missing.sum())
+                error.add_note(f"{stored} of {count} points are stored in {kept.folder}; the same call goes on there")
+            raise
+
+
+def _put(frame: xr.Dataset, count: int, indices: Sequence[int], values: Values) -> None:
+    for name, some in values.items():
+        array = frame[name].values
+        array.reshape(count, *some.shape[1:])[list(indices)] = some
+
+
+def _require_space(kept: Store, frame: xr.Dataset, missing: float, tiles: int) -> None:
+    """Refuse to begin what the disk cannot hold: tiles and final file stand beside each other for a moment."""
+    need = int(1.1 * ((1 + missing) * frame.nbytes + 8192 * tiles))
+    free = shutil.disk_usage(kept.folder).free
+    if free < need:
+        message = f"the dataset needs {need / 1e6:.1f} MB while it is made, and {free / 1e6:.1f} MB are free"
+        raise OSError(errno.ENOSPC, message, str(kept.path))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A request to terminate (SIGTERM) ends the computing in order, as Ctrl-C does, where nobody else listens to it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -26,8 +28,6 @@ from gsimplicit.results import Kind, Status
 from gsimplicit.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import xarray as xr
 
 COORDINATES: dict[str, tuple[str, str]] = {
@@ -150,8 +150,13 @@ def digest(array: np.ndarray[Any, Any]) -> str:
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first key in which two configurations differ, with both values; None where they agree."""
     for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            return f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} asked for"
+        there, here = old.get(key), new.get(key)
+        if isinstance(there, Mapping) and isinstance(here, Mapping):
+            inner = difference(there, here)
+            if inner is not None:
+                return f"{key}.{inner}"
+        elif there != here:
+            return f"{key}: {_short(there)} there, {_short(here)} asked for"
     return None
 
 
@@ -202,8 +207,9 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     try:
         try:
             dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-        except RuntimeError as error:  # how the library reports a full disk
-            raise OSError(f"{path} could not be written: {error}; is the disk full? Nothing was kept") from error
+        except (RuntimeError, OSError) as error:  # of a full disk the library says "HDF error" or "permission denied"
+            free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB of space are free"
+            raise OSError(f"{path} could not be written: {error}; {free}, and nothing was kept") from error
         _flush(temporary)
         if not load(temporary).identical(dataset.load()):
             raise OSError(f"{path} did not read back as it was written; nothing was kept")

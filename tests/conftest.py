@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--faults", action="store_true", help="try faults as often as a release asks for")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The faults survived, summed over the tests that passed."""
+    counts: dict[str, int] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, number in report.user_properties:
+            if name.startswith("faults: "):
+                counts[name[8:]] = counts.get(name[8:], 0) + int(number)  # type: ignore[call-overload]
+    if counts and terminalreporter.config.getoption("--faults"):
+        terminalreporter.section("faults survived")
+        for name, number in counts.items():
+            terminalreporter.write_line(f"{number:5} {name}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
+from pathlib import PurePath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,8 @@ def content(name: str, value: Any) -> Any:
     """What tells a value apart, as JSON types: source and closure of functions, entries of objects, bytes of arrays."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, PurePath):
+        return str(value)
     if isinstance(value, torch.Tensor | np.ndarray):
         return dataset.digest(np.asarray(torch.as_tensor(value).detach().cpu()))
     if isinstance(value, Sequence):

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import socket
+import time
 import warnings
 import zipfile
 from contextlib import contextmanager, suppress
@@ -84,7 +85,12 @@ class Store:
         """The final dataset where it is there under this configuration, else None."""
         if not self.path.exists() or self._differs_finished() is not None:
             return None
-        found = dataset.load(self.path)
+        try:
+            found = dataset.load(self.path)
+        except OSError as error:
+            if self._overwrite:
+                return None
+            raise OSError(f"{error}; overwrite=True computes it again") from error
         if self.folder.exists():  # killed between the last rename and the sweep
             with suppress(OSError), self._locked():
                 self._sweep()
@@ -293,11 +299,12 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _holder(lock: Path) -> str:
-    try:
-        note = json.loads(lock.read_text())
-        return f"process {note['pid']} on {note['host']} since {note['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    for _ in range(20):  # it may not have written its note yet
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            note = json.loads(lock.read_text())
+            return f"process {note['pid']} on {note['host']} since {note['since']}"
+        time.sleep(0.05)
+    return "another process"
 
 
 def _digest(path: Path) -> str:

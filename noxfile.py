@@ -44,6 +44,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kills, full disks, damage and bad inputs at full counts, about ten minutes; the counts are printed at the end."""
+    install(session, "test")
+    files = [f"tests/test_{name}.py" for name in ("faults", "same_bits", "bad_inputs")]
+    session.run("pytest", "-n", "auto", "--faults", *files, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session(default=False, reuse_venv=True)
 def studies(session: nox.Session) -> None:
     """The paper's figures and questions: `nox -s studies -- --list`, `-- fig3 --scale quick|default|paper`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
+from gsimplicit import dataset
+from gsimplicit.landscape.fill import Job, fill
 
 OUTPUT = Path("output")
 """Folder of the files, below the folder the studies are run in."""
@@ -71,6 +74,22 @@ def scanned(store: Path, **settings: Any) -> xr.Dataset:
         return gs.scan(store=store, **settings)
     except gs.StoreMismatchError:
         return gs.scan(store=store, overwrite=True, **settings)
+
+
+def filled(store: Path, script: str, settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
+    """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its script changed."""
+    code = {"code": dataset.code_fingerprint(), "script": hashlib.sha256(Path(script).read_bytes()).hexdigest()}
+    configuration = {**settings, **code}
+
+    def job() -> Job:
+        made = prepare()
+        made.frame.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {store.stem}", configuration)
+        return made
+
+    try:
+        return fill(job, configuration, store=store)
+    except gs.StoreMismatchError:
+        return fill(job, configuration, store=store, overwrite=True)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ remark on the Hopf bifurcation, sec. 5.1).
 from __future__ import annotations
 
 import csv
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,13 @@ from matplotlib.patches import Patch
 
 import gsimplicit as gs
 from gsimplicit import dataset
-from gsimplicit.marching import cpu, each
+from gsimplicit.landscape.fill import Job
+from gsimplicit.landscape.store import Values
+from gsimplicit.marching import cpu
 from gsimplicit.plotting import plane
 from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.spectrum import leading
-from studies._common import Claim, Datasets, Study
+from studies._common import Claim, Datasets, Study, filled
 from studies.oracle import GRIDS, TABLE
 
 SIZES = {"quick": ((32, 64), 4, 5), "default": ((32, 64, 128), 10, 10), "paper": ((32, 64, 128), 40, 24)}
@@ -50,79 +54,81 @@ def mean_square(v: torch.Tensor) -> torch.Tensor:
     return (v**2).mean(dim=(-2, -1))
 
 
-def kept(name: str, folder: Path, settings: dict[str, object], make: object) -> xr.Dataset:
-    """A dataset found again where it was made with the same settings and code, else made and saved."""
-    path, settings = folder / f"{name}.nc", {**settings, "code": dataset.code_fingerprint()}
-    if path.exists():
-        found = dataset.load(path)
-        if dataset.difference(dataset.configuration_of(found), settings) is None:
-            return found
-    data = make()  # type: ignore[operator]
-    data.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {name}", settings)
-    dataset.save(data, path)
-    return data
-
-
 def compute(scale: str, folder: Path) -> Datasets:
-    """Three small datasets."""
+    """Three small datasets, each filled point by point."""
     grids, points, cells = SIZES[scale]
     return {
-        "steady_points": kept(
-            "steady_points", folder, {"grids": list(grids), "points": points}, lambda: _points(grids, points)
+        "steady_points": filled(
+            folder / "steady_points.nc",
+            __file__,
+            {"grids": list(grids), "points": points},
+            lambda: _points(grids, points),
         ),
-        "steady_convergence": kept("steady_convergence", folder, {"side": SIDE}, _convergence),
-        "steady_plateau": kept("steady_plateau", folder, {"cells": cells}, lambda: _plateau(cells)),
+        "steady_convergence": filled(folder / "steady_convergence.nc", __file__, {"side": ROOT_SIDE}, _convergence),
+        "steady_plateau": filled(folder / "steady_plateau.nc", __file__, {"cells": cells}, lambda: _plateau(cells)),
     }
 
 
-def _points(grids: tuple[int, ...], count: int) -> xr.Dataset:
-    """Stop and root of the points, an instance at a time so that progress shows."""
+POINT = {
+    "F": "feed rate",
+    "k": "kill rate",
+    "stop_residual": "largest steady residual at the stop",
+    "growing": "growing modes found near 0 at the stop, 6 at most",
+    "fastest": "largest real part of an eigenvalue found at the stop",
+    "status": "how refinement ended",
+    "stable": "stability of the root (1 yes, 2 no)",
+    "leading": "real part of the leading eigenvalue of the root",
+    "moved": "largest distance of the refined state from the stop",
+    "drift": "speed of the rigid drift of the refined state",
+    "motion": "what an unsteady state does (1 travels, 2 oscillates, 3 rearranges)",
+}
+"""Variables of a point of (a)."""
+
+
+def _points(grids: tuple[int, ...], count: int) -> Job:
+    """The first points of each grid in the oracle's table."""
     with TABLE.open() as stream:
         rows = list(csv.DictReader(stream))
-    names = ("F", "k", "stop_residual", "growing", "fastest", "status", "stable", "leading", "moved", "drift", "motion")
-    values = {name: np.full((len(grids), count), np.nan) for name in names}
-    apart = np.full((len(grids), count, len(LOOKS)), np.nan)
-    for g, side in enumerate(grids):
-        chosen = [r for r in rows if int(r["side"]) == side][:count]
-        params = gs.Params(0.16, 0.08, [float(r["F"]) for r in chosen], [float(r["k"]) for r in chosen])
-        start = gs.initial_state(grid=(side, side), box=gs.Box(half=GRIDS[side]))
-        stop = gs.steady_state(params, start, dtype=torch.float64)
-        tail = "euler" if side <= LARGEST else "chebyshev"  # (b) wants the root of exactly this trajectory
-        root = gs.steady_state(params, start, dtype=torch.float64, refine=gs.Refine(tail=tail, eigenvalues=6))
-        spectra = each(lambda i: _spectrum(stop[i]), range(count))  # noqa: B023 (used at once)
-        values["growing"][g] = [(s.real > 1e-6).sum() for s in spectra]
-        values["fastest"][g] = [s.real.max() for s in spectra]
-        if side <= LARGEST:
-            apart[g] = each(lambda i: _distances(start, root[i]), range(count))  # noqa: B023
-        print(f"  {side} x {side}: {int(root.has_root.sum())} of {count} points certified", flush=True)
-        values["F"][g], values["k"][g] = params.F, params.k
-        values["stop_residual"][g] = stop.residual
-        for name in ("status", "stable", "moved", "motion"):
-            values[name][g] = getattr(root, name)
-        values["leading"][g], values["drift"][g] = root.eigenvalues[:, 0].real, root.drift.norm(dim=1)
-    words = {
-        "F": "feed rate",
-        "k": "kill rate",
-        "stop_residual": "largest steady residual at the stop",
-        "growing": "growing modes found near 0 at the stop, 6 at most",
-        "fastest": "largest real part of an eigenvalue found at the stop",
-        "status": "how refinement ended",
-        "stable": "stability of the root (1 yes, 2 no)",
-        "leading": "real part of the leading eigenvalue of the root",
-        "moved": "largest distance of the refined state from the stop",
-        "drift": "speed of the rigid drift of the refined state",
-        "motion": "what an unsteady state does (1 travels, 2 oscillates, 3 rearranges)",
-    }
-    data = xr.Dataset(
-        {n: (("side", "point"), v, {"long_name": words[n], "units": "1"}) for n, v in values.items()},
-        {"side": ("side", list(grids)), "point": ("point", np.arange(count))},
+    items = [
+        (side, float(r["F"]), float(r["k"]))
+        for side in grids
+        for r in [r for r in rows if int(r["side"]) == side][:count]
+    ]
+    shape = (len(grids), count)
+    frame = xr.Dataset(
+        {n: (("side", "point"), np.full(shape, np.nan), {"long_name": w, "units": "1"}) for n, w in POINT.items()},
+        {"side": ("side", list(grids)), "point": ("point", np.arange(count)), "steps": ("steps", LOOKS)},
     )
-    data["side"].attrs = {"long_name": "side of the grid in cells", "units": "1"}
-    data["point"].attrs = {"long_name": "index of the point in its table", "units": "1"}
-    data["steps"] = ("steps", LOOKS, {"long_name": "steps marched", "units": "1"})
+    frame["side"].attrs = {"long_name": "side of the grid in cells", "units": "1"}
+    frame["point"].attrs = {"long_name": "index of the point in its table", "units": "1"}
+    frame["steps"].attrs = {"long_name": "steps marched", "units": "1"}
     long_name = "largest distance of the march from the root, moved rigidly to fit best"
-    data["apart"] = (("side", "point", "steps"), apart, {"long_name": long_name, "units": "1"})
-    return data
+    frame["apart"] = (
+        ("side", "point", "steps"), np.full((*shape, len(LOOKS)), np.nan), {"long_name": long_name, "units": "1"}
+    )  # fmt: skip
+    return Job(frame, ("side", "point"), items, _point)
+
+
+def _point(item: tuple[int, float, float]) -> Values:
+    """Stop and root of one point."""
+    side, F, k = item
+    params, start = gs.Params(0.16, 0.08, F, k), gs.initial_state(grid=(side, side), box=gs.Box(half=GRIDS[side]))
+    stop = gs.steady_state(params, start, dtype=torch.float64)
+    tail = "euler" if side <= LARGEST else "chebyshev"  # (b) wants the root of exactly this trajectory
+    root = gs.steady_state(params, start, dtype=torch.float64, refine=gs.Refine(tail=tail, eigenvalues=6))
+    spectrum = _spectrum(stop)
+    apart = _distances(start, root) if side <= LARGEST else np.full(len(LOOKS), np.nan)
+    values = {
+        "F": F,
+        "k": k,
+        "stop_residual": stop.residual[0],
+        "growing": (spectrum.real > 1e-6).sum(),
+        "fastest": spectrum.real.max(),
+        "leading": root.eigenvalues[0, 0].real,
+        "drift": root.drift[0].norm(),
+        **{name: getattr(root, name)[0] for name in ("status", "stable", "moved", "motion")},
+    }
+    return {**{name: np.float64(value) for name, value in values.items()}, "apart": apart}
 
 
 def _spectrum(stop: gs.SteadyState) -> np.ndarray[Any, np.dtype[np.complex128]]:
@@ -143,36 +149,37 @@ def _distances(start: torch.Tensor, root: gs.SteadyState) -> np.ndarray[Any, np.
     return out
 
 
-def _convergence() -> xr.Dataset:
+def _convergence() -> Job:
     """Relative distance of the unrolled to the implicit gradient of mean v^2 at one stored root."""
     params = gs.Params.preset("paper")
     start = gs.initial_state(grid=(ROOT_SIDE, ROOT_SIDE))
     root = gs.steady_state(params, start, refine=gs.Refine(tol=1e-13, lattice=True, eigenvalues=6))
     exact = gs.grad(params, gs.routes.Implicit(gs.Refine(lattice=True)), mean_square, initial=root.fields).grad.tensor()
     steps = 20_000 * np.arange(1, 11)
-    apart = []
-    for n in steps:
-        out = gs.grad(params, "unrolled", mean_square, initial=root.fields, tol=0.0, max_steps=int(n)).grad.tensor()
-        apart.append(float((out - exact).norm() / exact.norm()))
-    data = xr.Dataset(
+    frame = xr.Dataset(
         {
-            "apart": ("steps", apart, {"long_name": "relative distance of the two gradients", "units": "1"}),
+            "apart": (
+                "steps",
+                np.full(len(steps), np.nan),
+                {"long_name": "relative distance of the two gradients", "units": "1"},
+            ),
             "eigenvalue": ("mode", root.eigenvalues[0].real, {"long_name": "real part of eigenvalues", "units": "1"}),
         },
         {"steps": ("steps", steps, {"long_name": "steps unrolled from the root", "units": "1"})},
     )
-    return data.assign_coords(mode=("mode", np.arange(data.sizes["mode"]), {"long_name": "mode", "units": "1"}))
+    frame = frame.assign_coords(mode=("mode", np.arange(frame.sizes["mode"]), {"long_name": "mode", "units": "1"}))
+    return Job(frame, ("steps",), steps.tolist(), partial(_apart, root.fields, exact))
 
 
-def _plateau(cells: int) -> xr.Dataset:
+def _apart(fields: torch.Tensor, exact: torch.Tensor, steps: int) -> Values:
+    params = gs.Params.preset("paper")
+    out = gs.grad(params, "unrolled", mean_square, initial=fields, tol=0.0, max_steps=steps).grad.tensor()
+    return {"apart": np.float64((out - exact).norm() / exact.norm())}
+
+
+def _plateau(cells: int) -> Job:
     """Verdict on each cell: 0 stable uniform, 1 unstable uniform, 2 not steady, 3 no uniform state at the stop."""
     F, k = (np.linspace(*PLATEAU[name], cells) for name in ("F", "k"))
-    params = gs.Params(0.16, 0.08, np.repeat(F, cells), np.tile(k, cells))
-    start = gs.initial_state(grid=(SIDE, SIDE), box=gs.Box(half=GRIDS[SIDE]))
-    stop = gs.steady_state(params, start)
-    root = gs.steady_state(params, start, refine=gs.Refine(eigenvalues=6, max_evaluations=200_000))
-    verdict = np.where(root.stable == gs.Stable.YES, 0, np.where(root.stable == gs.Stable.NO, 1, 2))
-    verdict = np.where(stop.kind == gs.Kind.UNIFORM, verdict, 3).reshape(cells, cells).astype(np.int8)
     attrs = {
         "long_name": "what the stopped state is",
         "units": "1",
@@ -180,7 +187,17 @@ def _plateau(cells: int) -> xr.Dataset:
         "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
     }
     coordinates = {n: (n, at, dataset.attributes(n)) for n, at in (("F", F), ("k", k))}
-    return xr.Dataset({"verdict": (("F", "k"), verdict, attrs)}, coordinates)
+    frame = xr.Dataset({"verdict": (("F", "k"), np.full((cells, cells), 3, np.int8), attrs)}, coordinates)
+    return Job(frame, ("F", "k"), list(product(F.tolist(), k.tolist())), _verdict)
+
+
+def _verdict(item: tuple[float, float]) -> Values:
+    params = gs.Params(0.16, 0.08, *item)
+    start = gs.initial_state(grid=(SIDE, SIDE), box=gs.Box(half=GRIDS[SIDE]))
+    if gs.steady_state(params, start).kind[0] != gs.Kind.UNIFORM:
+        return {"verdict": np.int8(3)}
+    root = gs.steady_state(params, start, refine=gs.Refine(eigenvalues=6, max_evaluations=200_000))
+    return {"verdict": np.int8({gs.Stable.YES: 0, gs.Stable.NO: 1}.get(gs.Stable(int(root.stable[0])), 2))}
 
 
 def plot(data: Datasets) -> Figure:

@@ -11,6 +11,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.__main__ import main
+from gsimplicit.landscape import run
 
 SMALL = ["--grid", "32", "32", "--half", "5"]
 
@@ -45,9 +46,58 @@ def test_scan_writes_a_file_that_show_describes_and_draws(capsys: pytest.Capture
     assert picture.stat().st_size > 10_000
 
 
+def test_scan_like_makes_a_file_again_from_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first, again = tmp_path / "a.nc", tmp_path / "b.nc"
+    words = ["--axis", "k=0.06:0.07:3", "--routes", "unrolled", "--losses", "spectrum", "residual", "--samples", "2"]
+    assert main(["scan", *SMALL, *words, "--tol", "0", "--max-steps", "50", "--store", str(first), "--quiet"]) == 0
+    assert main(["scan", "--like", str(first), "--store", str(again), "--quiet", "--tile", "2"]) == 0
+    with xr.open_dataset(first) as one, xr.open_dataset(again) as two:
+        assert one.drop_attrs().identical(two.drop_attrs())
+        hashes = [data.attrs["gsimplicit_configuration_hash"] for data in (one, two)]
+    assert hashes[0] == hashes[1]
+    capsys.readouterr()
+    assert main(["scan", "--like", str(first), "--store", str(again), "--tol", "0.1", "--F", "0.03"]) == 2
+    assert "--like repeats a file as it is; leave out --F, --tol" in capsys.readouterr().err
+
+
+def test_show_describes_draws_and_exports_what_is_there_of_a_scan_that_was_interrupted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated = []
+
+    def interrupted(evaluate: object, items: list[object]) -> object:
+        evaluated.append(len(items))
+        if len(evaluated) == 3:
+            raise KeyboardInterrupt
+        return original(evaluate, items)  # type: ignore[arg-type]
+
+    original = run.evaluate_tile
+    monkeypatch.setattr(run, "evaluate_tile", interrupted)
+    axes = ["--axis", "F=0.03:0.04:2", "--axis", "k=0.06:0.07:3", "--tol", "0", "--max-steps", "50"]
+    words = ["scan", *SMALL, *axes, "--store", str(tmp_path / "a.nc"), "--quiet"]
+    assert main(words) == 130
+    error = capsys.readouterr().err
+    assert "gsimplicit scan: interrupted; 2 of 6 points are stored in" in error
+    assert "the same call goes on there" in error
+    show = ["show", str(tmp_path / "a.nc"), "--figure", str(tmp_path / "a.png"), "--export", str(tmp_path / "part.nc")]
+    assert main(show) == 0
+    out = capsys.readouterr().out
+    assert "Unfinished: " in out
+    assert "2 of 6 points are stored" in out
+    assert "status: not_run 4, fixed 2" in out
+    with xr.open_dataset(tmp_path / "part.nc") as part:
+        assert part.attrs["gsimplicit_complete"] == 0
+        assert part["done"].values.tolist() == [[1, 1, 0], [0, 0, 0]]
+        assert part["loss"].isnull().sum() == 4
+    assert main(words) == 0
+    assert sum(evaluated) == 3 + 4  # the one that was interrupted, and the four that were left
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["scan", "--store", "never.nc"], "give an axis with --axis, or a file to repeat with --like"),
+        (["scan", "--like", "absent.nc", "--store", "never.nc"], "absent.nc"),
         (["steady", "--Du", "-1"], "Du must be finite and >= 0, got -1.0"),
         (["grad", "--route", "implicitt"], "route must be one of"),
         (["scan", "--axis", "q=0:1:2", "--store", "never.nc"], "axes must be among"),

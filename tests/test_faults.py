@@ -172,6 +172,30 @@ def test_a_pool_that_loses_workers_goes_on(tmp_path: Path, reference: xr.Dataset
     count("worker of the pool killed", 1)
 
 
+def test_studies_that_are_killed_resume_to_the_same_bits(tmp_path: Path, count: Record, pytestconfig: Any) -> None:
+    if not pytestconfig.getoption("--faults"):
+        pytest.skip("two minutes: runs with --faults")
+    root = Path(faulty.__file__).parents[1]
+
+    def studies(folder: str, seconds: float | None) -> None:
+        words = [sys.executable, "-m", "studies", "fig2", "--scale", "quick", "--output", str(tmp_path / folder)]
+        with subprocess.Popen(words, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                assert process.wait(seconds) == 0
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    studies("whole", None)
+    for seconds in (5.0, 7.0, 9.0, 6.0):
+        studies("killed", seconds)
+        count("SIGKILL of the studies", 1)
+    studies("killed", None)
+    for name in ("k", "F", "Dv", "Du"):
+        one, other = (dataset.load(tmp_path / f / "quick" / f"fig2_{name}.nc") for f in ("whole", "killed"))
+        assert same(one, other)
+    assert not list((tmp_path / "killed" / "quick").glob("*.tiles"))
+
+
 # disks
 
 

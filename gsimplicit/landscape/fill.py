@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import shutil
 import signal
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +24,7 @@ from gsimplicit.landscape.store import Store, Values, stored_part
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Executor
 
     import xarray as xr
 
@@ -83,6 +83,10 @@ def fill(
     """
     if tile is not None:
         checks.integer("tile", tile, least=1)
+    if not (store is None or isinstance(store, str | os.PathLike)):
+        raise TypeError(f"store must be a path, got {store!r}")
+    if not (executor is None or isinstance(executor, Executor)):
+        raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     kept = None if store is None else Store(store, configuration, overwrite=overwrite)
     if kept is not None and (whole := kept.finished()) is not None:
         return whole

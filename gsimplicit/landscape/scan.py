@@ -127,7 +127,7 @@ def scan(
 
     goal = _given_target(target, len(fields))
     configuration = {
-        "axes": {name: at.tolist() for name, at in values.items()},
+        "axes": [[name, at.tolist()] for name, at in values.items()],  # in the order of the dimensions
         "base": base.tensor()[0].tolist(),
         "losses": [loss if isinstance(loss, str) else identity(loss, stored=store is not None) for loss in asked],
         "routes": [encoded(route) for route in chosen],
@@ -181,7 +181,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     if found["target"] != "base":
         target = data["target_fields" if "target_fields" in data else "target"].values
     return {
-        "axes": found["axes"],
+        "axes": dict(found["axes"]),
         "base": Params(*found["base"]),
         "losses": found["losses"],
         "routes": [decoded(route) for route in found["routes"]],

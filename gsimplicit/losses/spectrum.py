@@ -57,6 +57,9 @@ def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Returns:
         Shape (B,), float64, >= 0.
 
+    Raises:
+        ValueError: The shapes do not pair.
+
     Example:
         >>> import torch
         >>> from gsimplicit.losses import spectrum_loss
@@ -64,6 +67,7 @@ def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         >>> spectrum_loss(v, v).tolist()
         [0.0, 0.0]
     """
+    _check(v, target)
     return _mean_square(log_spectrum(v), log_spectrum(target))
 
 
@@ -78,9 +82,17 @@ def windowed_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         Shape (B,), float64, >= 0.
 
     Raises:
-        ValueError: The grid is no multiple of the window.
+        ValueError: The grid is no multiple of the window, or the shapes do not pair.
     """
+    _check(v, target)
     return _mean_square(windowed_log_spectrum(v), windowed_log_spectrum(target))
+
+
+def _check(v: torch.Tensor, target: torch.Tensor) -> None:
+    if v.ndim != 3 or target.ndim != 3 or target.shape[1:] != v.shape[1:] or len(target) not in (1, len(v)):
+        raise ValueError(
+            f"target must be of v's own shape (B, H, W), or (1, H, W): v is {tuple(v.shape)}, got {tuple(target.shape)}"
+        )
 
 
 def _centred(v: torch.Tensor) -> torch.Tensor:

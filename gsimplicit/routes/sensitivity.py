@@ -39,6 +39,7 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
         four solves an instance.
 
     Raises:
+        TypeError: Not a steady state.
         NotSteady: An instance is not certified.
         np.linalg.LinAlgError: A Jacobian is singular, as at a fold.
 
@@ -49,7 +50,7 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
         >>> gs.root_derivatives(root).shape
         torch.Size([1, 4, 2, 32, 32])
     """
-    state.require_steady()
+    _check(state)
     out = torch.empty((len(state), len(PARAMETERS), *state.fields.shape[1:]), dtype=torch.float64)
     with one_blas_thread():
         for still in (True, False):
@@ -86,9 +87,17 @@ def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) 
         >>> gs.hessian(root, lambda v: (v**2).mean(dim=(-2, -1))).shape
         torch.Size([1, 4, 4])
     """
-    state.require_steady()
+    _check(state)
+    if not callable(loss):
+        raise TypeError(f"loss must be a callable of v (B, H, W) giving (B,), got {loss!r}")
     with one_blas_thread():
         return torch.stack(each(lambda i: _hessian(state, i, loss, linear), range(len(state))))
+
+
+def _check(state: SteadyState) -> None:
+    if not isinstance(state, SteadyState):
+        raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
+    state.require_steady()
 
 
 def _system(state: SteadyState, i: int) -> Bordered:

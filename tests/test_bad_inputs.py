@@ -1,0 +1,190 @@
+"""What the public entry points refuse: each error names the argument, the value and the bound, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit.testing import taylor_test
+
+nan, inf = float("nan"), float("inf")
+V = torch.zeros(1, 32, 32, dtype=torch.float64)
+UV = torch.zeros(1, 2, 32, 32, dtype=torch.float64)
+
+
+def params(**changes: Any) -> gs.Params:
+    return gs.Params(**{"Du": 0.16, "Dv": 0.08, "F": 0.035, "k": 0.065, **changes})
+
+
+def start(**changes: Any) -> torch.Tensor:
+    return gs.initial_state(**{"grid": (32, 32), "box": gs.Box(half=5), **changes})
+
+
+def spoiled(value: float) -> torch.Tensor:
+    fields = start().expand(2, -1, -1, -1).clone()
+    fields[1, 0, 3, 4] = value
+    return fields
+
+
+def steady(**changes: Any) -> object:
+    return gs.steady_state(**{"params": params(), "initial": start(), **changes})
+
+
+def grad(**changes: Any) -> object:
+    return gs.grad(**{"params": params(), "initial": start(), **changes})
+
+
+def solve(**changes: Any) -> object:
+    return gs.solve(**{"params": params(), "initial": start(), **changes})
+
+
+def compare(**changes: Any) -> object:
+    return gs.compare(**{"params": params(), "initial": start(), **changes})
+
+
+def scan(**changes: Any) -> object:
+    return gs.scan(**{"axes": {"F": [0.03]}, "initial": start(), "progress": False, **changes})
+
+
+CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] = [
+    (params, {"Du": -0.1}, ValueError, r"Du must be finite and >= 0, got -0\.1"),
+    (params, {"F": nan}, ValueError, "F must be finite and >= 0, got nan"),
+    (params, {"k": inf}, ValueError, "k must be finite and >= 0, got inf"),
+    (params, {"Dv": "a"}, TypeError, "Dv must .* 'a'"),
+    (params, {"Du": None}, TypeError, "Du must .* None"),
+    (params, {"F": [0.1, 0.2], "k": [0.1, 0.2, 0.3]}, ValueError, "F .*2.* k .*3"),
+    (params, {"F": [0.1, -0.2]}, ValueError, r"F must be finite and >= 0, got .*-0\.2"),
+    (params, {"F": torch.tensor([[0.1]])}, ValueError, r"F must .*\(1, 1\)"),
+    (params, {"F": []}, ValueError, "F must"),
+    (params, {"F": True}, TypeError, "F must .* True"),
+    (gs.Params.preset, {"name": "papper"}, ValueError, "'papper'"),
+    (start, {"box": gs.Box(half=0)}, ValueError, r"box\.half must lie in 1\.\.16 on a grid of 32 x 32, got 0"),
+    (start, {"box": gs.Box(half=2.5)}, TypeError, r"box\.half must be an integer, got 2\.5"),
+    (start, {"box": gs.Box(u=nan)}, ValueError, r"box\.u must be finite, got nan"),
+    (start, {"box": 10}, TypeError, r"box must be gsimplicit\.Box or None, got 10"),
+    (start, {"count": 0}, ValueError, "count must be .* got 0"),
+    (start, {"seed": -1}, ValueError, "seed must be .* got -1"),
+    (start, {"seed": 0.5}, TypeError, r"seed must be an integer.* got 0\.5"),
+    (start, {"noise": -1.0}, ValueError, r"noise must be .* got -1\.0"),
+    (start, {"grid": (32,)}, ValueError, r"grid must .* \(32,\)"),
+    (start, {"grid": (32, 0)}, ValueError, "grid.* 0"),
+    (start, {"grid": (8, 8)}, ValueError, "box"),
+    (steady, {"params": (0.16, 0.08, 0.035, 0.065)}, TypeError, "params must be .*Params"),
+    (steady, {"tol": -1e-4}, ValueError, "tol must be finite and >= 0, got -0.0001"),
+    (steady, {"tol": nan}, ValueError, "tol must .* got nan"),
+    (steady, {"max_steps": 0}, ValueError, "max_steps must be >= 1, got 0"),
+    (steady, {"max_steps": 1.5}, TypeError, r"max_steps must be an integer.* got 1\.5"),
+    (steady, {"check_every": 0}, ValueError, "check_every must be >= 1, got 0"),
+    (
+        steady,
+        {"dtype": torch.float16},
+        ValueError,
+        r"dtype must be torch\.float32 or torch\.float64, got torch\.float16",
+    ),
+    (steady, {"device": "nowhere"}, (RuntimeError, ValueError), "nowhere"),
+    (steady, {"refine": "yes"}, TypeError, "refine must be .* got 'yes'"),
+    (steady, {"initial": V}, ValueError, r"initial must .*\(B, 2, H, W\).* \(1, 32, 32\)"),
+    (steady, {"initial": [[0.0]]}, TypeError, "initial must be a torch tensor or numpy array"),
+    (steady, {"initial": spoiled(nan)}, ValueError, "initial .*instance 1"),
+    (steady, {"initial": spoiled(inf)}, ValueError, "initial .*instance 1"),
+    (steady, {"initial": UV.int()}, TypeError, "initial must hold floats"),
+    (steady, {"params": params(F=[0.03, 0.04, 0.05]), "initial": start(count=2)}, ValueError, "2.*3|3.*2"),
+    (gs.Refine, {"tol": 0.0}, ValueError, r"tol of Refine must be .* got 0\.0"),
+    (gs.Refine, {"max_evaluations": 0}, ValueError, "max_evaluations must be >= 1, got 0"),
+    (gs.Refine, {"tail": "eulr"}, ValueError, "tail must be .* got 'eulr'"),
+    (gs.Refine, {"eigenvalues": -1}, ValueError, "eigenvalues must be >= 0, got -1"),
+    (gs.Refine, {"lattice": 1}, TypeError, "lattice must be True or False, got 1"),
+    (gs.Gmres, {"tol": 2.0}, ValueError, r"tol of Gmres must be .* got 2\.0"),
+    (gs.Gmres, {"cycle": 0}, ValueError, "cycle must be .* got 0"),
+    (grad, {"route": "implicitt"}, ValueError, "route must be one of .* got 'implicitt'"),
+    (grad, {"route": 3}, TypeError, "route must be a name or a gsimplicit.routes object, got 3"),
+    (grad, {"loss": "spectral"}, ValueError, "loss must be one of .* got 'spectral'"),
+    (grad, {"loss": "residual"}, ValueError, "'residual' is no loss of the steady state"),
+    (grad, {"loss": 3}, TypeError, "loss must be a name or a callable .* got 3"),
+    (grad, {"loss": "windowed", "initial": start(grid=(40, 40))}, ValueError, "16.*40|40.*16"),
+    (grad, {"target": V[0]}, ValueError, r"target must be v of shape .* got \(32, 32\)"),
+    (grad, {"target": V[:, :16]}, ValueError, "target must live on the grid of the fields, 32 x 32, got"),
+    (grad, {"target": V.expand(2, -1, -1) * nan}, ValueError, "target .*instance 0"),
+    (grad, {"target": V.expand(3, -1, -1)}, ValueError, "a target of 3 instances does not pair with 1"),
+    (grad, {"target": "paper"}, TypeError, "target must be a torch tensor or numpy array, got str"),
+    (grad, {"route": "finite_difference", "dtype": torch.float32}, ValueError, r"dtype must be torch\.float64 for the"),
+    (gs.routes.Truncated, {"steps": 0}, ValueError, "steps of Truncated must be >= 1, got 0"),
+    (gs.routes.FiniteDifference, {"step": 0.0}, ValueError, r"step of FiniteDifference must be .* got 0\.0"),
+    (gs.routes.Deq, {"damping": 0.0}, ValueError, r"damping must be .* got 0\.0"),
+    (gs.routes.Deq, {"solver": "newton"}, ValueError, "solver of Deq must be .* got 'newton'"),
+    (solve, {"route": "unroled"}, ValueError, "route must be one of .* got 'unroled'"),
+    (solve, {"max_steps": -3}, ValueError, "max_steps must be >= 1, got -3"),
+    (solve, {"initial": spoiled(nan)}, ValueError, "initial .*instance 1"),
+    (compare, {"routes": []}, ValueError, "routes must"),
+    (compare, {"routes": ["implicit", "explicit"]}, ValueError, "route must be one of .* got 'explicit'"),
+    (compare, {"share_root": "no"}, TypeError, "share_root must be True or False, got 'no'"),
+    (scan, {"axes": {}}, ValueError, "axes must name at least one parameter, got none"),
+    (scan, {"axes": {"G": [0.1]}}, ValueError, "axes must be among .* got 'G'"),
+    (scan, {"axes": {"F": [0.04, 0.03]}}, ValueError, r"axis F must be strictly increasing, got \[0.04, 0.03\]"),
+    (scan, {"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must be strictly increasing"),
+    (scan, {"axes": {"F": [nan]}}, ValueError, r"axis F must hold finite values >= 0, got \[nan\]"),
+    (scan, {"losses": []}, ValueError, "losses must name at least one, got none"),
+    (scan, {"losses": "spectrum"}, TypeError, "losses must be a list, got 'spectrum'"),
+    (scan, {"routes": ["implicit", "implicit"]}, ValueError, "routes must differ in name"),
+    (scan, {"keep": "u"}, ValueError, "keep must be 'v' or None, got 'u'"),
+    (scan, {"base": params(F=[0.03, 0.04])}, ValueError, "base must be one instance, got 2"),
+    (scan, {"target": V.expand(3, -1, -1)}, ValueError, "target must be of 1 or 1 instances.* got 3"),
+    (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs the target's u and v"),
+    (scan, {"tile": 0}, ValueError, "tile must be >= 1, got 0"),
+    (scan, {"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
+    (scan, {"executor": "dask"}, TypeError, "executor must be .* got 'dask'"),
+    (scan, {"store": 3}, TypeError, "store must be a path, got 3"),
+    (gs.partial_scan, {"path": "absent.nc"}, FileNotFoundError, "absent.nc"),
+    (gs.scan_arguments, {"data": xr.Dataset()}, ValueError, "holds no settings of a scan"),
+    (
+        gs.residual_loss,
+        {"params": params(), "fields": V},
+        ValueError,
+        r"fields of shape \(1, 32, 32\): give \(B, 2, H, W\)",
+    ),
+    (
+        gs.spectrum_loss,
+        {"v": V, "target": V[:, :16]},
+        ValueError,
+        r"target must be of v's own shape .* got \(1, 16, 32\)",
+    ),
+    (gs.windowed_loss, {"v": V[:, :20], "target": V[:, :20]}, ValueError, "16"),
+    (gs.hessian, {"state": UV, "loss": "spectrum"}, TypeError, "state must be"),
+    (gs.root_derivatives, {"state": UV}, TypeError, "state must be"),
+    (taylor_test, {"function": 3, "x": 0.0, "derivative": 1.0}, (TypeError, ValueError), "function"),
+]
+
+
+@pytest.mark.parametrize(
+    ("entry", "given", "error", "message"), CASES, ids=[f"{e.__name__} {list(g)}" for e, g, _, _ in CASES]
+)
+def test_a_bad_argument_is_refused_by_name_value_and_bound(
+    entry: Callable[..., object],
+    given: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        entry(**given)
+    assert not list(tmp_path.iterdir())
+    record_property("faults: bad input", 1)
+
+
+def test_one_bad_instance_leaves_the_bits_of_the_others(record_property: Callable[[str, object], None]) -> None:
+    good = gs.steady_state(params(), start(), tol=0.0, max_steps=200)
+    with pytest.warns(gs.StabilityWarning):
+        both = gs.steady_state(params(Du=[0.9, 0.16]), start(), tol=0.0, max_steps=200)
+    assert both.status.tolist() == [gs.Status.DIVERGED, gs.Status.FIXED]
+    assert np.array_equal(both.fields[1].numpy(), good.fields[0].numpy())
+    record_property("faults: bad point in a batch", 1)

@@ -9,6 +9,7 @@ from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.scan import scan, scan_arguments
 from gsimplicit.landscape.store import StoreLockedError, StoreMismatchError, StoreWarning
+from gsimplicit.landscape.surrogate import train_surrogate
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.refine import Direct, Gmres, LinearSolver, Refine
 from gsimplicit.results import (
@@ -64,5 +65,6 @@ __all__ = [
     "solve",
     "spectrum_loss",
     "steady_state",
+    "train_surrogate",
     "windowed_loss",
 ]

@@ -228,8 +228,8 @@ class Certificate:
     Attributes:
         definition: What was differentiated: "full jacobian", "bordered jacobian", "marched steps", "last marched
             steps", "tangents of marched steps", "tangents at a root", "fixed point by torchdeq", "phantom
-            steps by torchdeq", "differences of marched states" or "differences of roots"; "none" where there is no
-            gradient.
+            steps by torchdeq", "differences of marched states", "differences of roots" or "network"; "none"
+            where there is no gradient.
         adjoint_residual: Relative residual of the adjoint solve, float64, shape (B,); NaN for routes without one.
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.

@@ -131,6 +131,7 @@ DEFINITIONS = (
     "tangents at a root",
     "fixed point by torchdeq",
     "phantom steps by torchdeq",
+    "network",
 )
 """Definitions of a certificate, stored by their place here."""
 
@@ -159,11 +160,12 @@ def _route(
         status[rootless] = root.status.numpy()[rootless]
     elif route.needs_root:
         gradient[~state.has_root.numpy()] = np.nan
-    lost = np.isnan(gradient).any(axis=(1, 2)) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
+    gone = np.isnan(gradient[..., list(route.answers)]).any(axis=2)
+    lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed
     status[lost] = Status.FAILED
     named = [[DEFINITIONS.index(d) for d in c.definition] for c in pulled.certificates]
     out["route_definition"][:, columns] = np.array(named, np.int8).T
-    out["route_definition"][:, columns] *= ~np.isnan(gradient).any(axis=2)
+    out["route_definition"][:, columns] *= ~gone
     out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

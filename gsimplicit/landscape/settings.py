@@ -36,6 +36,8 @@ def label(loss: str | Loss) -> str:
 
 def encoded(value: Any) -> Any:
     """A settings object as JSON types: what it is and the values of its fields."""
+    if isinstance(value, routes.Surrogate):
+        return {"type": "Surrogate", "model": value.model.attrs["gsimplicit_configuration_hash"]}
     if isinstance(value, torch.dtype | torch.device):
         return {"torch": str(value).removeprefix("torch.")}
     if is_dataclass(value) and not isinstance(value, type):
@@ -55,6 +57,8 @@ def decoded(value: Any) -> Any:
         name = value["torch"]
         return getattr(torch, name) if isinstance(getattr(torch, name, None), torch.dtype) else torch.device(name)
     name = value.get("type")
+    if name == "Surrogate":
+        raise ValueError("a surrogate route cannot be made again from the file of a scan: pass its model to scan")
     if name not in _KNOWN:
         raise ValueError(f"settings of {name!r} are not gsimplicit's and cannot be made again from a file")
     return _KNOWN[name](**{key: decoded(one) for key, one in value.items() if key != "type"})

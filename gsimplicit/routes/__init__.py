@@ -5,6 +5,7 @@ from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.gradient import grad, solve
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.surrogate import Surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
@@ -16,6 +17,7 @@ __all__ = [
     "Problem",
     "Pulled",
     "Route",
+    "Surrogate",
     "Tangent",
     "Truncated",
     "Unrolled",

@@ -67,7 +67,7 @@ class Reason(IntEnum):
     FINITE_TIME = 9
     """The same state, but not enough steps for the slow modes to settle."""
     BIASED = 10
-    """A phantom gradient: some of it is left out by construction."""
+    """A phantom gradient, of which some is left out by construction; or a network's, which stands for the states."""
     UNEXPLAINED = 11
 
 
@@ -207,7 +207,7 @@ def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
     errors = [float(row.certificate.error[b]) for row in (ours, theirs)]
     if any(e == e and e >= apart for e in errors):
         return Reason.ROUGH_LOSS
-    if any(row.certificate.definition[b] == "phantom steps by torchdeq" for row in (ours, theirs)):
+    if any(row.certificate.definition[b] in ("phantom steps by torchdeq", "network") for row in (ours, theirs)):
         return Reason.BIASED
     finite = ("marched steps", "last marched steps", "tangents of marched steps", "differences of marched states")
     if any(row.certificate.definition[b] in finite for row in (ours, theirs)):

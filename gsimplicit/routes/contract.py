@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from gsimplicit.gray_scott import Params
+from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.results import Certificate, SteadyState
 from gsimplicit.steady import March
 
@@ -65,6 +65,11 @@ class Route(ABC):
     def least_dtype(self) -> torch.dtype:
         """The least precise dtype the route can march in."""
         return torch.float32
+
+    @property
+    def answers(self) -> tuple[bool, ...]:
+        """Which of the parameters Du, Dv, F and k it has a derivative in; NaN stands for the others."""
+        return (True,) * len(PARAMETERS)
 
     def check(self, params: Params) -> None:  # noqa: B027 (most routes take any parameters)
         """Raise a ValueError for parameters the route cannot be asked at."""

@@ -21,13 +21,15 @@ from gsimplicit.routes.contract import Loss, Problem, Route
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
 
 ROUTES: dict[str, Callable[[], Route]] = {
-    r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)
+    **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
+    Surrogate.name: unknown_surrogate,
 }
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "spectrum": spectrum_loss,

@@ -23,24 +23,32 @@ class Truncated(Unrolled):
 
     Attributes:
         steps: K, >= 1.
+        detach: "last" goes through exactly the last K steps. "every" holds the state constant after every K-th step
+            from the start, as a training loop does that detaches as it goes: through what has been marched since, from
+            1 to K steps.
 
     Raises:
-        ValueError: K is below 1.
+        ValueError: K is below 1, or `detach` is no rule.
         TypeError: K is no integer.
     """
 
     name: ClassVar[str] = "truncated"
     definition: ClassVar[str] = "last marched steps"
     steps: int = 3000
+    detach: str = "last"
 
     def __post_init__(self) -> None:
         checks.integer("steps of Truncated", self.steps, 1)
+        if self.detach not in ("last", "every"):
+            raise ValueError(f"detach of Truncated must be 'last' or 'every', got {self.detach!r}")
 
     def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
-        before = steps - self.steps
-        if before <= 0:
+        through = int(self._products(torch.tensor(steps)))
+        if through == steps:
             return start, steps
-        return march(start, params, tol=0.0, max_steps=before).fields, self.steps
+        return march(start, params, tol=0.0, max_steps=steps - through).fields, through
 
     def _products(self, steps: torch.Tensor) -> torch.Tensor:
-        return steps.clamp(max=self.steps)
+        if self.detach == "last":
+            return steps.clamp(max=self.steps)
+        return (steps - 1).clamp(min=0) % self.steps + steps.clamp(max=1)

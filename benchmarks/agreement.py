@@ -1,8 +1,8 @@
 """Do the routes agree at certified roots, and how far off are the biased ones? `python -m benchmarks.agreement`.
 
 At the first ten points of `studies/oracle.csv` on 32 x 32 whose root is stable, pinned by the lattice, and whose
-slowest mode settles within 400,000 steps: every route from that root, for mean v^2 and for the log spectrum. Then
-Taylor tests of each exact route at four of the roots in five random directions.
+slowest mode settles within 400,000 steps: every route from that root, for mean v^2 and for the log spectrum. Taylor
+tests are in `benchmarks.taylor`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import torch
 import gsimplicit as gs
 from gsimplicit.losses import log_spectrum
 from gsimplicit.routes import Deq, FiniteDifference, Implicit, Tangent, Truncated, Unrolled
-from gsimplicit.testing import taylor_test
 from studies.oracle import GRIDS, TABLE
 
 SIDE, ROOTS, STEPS = 32, 10, 400_000
@@ -62,7 +61,7 @@ def roots() -> list[gs.SteadyState]:
 
 
 def main() -> None:
-    """Print the largest differences to the implicit gradient, the bias of the biased routes, and Taylor orders."""
+    """Print the largest differences to the implicit gradient, and the bias of the biased routes."""
     torch.set_num_threads(1)
     at = roots()
     print(f"{len(at)} roots on {SIDE} x {SIDE}, {STEPS} steps from each")
@@ -79,30 +78,6 @@ def main() -> None:
             print(
                 f"{loss.__name__} {name}: difference median {np.median(far):.1e}, largest {max(far):.1e}; cosine "
                 f"{np.median(angle):.6f}, least {min(angle):.6f}; length {np.median(ratio):.3f}; {', '.join(reasons)}"
-            )
-    directions = np.random.default_rng(0).standard_normal((5, 4)) * np.array([0.3, 0.2, 0.05, 0.1])
-    windows = {mean_square: range(13, 18), spectrum: range(20, 25)}
-    start = gs.initial_state(grid=(SIDE, SIDE), box=gs.Box(half=GRIDS[SIDE]))
-    for loss, window in windows.items():
-        sizes = tuple(2.0**-n for n in window)
-        for name in ("implicit", "tangent at the root", "deq", "unrolled", "tangent"):
-            at_root = name not in ("unrolled", "tangent")
-            route = Tangent() if name == "tangent" else EXACT[name]
-            orders = np.concatenate(
-                [
-                    taylor_test(r.params, route, loss, tuple(d), sizes, initial=r.fields).orders
-                    if at_root
-                    else taylor_test(
-                        r.params, route, loss, tuple(d), sizes, initial=start, tol=0.0, max_steps=2000
-                    ).orders
-                    for r in at[:4]
-                    for d in directions
-                ]
-            )
-            what = name if at_root else f"{name} of 2,000 steps"
-            print(
-                f"Taylor, {loss.__name__}, {what}: orders {np.nanmin(orders):.3f}..{np.nanmax(orders):.3f}, "
-                f"median {np.nanmedian(orders):.3f}"
             )
 
 

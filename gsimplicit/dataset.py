@@ -12,9 +12,11 @@ import os
 import platform
 import secrets
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import lru_cache
@@ -206,7 +208,8 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     }
     try:
         try:
-            dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            with _undisturbed():
+                dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
         except (RuntimeError, OSError) as error:  # of a full disk the library says "HDF error" or "permission denied"
             free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB of space are free"
             raise OSError(f"{path} could not be written: {error}; {free}, and nothing was kept") from error
@@ -245,7 +248,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     import xarray as xr
 
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
+        with _undisturbed(), xr.open_dataset(path, engine="netcdf4") as dataset:
             return dataset.load()
     except RuntimeError as error:  # how the library reports a failed checksum
         raise OSError(f"{path} is damaged: {error}") from error
@@ -260,10 +263,36 @@ def attributes_of(path: str | os.PathLike[str]) -> dict[Any, Any]:
     import xarray as xr
 
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
+        with _undisturbed(), xr.open_dataset(path, engine="netcdf4") as dataset:
             return dict(dataset.attrs)
     except RuntimeError as error:
         raise OSError(f"{path} is damaged: {error}") from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back Ctrl-C and requests to terminate until the block has ended, in the main thread.
+
+    An exception that is raised between two lines of the NetCDF layer leaves its lock taken, and the next file waits for
+    it for ever: seen in one of some sixty signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.getsignal(n) for n in numbers}
+    try:
+        for n in numbers:
+            if before[n] is not None:  # None was not installed from Python and could not be put back
+                signal.signal(n, lambda number, _: held.append(number))
+        yield
+    finally:
+        for n in numbers:
+            if before[n] is not None:
+                signal.signal(n, before[n])
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def _temporary(path: Path) -> Path:

@@ -130,6 +130,19 @@ def _fork(order: dict[str, Any]) -> int:
         os._exit(status)
 
 
+def _waited(child: int, patience: float = 60.0) -> int:
+    """Exit status of a child; one that hangs is killed, and its status is 99."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 99
+
+
 def _serve() -> None:
     with TemporaryDirectory() as folder:
         small_scan(Path(folder) / "a.nc")  # all is imported and compiled once, before the forks
@@ -144,8 +157,7 @@ def _serve() -> None:
                 begin = time.monotonic()
                 # to the whole group for Ctrl-C, as a terminal does; to the one process else
                 (os.killpg if order["signal"] == signal.SIGINT else os.kill)(child, order["signal"])
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            ends.append({"pid": child, "status": status, "seconds": time.monotonic() - begin})
+            ends.append({"pid": child, "status": _waited(child), "seconds": time.monotonic() - begin})
         print(json.dumps(ends), flush=True)
 
 

@@ -35,6 +35,10 @@ class Status(IntEnum):
     """A solver gave up: Newton's method at a slow state, or the adjoint of a route in a scan."""
 
 
+TRIVIAL_LIMIT = 0.01
+"""A state is dead where v is below this everywhere."""
+
+
 class Kind(IntEnum):
     """What a state looks like. Stored as these integers."""
 
@@ -71,7 +75,7 @@ def kinds(states: torch.Tensor) -> torch.Tensor:
     v = states[:, 1].to(torch.float64).flatten(1)
     kind = torch.full((len(v),), Kind.PATTERN, dtype=torch.int64, device=v.device)
     kind[v.std(dim=1, correction=0) < 1e-3] = Kind.UNIFORM
-    kind[v.amax(dim=1) < 0.01] = Kind.TRIVIAL
+    kind[v.amax(dim=1) < TRIVIAL_LIMIT] = Kind.TRIVIAL
     kind[~torch.isfinite(states).flatten(1).all(dim=1)] = Kind.UNKNOWN
     return kind.cpu()
 

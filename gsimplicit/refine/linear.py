@@ -134,10 +134,11 @@ class BorderedLU:
         lu: Factors of A.
         columns: B, shape (n, r).
         rows: P, shape (n, r).
+        corner: D, shape (r, r); None is zero.
     """
 
-    def __init__(self, lu: SparseLU, columns: Array, rows: Array) -> None:
-        self._lu, self._columns, self._rows = lu, columns, rows
+    def __init__(self, lu: SparseLU, columns: Array, rows: Array, corner: Array | None = None) -> None:
+        self._lu, self._columns, self._rows, self._corner = lu, columns, rows, corner
         self._eliminated: dict[bool, tuple[Array, Array]] = {}
 
     def _eliminate(self, transpose: bool) -> tuple[Array, Array]:
@@ -146,13 +147,15 @@ class BorderedLU:
             columns, rows = (self._rows, self._columns) if transpose else (self._columns, self._rows)
             solved = self._lu.solve(columns, transpose=transpose)
             schur = rows.T @ solved
+            if self._corner is not None:
+                schur = schur - (self._corner.T if transpose else self._corner)
             if not np.isfinite(schur).all():
                 raise np.linalg.LinAlgError("the bordered Jacobian is singular")
             self._eliminated[transpose] = solved, schur
         return self._eliminated[transpose]
 
     def solve(self, r: Array, q: Array, *, transpose: bool = False) -> tuple[Array, Array]:
-        """Solve `A x + B s = r, P^T x = q`, or with the transpose `A^T x + P s = r, B^T x = q`.
+        """Solve `A x + B s = r, P^T x + D s = q`, or with the transpose `A^T x + P s = r, B^T x + D^T s = q`.
 
         Raises:
             np.linalg.LinAlgError: The bordered matrix is singular to working precision.

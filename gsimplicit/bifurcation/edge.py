@@ -1,0 +1,212 @@
+"""Edges of basins: where the outcome of a march changes, and the state on the edge itself.
+
+Where two outcomes meet at no bifurcation of a steady state, what separates them is the stable manifold of an unstable
+state, the edge state. It is found by edge tracking (Skufca, Yorke and Eckhardt, Phys. Rev. Lett. 96, 174101, 2006):
+between a start that dies and one that survives the pair is bisected, marched on, and bisected again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gsimplicit import checks
+from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.marching import march
+from gsimplicit.refine.newton import broken_translations, newton
+from gsimplicit.refine.spectrum import leading
+from gsimplicit.refine.threads import one_blas_thread
+from gsimplicit.results import TRIVIAL_LIMIT
+from gsimplicit.steady import as_fields
+
+__all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+_BLOCK = 20
+"""Steps between looks at whether the pattern is dead: the resolution of a lifetime."""
+
+
+@dataclass(frozen=True)
+class BasinEdge:
+    """Between which two values of a parameter the outcome changes.
+
+    Attributes:
+        dies: Where v dies, to (u, v) = (1, 0).
+        survives: Where it does not within the horizon.
+    """
+
+    dies: float
+    survives: float
+
+    @property
+    def value(self) -> float:
+        """The middle of the two."""
+        return (self.dies + self.survives) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeState:
+    """A steady state on the edge of a basin.
+
+    Attributes:
+        fields: u and v, shape (2, H, W).
+        residual: Largest steady residual, its rigid drift taken out.
+        eigenvalues: Leading eigenvalues, complex, translations taken out.
+        unstable: How many of those have a positive real part; 1 is an edge.
+        gap: Distance of the two last starts, max norm.
+        rounds: Bisections.
+    """
+
+    fields: Array
+    residual: float
+    eigenvalues: np.ndarray[Any, np.dtype[np.complex128]]
+    unstable: int
+    gap: float
+    rounds: int
+
+
+def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000) -> int | None:
+    """Steps until v has died everywhere (max v < 0.01), to 20 steps; None where it lives at the horizon.
+
+    Args:
+        params: One instance.
+        fields: u and v, shape (1, 2, H, W).
+        horizon: Most steps, >= 20.
+    """
+    now = fields
+    for steps in range(0, horizon, _BLOCK):
+        if float(now[0, 1].max()) < TRIVIAL_LIMIT:
+            return steps
+        now = march(now, params, tol=0.0, max_steps=_BLOCK).fields
+    return None
+
+
+def basin_edge(
+    params: Params,
+    initial: torch.Tensor,
+    parameter: str = "k",
+    *,
+    dies: float,
+    survives: float,
+    tol: float = 1e-6,
+    horizon: int = 3000,
+) -> BasinEdge:
+    """The value of a parameter between which a start dies and survives, by bisection.
+
+    Args:
+        params: One instance; the parameter is replaced.
+        initial: u and v, shape (1, 2, H, W).
+        parameter: "Du", "Dv", "F" or "k".
+        dies: A value at which the start dies.
+        survives: A value at which it does not.
+        tol: Distance of the two to reach, > 0.
+        horizon: Steps after which what lives counts as survived. Close to the edge a start takes long to decide.
+
+    Returns:
+        The last pair of values.
+
+    Raises:
+        ValueError: The start does not die at `dies`, or does at `survives`.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.edge import basin_edge
+        >>> start = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=5))
+        >>> edge = basin_edge(gs.Params.preset("paper"), start, dies=0.07, survives=0.06, tol=1e-3)
+        >>> 0.06 < edge.value < 0.07
+        True
+    """
+    if parameter not in PARAMETERS:
+        raise ValueError(f"parameter must be one of {', '.join(map(repr, PARAMETERS))}, got {parameter!r}")
+    checks.real("tol", tol, above=0)
+    fields = as_fields("initial", initial)
+
+    def dead(value: float) -> bool:
+        return lifetime(params.replace(**{parameter: value}), fields, horizon) is not None
+
+    if not dead(dies):
+        raise ValueError(f"dies must be a value of {parameter} at which the start dies, got {dies:g}: it survives")
+    if dead(survives):
+        raise ValueError(f"survives must be a value of {parameter} at which the start lives, got {survives:g}: it dies")
+    while abs(dies - survives) > tol:
+        middle = (dies + survives) / 2
+        if middle in (dies, survives):
+            break
+        if dead(middle):
+            dies = middle
+        else:
+            survives = middle
+    return BasinEdge(dies, survives)
+
+
+def edge_state(
+    params: Params,
+    dying: torch.Tensor,
+    surviving: torch.Tensor,
+    *,
+    leap: int = 100,
+    rounds: int = 200,
+    gap: float = 1e-9,
+    horizon: int = 3000,
+    tol: float = 1e-10,
+) -> EdgeState:
+    """The steady state on the edge between a start that dies and one that survives, tracked and then closed.
+
+    Args:
+        params: One instance.
+        dying: u and v that die, shape (1, 2, H, W).
+        surviving: u and v that do not.
+        leap: Steps marched between bisections, >= 1.
+        rounds: Most bisections, >= 1.
+        gap: Distance to which starts are bisected before they are marched on.
+        horizon: Steps after which what lives counts as survived.
+        tol: Residual to reach.
+
+    Returns:
+        The state, with its leading eigenvalues.
+
+    Raises:
+        ValueError: The first start does not die, or the second does, or what they were tracked to is no steady state.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.edge import edge_state
+        >>> params = gs.Params(0.16, 0.08, 0.035, 0.07)
+        >>> spot = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3))
+        >>> faint = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
+        >>> state = edge_state(params, faint, spot)
+        >>> state.unstable, bool(abs(state.eigenvalues[0].imag) < 1e-9)
+        (1, True)
+    """
+    low, high = as_fields("dying", dying), as_fields("surviving", surviving)
+    dead: Callable[[torch.Tensor], bool] = lambda x: lifetime(params, x, horizon) is not None  # noqa: E731
+    if not dead(low):
+        raise ValueError("dying must be a start that dies; it survives")
+    if dead(high):
+        raise ValueError("surviving must be a start that lives; it dies")
+    values = params.tensor()[0].numpy()
+    for done in range(1, rounds + 1):
+        middle = (low + high) / 2
+        if dead(middle):
+            low = middle
+        else:
+            high = middle
+        apart = float((high - low).abs().max())
+        if apart > gap:
+            continue
+        before = high
+        low, high = (march(x, params, tol=0.0, max_steps=leap).fields for x in (low, high))
+        # slow enough for Newton's method: the pair has come down its stable directions
+        if float((high - before).abs().max()) < 1e-4:
+            with one_blas_thread():
+                root = newton(((low + high) / 2)[0].numpy(), values, tol)
+                if root.converged and float(root.fields[1].max()) > TRIVIAL_LIMIT:
+                    found = leading(root.fields, values, broken_translations(root.fields), root.drift, 6).values
+                    unstable = int((found.real > 1e-7).sum())
+                    return EdgeState(root.fields, root.residual, found, unstable, apart, done)
+    raise ValueError(f"no steady state was met in {rounds} bisections; give more rounds or a longer leap")

@@ -7,7 +7,17 @@ import pytest
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape.cliffs import CellClass, classes, edges, loss_range, plateau_cells
+from gsimplicit.landscape.cliffs import (
+    CellClass,
+    agreement,
+    boundaries,
+    classes,
+    curve_distance,
+    edge_map,
+    edges,
+    loss_range,
+    plateau_cells,
+)
 
 
 def landscape(loss: list[float], slope: list[float], kind: list[int], status: list[int]) -> xr.Dataset:
@@ -69,3 +79,61 @@ def test_plateau_cells_are_patternless_and_flat() -> None:
 
 def test_the_range_ignores_one_percent_at_either_end() -> None:
     assert loss_range(LINE, "spectrum") == pytest.approx(100.0 - np.quantile([0, 1, 2, 100, 100, 50], 0.01))
+
+
+def test_agreement_of_a_map_with_itself_a_shifted_copy_and_nothing() -> None:
+    shape = (2 * 12 - 1, 2 * 12 - 1)
+    line = np.zeros(shape, bool)
+    line[0::2, 11] = True  # a cliff between columns 5 and 6
+    moved = np.zeros(shape, bool)
+    moved[0::2, 13] = True
+    none = np.zeros(shape, bool)
+    same = agreement((line, none), (line, none))
+    assert (same.iou, same.within_one, same.hausdorff, same.kappa) == (1, 1, 0, 1)
+    assert same.null < 0.1
+    beside = agreement((line, none), (moved, none))
+    assert (beside.iou, beside.within_one, beside.hausdorff) == (0, 1, 1)
+    assert beside.kappa < 0
+    half = none.copy()
+    half[: shape[0] // 2] = True  # unknown there
+    assert agreement((line, half), (line, none)).first == 6
+    assert np.isnan(agreement((line, none), (none, none)).hausdorff)
+    assert agreement((line, none), (none, none)).iou == 0
+
+
+def plane_of(kinds: list[list[int]]) -> xr.Dataset:
+    cells = np.array(kinds, np.int8)
+    axes = {"F": np.arange(cells.shape[0]) / 100, "k": np.arange(cells.shape[1]) / 100}
+    status = np.where(cells == 9, gs.Status.UNSTEADY, gs.Status.SETTLED).astype(np.int8)
+    kind = np.where(cells == 9, gs.Kind.PATTERN, cells).astype(np.int8)
+    loss = np.where(cells == 3, 10.0, 260.0)[..., None]
+    return xr.Dataset(
+        {"status": (("F", "k"), status), "kind": (("F", "k"), kind), "loss": (("F", "k", "objective"), loss)},
+        {**axes, "objective": ["spectrum"]},
+    )
+
+
+def test_boundaries_are_where_uniform_states_end_and_the_trivial_one_begins() -> None:
+    uniform, pattern, trivial, unsteady = gs.Kind.UNIFORM, gs.Kind.PATTERN, gs.Kind.TRIVIAL, 9
+    data = plane_of(
+        [
+            [uniform, uniform, pattern, pattern, trivial],
+            [uniform, unsteady, pattern, trivial, trivial],
+            [uniform, uniform, uniform, trivial, trivial],
+            [pattern, pattern, pattern, pattern, pattern],
+        ]
+    )
+    found = boundaries(data)
+    np.testing.assert_allclose(found["left"], [0.015, 0.005, np.nan, np.nan])
+    np.testing.assert_allclose(found["right"], [0.035, 0.025, 0.025, np.nan])
+    away = curve_distance(found["right"], np.array([0.025, 0.02, 0.02, 0.0]), 0.01)
+    assert away == pytest.approx({"median": 0.5, "least": 0.5, "most": 1.0, "within": 1.0, "spread": 0.225, "rows": 3})
+
+
+def test_an_edge_map_has_cliffs_on_the_doubled_lattice_and_unknown_ones_apart() -> None:
+    uniform, pattern, unsteady = gs.Kind.UNIFORM, gs.Kind.PATTERN, 9
+    data = plane_of([[uniform, pattern, pattern], [uniform, pattern, unsteady]])
+    cliff, unknown = edge_map(data, "spectrum")
+    assert np.argwhere(cliff).tolist() == [[0, 1], [2, 1]]
+    assert np.argwhere(unknown).tolist() == [[1, 4], [2, 3]]
+    assert np.array_equal(edge_map(data, "spectrum", "class_edge")[0], cliff)

@@ -5,8 +5,10 @@ All functions take a dataset of `scan` reduced to one sample, and return labelle
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -17,7 +19,19 @@ from gsimplicit.results import Kind, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CellClass", "axes_of", "classes", "edges", "loss_range", "plateau_cells"]
+__all__ = [
+    "Agreement",
+    "CellClass",
+    "agreement",
+    "axes_of",
+    "boundaries",
+    "classes",
+    "curve_distance",
+    "edge_map",
+    "edges",
+    "loss_range",
+    "plateau_cells",
+]
 
 
 class CellClass(IntEnum):
@@ -126,3 +140,150 @@ def edges(
         out["route_cliff"] = (abs(out["route_jump"]) >= share * R) & out["foreseen"].notnull()
         out["unexplained"] = abs(out["route_jump"] - out["foreseen"]) / R
     return out
+
+
+def edge_map(
+    data: xr.Dataset, objective: str, what: str = "cliff", *, route: str | None = None, share: float = 0.25
+) -> tuple[Any, Any]:
+    """Edges of a plane as one boolean map, and where nothing is known.
+
+    Args:
+        data: One sample of a scan over two parameters.
+        objective: Loss.
+        what: "cliff" or "class_edge" of the marched state, or "route_cliff" of a route's own loss.
+        route: Route, for "route_cliff".
+        share: As for `edges`.
+
+    Returns:
+        Two bool arrays of shape (2 n - 1, 2 m - 1) over the doubled lattice: cells have even indices, the edge between
+        two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or that have
+        no gradient.
+    """
+    down, across = axes_of(data)
+    n, m = data.sizes[down], data.sizes[across]
+    found, unknown = np.zeros((2 * n - 1, 2 * m - 1), bool), np.zeros((2 * n - 1, 2 * m - 1), bool)
+    for axis, rows, columns in (
+        (down, slice(1, None, 2), slice(0, None, 2)),
+        (across, slice(0, None, 2), slice(1, None, 2)),
+    ):
+        one = edges(data, axis, objective, [] if route is None else [route], share=share)
+        if route is not None:
+            one = one.isel(route=0)
+        one = one.transpose(down, across)
+        found[rows, columns] = one[what].values
+        lost = one["unknown"] if route is None else one["foreseen"].isnull()
+        unknown[rows, columns] = lost.values
+    return found, unknown
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two maps of edges are the same.
+
+    Attributes:
+        first: Edges of the first map, where both are known.
+        second: Edges of the second.
+        iou: Intersection over union.
+        within_one: Share of the edges of both that have one of the other within a cell.
+        hausdorff: Largest distance from an edge of one to the nearest of the other, in cells.
+        hausdorff95: Its 95th percentile.
+        kappa: Cohen's kappa of the two maps: 1 the same, 0 as chance has it.
+        null: Mean kappa against copies of the second shifted by 3 to 6 cells along both axes.
+    """
+
+    first: int
+    second: int
+    iou: float
+    within_one: float
+    hausdorff: float
+    hausdorff95: float
+    kappa: float
+    null: float
+
+
+def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
+    """Compare two maps of `edge_map` of one shape; edges unknown in either are left out of both."""
+    from scipy.spatial import KDTree
+
+    known = ~(first[1] | second[1])
+    a, b = first[0] & known, second[0] & known
+    lattice = _edge_lattice(a.shape)
+    either = int((a | b).sum())
+    points = [np.argwhere(x) / 2 for x in (a, b)]
+    nan = float("nan")
+    if not len(points[0]) or not len(points[1]):
+        return Agreement(len(points[0]), len(points[1]), 0.0 if either else nan, nan, nan, nan, nan, nan)
+    apart = np.concatenate([KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]])
+    # along both axes at once: a straight cliff shifted along itself would still be itself
+    shifts = [d for d in range(-12, 13) if abs(d) >= 6 and d % 2 == 0]
+    null = [_kappa(a, np.roll(b, s, (0, 1)), known & lattice) for s in product(shifts, shifts)]
+    return Agreement(
+        len(points[0]), len(points[1]), float((a & b).sum() / either), float((apart <= 1).mean()), float(apart.max()),
+        float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.nanmean(null)),
+    )  # fmt: skip
+
+
+def _edge_lattice(shape: tuple[int, ...]) -> Any:
+    """Where the doubled lattice has edges: one index odd, the other even."""
+    rows, columns = np.indices(shape)
+    return (rows + columns) % 2 == 1
+
+
+def _kappa(a: Any, b: Any, where: Any) -> float:
+    x, y = a[where], b[where]
+    same, p, q = float((x == y).mean()), float(x.mean()), float(y.mean())
+    chance = p * q + (1 - p) * (1 - q)
+    return (same - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def boundaries(data: xr.Dataset, axis: str = "k") -> xr.Dataset:
+    """Where, along an axis, the region of patterns begins and ends.
+
+    Args:
+        data: One sample of a scan.
+        axis: Axis along which uniform states come first, then patterns, then the trivial state.
+
+    Returns:
+        Over the other axes: `left`, the middle between the last uniform cell and what follows it, and `right`, the
+        middle between the last cell that is not trivial and the trivial one after it; NaN where there is none. Unsteady
+        cells count as not uniform and not trivial.
+    """
+    cell, at = classes(data), data[axis].values
+    order = cell.get_axis_num(axis)
+    values = np.moveaxis(cell.values, order, -1)
+    out = {name: np.full(values.shape[:-1], np.nan) for name in ("left", "right")}
+    for i in np.ndindex(values.shape[:-1]):
+        row = values[i]
+        uniform = np.flatnonzero(row == CellClass.UNIFORM)
+        alive = np.flatnonzero(~np.isin(row, [CellClass.TRIVIAL, CellClass.FAILED]))
+        if len(uniform) and uniform[-1] + 1 < len(at) and row[uniform[-1] + 1] != CellClass.TRIVIAL:
+            out["left"][i] = (at[uniform[-1]] + at[uniform[-1] + 1]) / 2
+        if len(alive) and alive[-1] + 1 < len(at) and row[alive[-1] + 1] == CellClass.TRIVIAL:
+            out["right"][i] = (at[alive[-1]] + at[alive[-1] + 1]) / 2
+    dims = [str(d) for d in cell.dims if d != axis]
+    words = {"left": "where uniform states end", "right": "where the trivial state begins"}
+    variables = {n: (dims, v, {"long_name": words[n], "units": "1"}) for n, v in out.items()}
+    return xr.Dataset(variables, {d: cell[d] for d in dims})
+
+
+def curve_distance(boundary: xr.DataArray, curve: Any, cell: float) -> dict[str, float]:
+    """How far a boundary lies from a curve, in cells; positive where the boundary is at larger values.
+
+    Args:
+        boundary: Positions over rows, NaN where there is none.
+        curve: Positions of the curve at the same rows.
+        cell: Length of a cell, > 0.
+
+    Returns:
+        `median`, `least`, `most`, `within` (share of rows within one cell), `spread` (half the range from the 5th to
+        the 95th percentile after the best constant shift: parallel is not aligned) and `rows`.
+    """
+    away = (boundary.values - np.asarray(curve)) / cell
+    away = away[np.isfinite(away)]
+    if not len(away):
+        return dict.fromkeys(("median", "least", "most", "within", "spread"), float("nan")) | {"rows": 0.0}
+    low, high = np.percentile(away, [5, 95])
+    return {
+        "median": float(np.median(away)), "least": float(away.min()), "most": float(away.max()),
+        "within": float((np.abs(away) <= 1 + 1e-9).mean()), "spread": float((high - low) / 2), "rows": float(len(away)),
+    }  # fmt: skip

@@ -6,10 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from studies import fig2, fig3, routes, steady
+from studies import basins, bifurcations, fig2, fig3, gradients_at_a_cliff, routes, steady
 from studies._common import OUTPUT, SCALES, closing_table, run
 
-STUDIES = {study.name: study for study in (fig2.STUDY, fig3.STUDY, routes.STUDY, steady.STUDY)}
+STUDIES = {
+    module.STUDY.name: module.STUDY
+    for module in (fig2, fig3, routes, steady, gradients_at_a_cliff, bifurcations, basins)
+}
 
 
 def main() -> int:

@@ -25,13 +25,21 @@ def studies(*words: str) -> subprocess.CompletedProcess[str]:
 def test_the_list_names_every_study() -> None:
     done = studies("--list")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["fig2", "fig3", "routes", "steady"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "fig2",
+        "fig3",
+        "routes",
+        "steady",
+        "gradients_at_a_cliff",
+        "bifurcations",
+        "basins",
+    ]
 
 
 def test_an_unknown_study_is_refused_with_the_choices() -> None:
     done = studies("fig99")
     assert done.returncode == 2
-    assert "choose from fig2, fig3, routes, steady" in done.stderr
+    assert "choose from fig2, fig3, routes, steady, gradients_at_a_cliff, bifurcations, basins" in done.stderr
 
 
 @pytest.mark.parametrize(("holds", "word"), [(True, "reproduced"), (False, "refuted"), (None, "undecided")])

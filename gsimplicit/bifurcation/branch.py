@@ -85,7 +85,7 @@ class Branch:
         residual: Largest bordered residual, shape (n,).
         folds: Where it turned back, in the order they were met.
         instabilities: Where its leading eigenvalue crossed, in the order they were met.
-        ended: Why it ended: "range", "points" or "step".
+        ended: Why it ended: "range", "points", "folds" or "step".
     """
 
     parameter: str
@@ -127,6 +127,7 @@ def follow(
     step: float = 0.02,
     max_step: float = 0.05,
     max_points: int = 200,
+    max_folds: int | None = None,
     eigenvalues: int = 0,
     watch: Callable[[float, int], None] | None = None,
 ) -> Branch:
@@ -142,6 +143,7 @@ def follow(
             over 0.01 together.
         max_step: Longest step.
         max_points: Most points, >= 2.
+        max_folds: Ends at the first point past so many folds, >= 1; None goes on.
         eigenvalues: Leading eigenvalues at each point; with at least 1 instabilities are located.
         watch: Called with the parameter and the number of points after each.
 
@@ -172,10 +174,14 @@ def follow(
     checks.real("max_step", max_step, least=step)
     checks.integer("max_points", max_points, 2)
     checks.integer("eigenvalues", eigenvalues, 0)
+    if max_folds is not None:
+        checks.integer("max_folds", max_folds, 1)
     state.require_steady()
     curve = _Curve(parameter, state.fields[0].to(torch.float64).numpy())
     with one_blas_thread():
-        return _followed(curve, state, direction, (low, high), step, max_step, max_points, eigenvalues, watch)
+        return _followed(
+            curve, state, direction, (low, high), step, max_step, max_points, max_folds, eigenvalues, watch
+        )
 
 
 def _followed(
@@ -186,6 +192,7 @@ def _followed(
     step: float,
     max_step: float,
     max_points: int,
+    max_folds: int | None,
     count: int,
     watch: Callable[[float, int], None] | None,
 ) -> Branch:
@@ -222,6 +229,9 @@ def _followed(
         now = new
         if watch is not None:
             watch(curve.value(now), len(points))
+        if max_folds is not None and len(folds) >= max_folds:
+            ended = "folds"
+            break
         if not ends[0] <= curve.value(now) <= ends[1]:
             ended = "range"
             break

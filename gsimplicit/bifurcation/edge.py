@@ -27,9 +27,6 @@ __all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-_BLOCK = 20
-"""Steps between looks at whether the pattern is dead: the resolution of a lifetime."""
-
 
 @dataclass(frozen=True)
 class BasinEdge:
@@ -70,19 +67,20 @@ class EdgeState:
     rounds: int
 
 
-def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000) -> int | None:
-    """Steps until v has died everywhere (max v < 0.01), to 20 steps; None where it lives at the horizon.
+def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
+    """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
 
     Args:
         params: One instance.
         fields: u and v, shape (1, 2, H, W).
-        horizon: Most steps, >= 20.
+        horizon: Most steps, >= 1.
+        every: Steps between looks, >= 1: the resolution.
     """
     now = fields
-    for steps in range(0, horizon, _BLOCK):
+    for steps in range(0, horizon, every):
         if float(now[0, 1].max()) < TRIVIAL_LIMIT:
             return steps
-        now = march(now, params, tol=0.0, max_steps=_BLOCK).fields
+        now = march(now, params, tol=0.0, max_steps=every).fields
     return None
 
 

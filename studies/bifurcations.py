@@ -1,0 +1,451 @@
+"""What bounds the region of patterns in the F-k plane? Cliffs beside every curve that could be one.
+
+The paper (sec. 5.1) holds that its cliffs stand where steady states bifurcate. (a) Classes of cells as the paper
+marches them, from the 20 x 20 box, with the curves of the uniform state in closed form: saddle-node, Hopf (of the
+equations and of the explicit steps), Turing. (b) The same from a small box. (c) The same where each cell starts from
+its neighbour's state, from the middle of the patterns outwards. (d) Signed distance of both cliffs of (a) from each
+curve, and from those of single patterns followed by arclength: the spot's fold and Hopf point, the stripes' fold. (e)
+The spot's branch at two F. (f) How v changes near the spot's fold.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+import gsimplicit as gs
+from gsimplicit import dataset
+from gsimplicit.bifurcation.branch import Branch, fold, follow
+from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
+from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
+from gsimplicit.landscape.fill import Job
+from gsimplicit.landscape.store import Values
+from gsimplicit.plotting import class_map
+from studies._common import Claim, Datasets, Study, filled, scanned
+
+SIZES = {"quick": (9, 25, 64), "default": (17, 50, 128), "paper": (50, 50, 128)}
+"""Values of F and of k, and cells along each side of the fields."""
+F_RANGE, K_RANGE = (0.03, 0.07), (0.053, 0.068)
+CELL = (K_RANGE[1] - K_RANGE[0]) / 49
+"""One cell in k of the paper's 50 x 50 plane, the unit of all distances here."""
+BRANCHES = {
+    "quick": (0.035, 0.05, 0.06),
+    "default": tuple(np.linspace(0.03, 0.07, 9)),
+    "paper": tuple(np.linspace(0.03, 0.07, 17)),
+}
+SPOT = 32
+"""Side of the field of a spot."""
+SPOT_CELLS = 150
+"""A pattern with more cells above v = 0.15 is no single spot."""
+PERIODS = (11, 12, 13)
+SHOWN = (0.035, 0.05)
+"""F of (e) and (f)."""
+FOLLOWED_TO = 0.078
+"""Largest k of (c)."""
+RAMP_STEPS = 20_000
+"""Steps a cell may take in (c)."""
+
+
+def compute(scale: str, folder: Path) -> Datasets:
+    """Two planes from boxes, one that follows the pattern, the curves of single patterns, and branches in full."""
+    rows, columns, side = SIZES[scale]
+    axes = {"F": np.linspace(*F_RANGE, rows), "k": np.linspace(*K_RANGE, columns)}
+    planes = {
+        name: scanned(
+            folder / f"bifurcations_{name}.nc",
+            axes=axes,
+            losses=["spectrum"],
+            initial=gs.initial_state(grid=(side, side), box=gs.Box(half=half)),
+            keep="v" if name == "box" else None,
+        )
+        for name, half in (("box", 10), ("small_box", 3))
+    }
+    settings = {"axes": [rows, columns, side]}
+    planes["followed"] = filled(
+        folder / "bifurcations_followed.nc", __file__, settings, lambda: _following(planes["box"])
+    )
+    planes["box"] = planes["box"].drop_vars("v")
+    curves = filled(
+        folder / "bifurcations_curves.nc", __file__, {"F": list(BRANCHES[scale])}, lambda: _curves(BRANCHES[scale])
+    )
+    spots = filled(folder / "bifurcations_spots.nc", __file__, {"F": list(SHOWN)}, _spots)
+    return {f"bifurcations_{n}": d for n, d in {**planes, "curves": curves, "spots": spots}.items()}
+
+
+# (c) each cell from its neighbour's state
+
+
+def _following(box: xr.Dataset) -> Job:
+    """One item a row: where its patterns are in the middle, and the pattern there."""
+    one, spacing = box.isel(sample=0), float(box["k"].diff("k").mean())
+    k = box["k"].values[0] + spacing * np.arange(round((FOLLOWED_TO - K_RANGE[0]) / spacing) + 1)
+    items: list[tuple[float, tuple[float, ...], int, Any]] = []
+    for i, F in enumerate(one["F"].values):
+        cells = np.flatnonzero(classes(one).values[i] == CellClass.PATTERN)
+        middle = int(cells[len(cells) // 2]) if len(cells) else -1
+        state = None
+        if middle >= 0:
+            v = one["v"].values[i, middle]
+            state = _fields_of(float(F), float(k[middle]), v.shape)
+        items.append((float(F), tuple(map(float, k)), middle, state))
+    shape = (len(one["F"]), len(k))
+    frame = xr.Dataset(
+        {
+            "kind": (("F", "k"), np.zeros(shape, np.int8), dataset.attributes("kind")),
+            "status": (("F", "k"), np.zeros(shape, np.int8), dataset.attributes("status")),
+        },
+        {n: (n, at, dataset.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
+    )
+    return Job(frame, ("F",), items, _follow_row)
+
+
+def _fields_of(F: float, k: float, shape: tuple[int, ...]) -> torch.Tensor:
+    """The state of the box at a point, marched anew."""
+    start = gs.initial_state(grid=(shape[0], shape[1]))
+    return gs.steady_state(gs.Params(0.16, 0.08, F, k), start).fields
+
+
+def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None]) -> Values:
+    """Kinds and statuses of a row, from its middle to either side."""
+    F, k, middle, start = item
+    kind, status = np.zeros(len(k), np.int8), np.zeros(len(k), np.int8)
+    if start is None:
+        return {"kind": kind, "status": status}
+    for order in (range(middle, len(k)), range(middle, -1, -1)):
+        fields = start
+        for j in order:
+            state = gs.steady_state(gs.Params(0.16, 0.08, F, k[j]), fields, max_steps=RAMP_STEPS)
+            kind[j], status[j], fields = int(state.kind[0]), int(state.status[0]), state.fields
+    return {"kind": kind, "status": status}
+
+
+# (d) single patterns
+
+CURVES = {
+    "spot_fold": "fold of the single spot",
+    "spot_hopf": "Hopf point of the single spot",
+    "spot_left_fold": "fold of the single spot towards small k",
+    "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
+    "stripe_fold": "fold of stripes towards small k, best of three periods",
+}
+
+
+def _curves(feeds: tuple[float, ...]) -> Job:
+    frame = xr.Dataset(
+        {n: ("F", np.full(len(feeds), np.nan), {"long_name": w, "units": "1"}) for n, w in CURVES.items()},
+        {"F": ("F", np.array(feeds), dataset.attributes("F"))},
+    )
+    return Job(frame, ("F",), list(map(float, feeds)), _curves_at)
+
+
+def _spot(F: float) -> gs.SteadyState | None:
+    """A single spot at F, at the largest k where a small box leaves one."""
+    for k, half in product(np.arange(0.073, 0.0605, -0.001), (3, 4, 5)):
+        start = gs.initial_state(grid=(SPOT, SPOT), noise=0.0, box=gs.Box(half=half))
+        state = gs.steady_state(gs.Params(0.16, 0.08, F, float(k)), start, max_steps=20_000)
+        if state.kind[0] != gs.Kind.PATTERN or int((state.v > 0.15).sum()) > SPOT_CELLS:
+            continue
+        root = gs.steady_state(state.params, state.fields, refine=gs.Refine(max_evaluations=100_000))
+        if root.has_root[0]:
+            return root
+    if F <= 0.055:
+        return None
+    # no box leaves one there: the spot of a smaller F, carried along
+    before = _spot(F - 0.005)
+    return None if before is None else _carried(before, F)
+
+
+def _carried(spot: gs.SteadyState, F: float) -> gs.SteadyState | None:
+    """A spot at another F, by following it there at its k."""
+    branch = follow(spot, "F", high=F, max_folds=1)
+    if branch.ended != "range":
+        return None
+    nearest = int(np.argmin(np.abs(branch.values - F)))
+    params = gs.Params(*branch.params[nearest]).replace(F=F)
+    root = gs.steady_state(params, torch.from_numpy(branch.fields[nearest : nearest + 1]), refine=True)
+    return root if root.has_root[0] and root.kind[0] == gs.Kind.PATTERN else None
+
+
+def _curves_at(F: float) -> Values:
+    """Folds and Hopf point of the spot, and fold of the stripes."""
+    out = dict.fromkeys(CURVES, np.nan)
+    spot = _spot(F)
+    if spot is not None:
+        right = follow(spot, "k", low=0.05, high=0.085, max_folds=1, eigenvalues=3)
+        left = follow(spot, "k", low=0.05, high=0.085, direction=-1, max_folds=1)
+        if right.folds:
+            out["spot_fold"], out["spot_fold_augmented"] = right.folds[0].value, fold(right).value
+        if left.folds:
+            out["spot_left_fold"] = left.folds[0].value
+        out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
+    folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
+    out["stripe_fold"] = min(folds, default=np.nan)
+    return {name: np.float64(value) for name, value in out.items()}
+
+
+def _stripe_fold(F: float, period: int) -> float | None:
+    """K where stripes of a period fold, coming from the Turing line."""
+    wave = np.cos(2 * np.pi * np.arange(period) / period)
+    for ahead, size in product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)):
+        k = float(turing(F)[0]) + ahead
+        fields = np.stack([np.full((3, period), 0.5) - 1.3 * size * wave, np.full((3, period), 0.2) + size * wave])
+        state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=True)
+        if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
+            branch = follow(state, "k", direction=-1, low=0.05, max_folds=1)
+            return branch.folds[0].value if branch.folds else None
+    return None
+
+
+# (e), (f) whole branches of the spot
+
+
+def _spots() -> Job:
+    """Branches of different lengths: each is brought to 200 points at equal distances along it."""
+    count = 200
+    words = {
+        "k": "kill rate", "v_max": "largest v", "v_mean": "mean of v over the grid",
+        "growth": "largest real part of an eigenvalue, per unit time",
+        "distance": "distance in k from the fold", "slope": "derivative of mean v in k near the fold",
+    }  # fmt: skip
+    frame = xr.Dataset(
+        {
+            n: (("F", "point"), np.full((len(SHOWN), count), np.nan), {"long_name": w, "units": "1"})
+            for n, w in words.items()
+        },
+        {
+            "F": ("F", np.array(SHOWN), dataset.attributes("F")),
+            "point": ("point", np.arange(count), {"long_name": "point along the branch", "units": "1"}),
+        },
+    )
+    return Job(frame, ("F",), list(SHOWN), partial(_spot_branch, count))
+
+
+def _spot_branch(count: int, F: float) -> Values:
+    spot = _spot(F)
+    assert spot is not None
+    out = {n: np.full(count, np.nan) for n in ("k", "v_max", "v_mean", "growth", "distance", "slope")}
+    left = follow(spot, "k", direction=-1, low=0.058, high=0.085, max_folds=1, eigenvalues=3)
+    right = follow(spot, "k", low=0.058, high=0.085, eigenvalues=3, max_points=150)
+    fields = np.concatenate([left.fields[::-1], right.fields[1:]])
+    n = min(count, len(fields))
+    out["k"][:n] = np.concatenate([left.values[::-1], right.values[1:]])[:n]
+    out["v_max"][:n], out["v_mean"][:n] = fields[:n, 1].max(axis=(1, 2)), fields[:n, 1].mean(axis=(1, 2))
+    out["growth"][:n] = np.concatenate([left.eigenvalues[::-1, 0], right.eigenvalues[1:, 0]])[:n].real
+    near, at = _near_fold(right)
+    turn = min(int(np.flatnonzero(near.slope < 0)[0]), count)
+    out["distance"][:turn] = (at - near.values)[:turn]
+    out["slope"][:turn] = np.gradient(near.fields[:turn, 1].mean(axis=(1, 2)), near.values[:turn])
+    return out
+
+
+def _near_fold(branch: Branch) -> tuple[Branch, float]:
+    """The stretch before the fold again, in steps that double away from it."""
+    at = branch.folds[0].value
+    last = int(np.flatnonzero((branch.slope > 0) & (at - branch.values > 3e-4))[-1])
+    state = gs.steady_state(
+        gs.Params(*branch.params[last]), torch.from_numpy(branch.fields[last : last + 1]), refine=True
+    )
+    return follow(state, "k", low=0.05, step=1e-3, max_step=1e-3, max_points=200), at
+
+
+# figure and claims
+
+
+def _uniform(F: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        "saddle-node": saddle_node(F),
+        "Hopf": hopf(F),
+        "Hopf of the steps": hopf_of_steps(F),
+        "Turing": turing(F)[0],
+    }
+
+
+STYLES = {
+    "saddle-node": ("#222222", "-"), "Hopf": ("#c0392b", "-"), "Hopf of the steps": ("#c0392b", ":"),
+    "Turing": ("#7b3fa0", "-"), "spot fold": ("#1f5a8a", "-"), "spot Hopf": ("#1f5a8a", "--"),
+    "stripe fold": ("#7b3fa0", "--"),
+}  # fmt: skip
+
+
+def _all_curves(data: Datasets, F: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Every curve at the rows F; those of single patterns between the F they were followed at."""
+    single = data["bifurcations_curves"]
+    out = _uniform(F)
+    for name in ("spot_fold", "spot_hopf", "stripe_fold"):
+        known = single[name].dropna("F")
+        values = np.full(len(F), np.nan)
+        if known.size:
+            values = np.interp(F, known["F"].values, known.values, left=np.nan, right=np.nan)
+        out[name.replace("_", " ").replace("hopf", "Hopf")] = values
+    return out
+
+
+def plot(data: Datasets) -> Figure:
+    """Three planes with all curves, distances, branches, and the law at the fold."""
+    figure, panels = plt.subplots(2, 3, figsize=(12, 8), layout="constrained")
+    fine = np.linspace(*F_RANGE, 161)
+    titles = {
+        "box": "(a) from the paper's box",
+        "small_box": "(b) from a box of 6 x 6 cells",
+        "followed": "(c) each cell from its neighbour",
+    }
+    for ax, (name, title) in zip(panels[0], titles.items(), strict=True):
+        one = data[f"bifurcations_{name}"]
+        one = one.isel(sample=0) if "sample" in one.dims else one
+        class_map(one, ax)
+        for label, k in _all_curves(data, fine).items():
+            colour, style = STYLES[label]
+            ax.plot(k, fine, color=colour, ls=style, lw=1.2, label=label)
+        ax.set(xlim=(K_RANGE[0], FOLLOWED_TO if name == "followed" else K_RANGE[1]), ylim=F_RANGE)
+        ax.set_title(title, loc="left")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=7, fontsize=8, frameon=False)
+    _distances(data, panels[1, 0])
+    _branches(data["bifurcations_spots"], panels[1, 1])
+    _law(data["bifurcations_spots"], panels[1, 2])
+    return figure
+
+
+def _distances(data: Datasets, ax: Axes) -> None:
+    """Signed distance of both cliffs from each curve, against F."""
+    one = data["bifurcations_box"].isel(sample=0)
+    sides, F = boundaries(one), one["F"].values
+    curves = _all_curves(data, F)
+    for side, marker, names in (
+        ("left", "o", ("Hopf", "Hopf of the steps", "Turing", "stripe fold")),
+        ("right", "s", ("saddle-node", "spot fold", "spot Hopf")),
+    ):
+        for name in names:
+            colour, style = STYLES[name]
+            away = (sides[side].values - curves[name]) / CELL
+            ax.plot(F, away, marker=marker, ms=3, color=colour, ls=style, lw=0.9, label=f"{side} cliff - {name}")
+    ax.axhspan(-1, 1, color="0.9", zorder=0)
+    ax.set(xlabel="F, feed rate", ylabel="distance in k, cells of the paper's plane")
+    ax.set_title("(d) cliffs of (a) from each curve", loc="left")
+    ax.legend(fontsize=6.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+
+
+def _branches(spots: xr.Dataset, ax: Axes) -> None:
+    for F, colour in zip(spots["F"].values, ("#1f5a8a", "#c0392b"), strict=True):
+        one = spots.sel(F=F).dropna("point", subset=["k"])
+        for stable, style in ((True, "-"), (False, ":")):
+            chosen = (one["growth"] <= 1e-6) == stable
+            ax.plot(
+                one["k"].where(chosen),
+                one["v_max"].where(chosen),
+                color=colour,
+                ls=style,
+                lw=1.6,
+                label=f"F = {F:g}, {'stable' if stable else 'unstable'}",
+            )
+    ax.set(xlabel="k, kill rate", ylabel="largest v of the spot")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_title("(e) the single spot, 32 x 32 cells", loc="left")
+    ax.legend(fontsize=7, frameon=False, loc="upper left")
+
+
+def _law(spots: xr.Dataset, ax: Axes) -> None:
+    for F, colour in zip(spots["F"].values, ("#1f5a8a", "#c0392b"), strict=True):
+        one = spots.sel(F=F)
+        good = (one["distance"] > 3e-6).values  # the last point has a neighbour on one side only
+        x, y = one["distance"].values[good], np.abs(one["slope"].values[good])
+        ax.loglog(x, y, "o", ms=3, color=colour, label=f"F = {F:g}, power {_power(one):.3f}")
+        near = x < 1e-4
+        ax.loglog(x, np.exp(np.mean(np.log(y[near] * np.sqrt(x[near])))) / np.sqrt(x), color=colour, lw=0.7)
+    ax.set(xlabel="distance in k from the fold", ylabel="|d mean(v) / dk|")
+    ax.set_title("(f) at the spot's fold; lines: power -1/2", loc="left")
+    ax.legend(fontsize=7, frameon=False)
+
+
+def _power(one: xr.Dataset) -> float:
+    """Exponent of |d mean v / dk| against the distance from the fold, over its last decades."""
+    x, y = one["distance"].values, np.abs(one["slope"].values)
+    good = (x > 3e-6) & (x < 1e-4)
+    return float(np.polyfit(np.log(x[good]), np.log(y[good]), 1)[0]) if good.sum() > 3 else float("nan")
+
+
+def judge(data: Datasets) -> list[Claim]:
+    """What each cliff stands at, and what it does not."""
+    one, curves = data["bifurcations_box"].isel(sample=0), data["bifurcations_curves"]
+    F, sides = one["F"].values, boundaries(one)
+    known = _all_curves(data, F)
+    away = {
+        (side, name): curve_distance(sides[side], known[name], CELL) for side in ("left", "right") for name in known
+    }
+
+    def words(side: str, names: tuple[str, ...]) -> str:
+        return "; ".join(
+            f"{n}: median {a['median']:+.1f}, {a['least']:+.1f} to {a['most']:+.1f} cells, "
+            f"{a['within']:.0%} within one, "
+            f"spread {a['spread']:.1f}"
+            for n in names
+            for a in (away[side, n],)
+        )
+
+    low = F < 0.0415
+    hopf_low = curve_distance(sides["left"][low], known["Hopf of the steps"][low], CELL)
+    hopf_ode = curve_distance(sides["left"][low], known["Hopf"][low], CELL)
+    wedge = ~low & np.isfinite(sides["left"].values)
+    inside = (sides["left"].values > known["stripe fold"] - CELL) & (sides["left"].values < known["Turing"] + CELL)
+    spots = data["bifurcations_spots"]
+    powers = [_power(spots.sel(F=f)) for f in spots["F"].values]
+    apart = float(np.abs(curves["spot_fold"] - curves["spot_fold_augmented"]).max())
+    followed = boundaries(data["bifurcations_followed"])
+    # alive in the last cell counts as further too
+    alive = classes(data["bifurcations_followed"]).isel(k=-1).isin([CellClass.PATTERN, CellClass.UNSTEADY])
+    further = int(((followed["right"] - sides["right"] > 2 * CELL) | alive).sum())
+    dies_at, folds_at = (curve_distance(followed["right"], known[n], CELL) for n in ("spot Hopf", "spot fold"))
+    return [
+        Claim(
+            "the right cliff is a bifurcation of the uniform or of a steady state (sec. 5.1): within one cell of a "
+            "curve in 90 % of rows",
+            words("right", ("saddle-node", "spot fold", "spot Hopf")),
+            max(away["right", n]["within"] for n in ("saddle-node", "spot fold", "spot Hopf")) >= 0.9,
+        ),
+        Claim(
+            "H4, ours: followed from its neighbour the pattern lives past the right cliff (falsified if it ends there, "
+            "within two cells, in half the rows)",
+            f"further by over two cells in {further} of {len(F)} rows, median "
+            f"{float((followed['right'] - sides['right']).median()) / CELL:.0f} cells; it dies "
+            f"{dies_at['median']:+.1f} cells (median of {int(dies_at['rows'])} rows, {dies_at['least']:+.1f} to "
+            f"{dies_at['most']:+.1f}) from the Hopf point of a single spot, {folds_at['median']:+.1f} from its fold",
+            further >= len(F) / 2,
+        ),
+        Claim(
+            "H2, ours: the left cliff is the Hopf line for F < 0.0415 (within one cell in 90 % of rows)",
+            f"from Hopf median {hopf_ode['median']:+.1f}, from Hopf of the steps {hopf_low['median']:+.1f} cells, "
+            f"{max(hopf_ode['within'], hopf_low['within']):.0%} of {int(hopf_low['rows'])} rows within one",
+            max(hopf_ode["within"], hopf_low["within"]) >= 0.9,
+        ),
+        Claim(
+            "H2, ours: for F > 0.0415 it lies between the fold of the stripes and the Turing line, on neither",
+            f"{int((inside & wedge).sum())} of {int(wedge.sum())} rows between them; "
+            + words("left", ("stripe fold", "Turing")),
+            bool((inside & wedge).sum() >= 0.9 * wedge.sum()),
+        ),
+        Claim(
+            "H4, ours: at a fold |dv/dk| grows as the distance to the power -1/2 (within 0.05)",
+            ", ".join(f"{p:.3f} at F = {f:g}" for p, f in zip(powers, spots["F"].values, strict=True)),
+            all(abs(p + 0.5) < 0.05 for p in powers),
+        ),
+        Claim(
+            "folds by arclength and by the minimally augmented system agree to 1e-6 in k (ours, a check)",
+            f"largest difference {apart:.0e} at {int(curves['spot_fold'].notnull().sum())} values of F",
+            apart < 1e-6,
+        ),
+    ]
+
+
+STUDY = Study(
+    "bifurcations", "what bounds the patterns: cliffs beside the curves of bifurcations", compute, plot, judge
+)

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; None takes the process's own.
 
     Returns:
-        Exit status: 0, 1 where there is no steady state, 2 for bad arguments or files, 130 where interrupted.
+        Exit status: 0, 1 where there is no steady state, 2 for bad arguments or files, 130 where interrupted, 143 where
+        asked to end.
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -34,9 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except gs.NotSteady as error:
         print(error, file=sys.stderr)
         return 1
-    except (ValueError, TypeError, OSError, KeyboardInterrupt) as error:
-        words = [str(error) or "interrupted", *getattr(error, "__notes__", [])]
-        print(f"gsimplicit {given.command}: {'; '.join(words)}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, KeyboardInterrupt, SystemExit) as error:
+        ended = {KeyboardInterrupt: "interrupted", SystemExit: "asked to end"}.get(type(error), str(error))
+        print(f"gsimplicit {given.command}: {'; '.join([ended, *getattr(error, '__notes__', [])])}", file=sys.stderr)
+        if isinstance(error, SystemExit):
+            return int(error.code or 0)
         return 130 if isinstance(error, KeyboardInterrupt) else 2
 
 
@@ -110,13 +113,17 @@ def _from_file(given: argparse.Namespace) -> dict[str, Any]:
     own = ("like", "store", "overwrite", "quiet", "tile", "run")
     changed = [name for name, value in vars(given).items() if name not in own and value != getattr(plain, name)]
     if changed:
-        raise ValueError(f"--like repeats a file as it is; leave out {', '.join('--' + n for n in changed)}")
+        raise ValueError(
+            f"--like repeats a file as it is; leave out {', '.join('--' + n.replace('_', '-') for n in changed)}"
+        )
     return gs.scan_arguments(dataset.load(given.like))
 
 
 def _show(given: argparse.Namespace) -> int:
     from gsimplicit import dataset
 
+    if given.export and Path(given.export).resolve() == Path(given.file).resolve():
+        raise ValueError(f"--export must not be the file itself, got {given.export!r}: the scan writes it when it ends")
     data = gs.partial_scan(given.file)
     print(_summary(data))
     if given.objective is not None and given.objective not in data["objective"].values:

@@ -89,6 +89,8 @@ def test_show_describes_draws_and_exports_what_is_there_of_a_scan_that_was_inter
         assert part.attrs["gsimplicit_complete"] == 0
         assert part["done"].values.tolist() == [[1, 1, 0], [0, 0, 0]]
         assert part["loss"].isnull().sum() == 4
+    assert main(["show", str(tmp_path / "a.nc"), "--export", str(tmp_path / "a.nc")]) == 2
+    assert "--export must not be the file itself" in capsys.readouterr().err
     assert main(words) == 0
     assert sum(evaluated) == 3 + 4  # the one that was interrupted, and the four that were left
 

@@ -5,6 +5,7 @@ A small share runs by default; `--faults` (`nox -s faults`) runs the full counts
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -227,6 +228,8 @@ def test_a_disk_too_small_is_refused_before_the_first_step(tmp_path: Path, monke
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
     monkeypatch.setattr(run, "evaluate_tile", None)
+    with pytest.raises(IsADirectoryError, match="store must be a file to write, and is a folder"):
+        small_scan(tmp_path)
     with pytest.raises(OSError, match=r"the dataset needs .* MB while it is made, and 0.1 MB are free"):
         small_scan(tmp_path / "a.nc")
 
@@ -347,6 +350,52 @@ def test_without_its_manifest_a_store_resumes_what_is_its_own_and_refuses_what_i
         small_scan(store, max_steps=100)
     resumes(store, reference)
     count(f"{harm} manifest", 1)
+
+
+def test_a_tile_that_cannot_be_read_now_is_an_error_and_stays(
+    all_tiles: Path, tmp_path: Path, reference: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of file handles, say: the tile is whole, and must not be taken for damaged."""
+    store = damaged(all_tiles, tmp_path / "a.nc", lambda folder: None)
+    original = Path.read_bytes
+
+    def failing(self: Path) -> bytes:
+        if self.name == "tile-000000005.tile":
+            raise OSError(errno.EMFILE, "Too many open files", str(self))
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        with pytest.raises(OSError, match="Too many open files"):
+            small_scan(store)
+    assert len(list(store.with_name("a.nc.tiles").glob("*.tile"))) == POINTS
+    resumes(store, reference)
+
+
+def test_a_store_that_another_process_finished_in_between_is_returned(
+    tmp_path: Path, reference: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, held = tmp_path / "a.nc", gs.landscape.store.Store.held
+
+    def later(self: Any) -> Any:
+        monkeypatch.setattr(gs.landscape.store.Store, "held", held)
+        small_scan(store)  # the other one
+        monkeypatch.setattr(run, "evaluate_tile", None)  # and nothing is left to compute
+        return held(self)
+
+    monkeypatch.setattr(gs.landscape.store.Store, "held", later)
+    assert same(small_scan(store), reference)
+
+
+def test_while_a_file_is_replaced_the_part_of_the_new_one_is_shown(tmp_path: Path) -> None:
+    store = tmp_path / "a.nc"
+    small_scan(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gs.landscape.store.Store, "finish", lambda self, whole: None)
+        small_scan(store, max_steps=100, overwrite=True)
+    part = gs.partial_scan(store)
+    assert part.attrs["gsimplicit_complete"] == 0
+    assert (part["steps"] == 100).all()
 
 
 def test_a_tile_of_another_scan_is_not_taken(all_tiles: Path, tmp_path: Path, reference: xr.Dataset) -> None:

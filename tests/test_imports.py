@@ -19,6 +19,7 @@ ROOMS = [
     "initial",
     "results",
     "dataset",
+    "identity",
     "marching",
     "refine",
     "steady",

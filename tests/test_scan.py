@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit import dataset
+from gsimplicit.identity import identity
 from gsimplicit.landscape import run as running
 
 GRID = (32, 32)
@@ -155,6 +157,17 @@ def test_the_pool_of_processes_gives_the_same_bits_and_takes_functions_defined_a
     xr.testing.assert_identical(inline.drop_attrs(), scan(losses=["spectrum", local]).drop_attrs())
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_pool_of_multiprocessing_gives_the_same_bits_in_every_variable(stored: bool, tmp_path: Path) -> None:
+    """Its pickling moves tensors to shared memory; fields and targets of the dataset must not be views of those."""
+    given: dict[str, Any] = {"losses": ["spectrum", "residual"], "routes": ["unrolled"], "initial": fields(2)}
+    store = tmp_path / "a.nc" if stored else None
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = scan(**given, executor=pool, store=store, tile=1)
+    xr.testing.assert_identical(found.drop_attrs(), scan(**given).drop_attrs())
+    np.testing.assert_array_equal(found["initial"].values, fields(2).numpy())
+
+
 def test_a_finished_store_is_returned_and_opens_as_the_same_data(tmp_path: Path) -> None:
     data = scan(store=tmp_path / "a.nc", routes=["unrolled"])
     with xr.open_dataset(tmp_path / "a.nc") as opened:
@@ -231,6 +244,32 @@ def test_a_callable_that_holds_another_value_is_another_configuration(tmp_path: 
     xr.testing.assert_identical(scan(losses=[make(2.0)], store=tmp_path / "a.nc"), first)
     with pytest.raises(gs.StoreMismatchError, match="losses"):
         scan(losses=[make(4.0)], store=tmp_path / "a.nc")
+
+
+POWER = 2.0
+
+
+def of_global(v: torch.Tensor) -> torch.Tensor:
+    return (v**POWER).mean(dim=(-2, -1))
+
+
+def test_a_global_a_loss_uses_is_part_of_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan(losses=[of_global], store=tmp_path / "a.nc")
+    monkeypatch.setitem(globals(), "POWER", 3.0)
+    with pytest.raises(gs.StoreMismatchError, match="losses"):
+        scan(losses=[of_global], store=tmp_path / "a.nc")
+
+
+def test_functions_without_source_are_told_by_their_code_and_recursion_ends() -> None:
+    spaces: list[dict[str, Any]] = [{}, {}]
+    for power, space in zip((2, 3), spaces, strict=True):
+        exec(f"def loss(v):\n    return (v**{power}).mean((-2, -1))", space)
+    assert identity(spaces[0]["loss"]) != identity(spaces[1]["loss"])
+
+    def again(v: torch.Tensor, depth: int = 1) -> torch.Tensor:
+        return again(v, depth - 1) if depth else mean_square(v)
+
+    assert identity(again) == identity(again)
 
 
 def test_a_callable_with_something_untold_cannot_be_stored_and_built_in_names_are_taken(tmp_path: Path) -> None:

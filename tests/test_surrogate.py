@@ -133,6 +133,42 @@ def test_it_says_what_it_was_not_trained_for(model: xr.Dataset, states: xr.Datas
         gs.grad(at, "surrogate", initial=start)
 
 
+def test_a_loss_of_the_same_name_a_model_of_other_weights_and_another_grid_are_not_taken(
+    model: xr.Dataset, states: xr.Dataset, tmp_path: Path
+) -> None:
+    def other(v: torch.Tensor) -> torch.Tensor:
+        return 100 * v.mean(dim=(-2, -1))
+
+    other.__name__ = "mean_square"
+    at, start = gs.Params(0.16, 0.08, 0.035, 0.047), uniform_start()
+    only = gs.routes.Surrogate(gs.train_surrogate(states, [mean_square], members=1, epochs=10, progress=False))
+    with pytest.raises(ValueError, match="loss must be one the surrogate was trained for, 'mean_square', got 'mean"):
+        gs.grad(at, only, other, initial=start)
+    assert gs.grad(at, only, mean_square, initial=start).certificate.error.isnan().all()  # no spread of one
+    with pytest.raises(ValueError, match=r"losses must differ in name, got \['mean_square', 'mean_square'\]"):
+        gs.train_surrogate(states, [mean_square, other])
+    axes, base = {"F": [0.035]}, gs.Params(0.16, 0.08, 0.035, 0.0475)
+    gs.scan(axes, base, [mean_square], [gs.routes.Surrogate(model)], start, store=tmp_path / "a.nc", **QUICK)
+    with pytest.raises(gs.StoreMismatchError, match="routes"):
+        part = gs.routes.Surrogate(model.isel(member=[0]))
+        gs.scan(axes, base, [mean_square], [part], start, store=tmp_path / "a.nc", **QUICK)
+    with pytest.raises(
+        ValueError, match=r"the surrogate was trained on a grid of \(16, 16\), got fields on \(32, 32\)"
+    ):
+        gs.grad(at, only, mean_square, initial=gs.initial_state(grid=(32, 32)))
+    with pytest.raises(ValueError, match="model of Surrogate must be whole"):
+        gs.routes.Surrogate(model.assign_attrs(gsimplicit_complete=0))
+
+
+def test_compare_sets_it_beside_others_in_the_parameters_both_answer_for(model: xr.Dataset) -> None:
+    at = gs.Params(0.16, 0.08, 0.035, 0.047)
+    routes = ["implicit", gs.routes.Surrogate(model)]
+    table = gs.compare(at, routes, loss=mean_square, initial=uniform_start())
+    assert table["cosine"].values[1, 0] > 0.99
+    assert table["difference"].values[1, 0] < 0.1
+    assert table["reason"].values[1, 0] == gs.Reason.BIASED
+
+
 def test_the_spectrum_is_learned_from_patterns_and_the_held_out_error_says_how_well(tmp_path: Path) -> None:
     start = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
     data = gs.scan(

@@ -9,18 +9,19 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gsimplicit import checks, dataset
 from gsimplicit.landscape.run import run
-from gsimplicit.landscape.store import Store, Values, stored_part
+from gsimplicit.landscape.store import Store, Values, begun_since, stored_part
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "fill", "partial_scan"]
 
-Item = TypeVar("Item")
+_LOOKS = 4
+"""How often a store that changes while it is looked at is looked at again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +92,26 @@ def fill(
     kept = None if store is None else Store(store, configuration, overwrite=overwrite)
     if kept is not None and (whole := kept.finished()) is not None:
         return whole
-    job = prepare()
+    if kept is None:
+        return _filled(prepare(), None, executor, progress, tile)
+    # held before anything is computed, and asked again: another process may have finished it in between
+    with _terminable(), kept.held():
+        whole = kept.finished()
+        if whole is None:
+            return _filled(prepare(), kept, executor, progress, tile)
+        kept.sweep()  # it was killed between the last rename and the sweep
+        return whole
+
+
+def _filled(job: Job, kept: Store | None, executor: Executor | None, progress: bool, tile: int | None) -> xr.Dataset:
+    """The frame of a job with every point in it, stored where it is to be."""
     frame = job.frame
     frame.attrs |= {"gsimplicit_points_over": " ".join(job.over), "gsimplicit_complete": 0}
-    size = tile or max(1, min(16, len(job.items) // 64))
-    if kept is None:
-        _evaluate(job, None, executor, progress, size)
-        frame.attrs["gsimplicit_complete"] = 1
-        return frame
-    with _terminable(), kept.opened(frame):
-        _evaluate(job, kept, executor, progress, size)
-        frame.attrs["gsimplicit_complete"] = 1
+    if kept is not None:
+        kept.begin(frame)
+    _evaluate(job, kept, executor, progress, tile or max(1, min(16, len(job.items) // 64)))
+    frame.attrs["gsimplicit_complete"] = 1
+    if kept is not None:
         kept.finish(frame)
     return frame
 
@@ -123,11 +134,18 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
         >>> import gsimplicit as gs
         >>> gs.partial_scan("never_begun.nc")
         Traceback (most recent call last):
-        FileNotFoundError: no unfinished dataset is stored beside never_begun.nc
+        FileNotFoundError: neither never_begun.nc nor an unfinished dataset of that name is there
     """
-    if Path(path).exists():
-        return dataset.load(path)
-    frame, tiles = stored_part(path)
+    for attempt in range(_LOOKS):
+        try:
+            if Path(path).exists() and not begun_since(Path(path)):
+                return dataset.load(path)
+            frame, tiles = stored_part(path)
+            break
+        except OSError:  # it may just have begun, or ended
+            if attempt == _LOOKS - 1:
+                raise
+            time.sleep(0.05)
     over = str(frame.attrs["gsimplicit_points_over"]).split()
     shape = tuple(frame.sizes[name] for name in over)
     done = np.zeros(math.prod(shape), np.int8)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -32,8 +34,18 @@ _UNKNOWN = 1024
 """Tiles in flight on an executor that does not say how many workers it has."""
 
 
+@lru_cache(maxsize=2)
+def _unpacked(work: bytes) -> Evaluate:
+    return cast("Evaluate", pickle.loads(work))
+
+
+def work_on(work: bytes, items: Sequence[Any]) -> Values:
+    """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one."""
+    return evaluate_tile(_unpacked(work), items)
+
+
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
-    """The variables of some points, stacked; what is sent to a worker."""
+    """The variables of some points, stacked."""
     with _one_thread():
         points = [evaluate(item) for item in items]
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
@@ -85,12 +97,16 @@ def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], 
 
 def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
     """Take tiles from the end of `waiting`, two in flight a worker; what did not end is put back."""
+    import cloudpickle
+
+    # once for all tiles; and as bytes, or the pools of multiprocessing would move tensors we still use to shared memory
+    work = cloudpickle.dumps(evaluate)
     flying: dict[Future[Values], list[int]] = {}
     try:
         while waiting or flying:
             room = 2 * _workers(executor)  # asked again each time: a cluster may grow
             while waiting and len(flying) < room:
-                future = executor.submit(evaluate_tile, evaluate, [items[i] for i in waiting[-1]])
+                future = executor.submit(work_on, work, [items[i] for i in waiting[-1]])
                 flying[future] = waiting.pop()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 values = future.result()

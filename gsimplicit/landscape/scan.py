@@ -14,10 +14,11 @@ import torch
 
 from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
+from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import DEFINITIONS, Plan, blank, evaluate
-from gsimplicit.landscape.settings import decoded, encoded, identity, label
+from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
@@ -61,7 +62,7 @@ def scan(
         base: Parameters held fixed, one instance; None is the paper's point.
         losses: Names ("spectrum", "windowed", "residual") or callables of v (B, H, W) giving (B,). "residual" is
             evaluated at the target's u and v without marching; its derivative is exact whatever the route.
-        routes: Names ("implicit", "unrolled", "finite_difference") or objects of `gsimplicit.routes`.
+        routes: Names, as for `grad`, or objects of `gsimplicit.routes`.
         initial: One field a sample, shape (S, 2, H, W); None is one field of seed 0 on 128 x 128.
         target: v of shape (S, H, W) or u and v of shape (S, 2, H, W), or a batch of 1. None is `base` marched from
             the scan's own fields, sample against sample, so that the marched loss is exactly 0 at `base`.
@@ -74,7 +75,8 @@ def scan(
         dtype: Of the marching; None is float32, or float64 where a route differentiates through steps or `tol` is 0.
         store: NetCDF file to write. One of the same configuration is returned or, where it was interrupted, resumed.
         overwrite: Replace a store of another configuration.
-        executor: Any `concurrent.futures` executor; None is a pool of processes on all cores.
+        executor: Any `concurrent.futures` executor; None is a pool of processes on all cores, or this process where all
+            would be done within five seconds.
         progress: Show a progress bar.
         tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16. The values do
             not depend on it, nor on the executor or on interruptions, to the bit.
@@ -129,7 +131,9 @@ def scan(
     configuration = {
         "axes": [[name, at.tolist()] for name, at in values.items()],  # in the order of the dimensions
         "base": base.tensor()[0].tolist(),
-        "losses": [loss if isinstance(loss, str) else identity(loss, stored=store is not None) for loss in asked],
+        "losses": [
+            loss if isinstance(loss, str) else label(loss) if store is None else identity(loss) for loss in asked
+        ],
         "routes": [encoded(route) for route in chosen],
         "initial": dataset.digest(fields.numpy()),
         "target": "base" if goal is None else dataset.digest(goal.numpy()),
@@ -143,7 +147,7 @@ def scan(
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
         title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
-        frame = _labelled(plan, values, base, dataset.provenance(title, configuration))
+        frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
         return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
 
     return fill(
@@ -238,7 +242,11 @@ def _plan(
 
 
 def _labelled(
-    plan: Plan, axes: Mapping[str, np.ndarray[Any, Any]], base: Params, attrs: Mapping[str, Any]
+    plan: Plan,
+    axes: Mapping[str, np.ndarray[Any, Any]],
+    base: Params,
+    goal: torch.Tensor | None,
+    attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """The dataset of a scan, with no point in it yet."""
     import xarray as xr
@@ -262,12 +270,17 @@ def _labelled(
         for name, value in blank(plan).items()
     }
     S, _, H, W = plan.initial.shape
-    variables["initial"] = (("sample", "component", "y", "x"), plan.initial.numpy(), dataset.attributes("initial"))
+    variables["initial"] = (
+        ("sample", "component", "y", "x"),
+        plan.initial.numpy().copy(),
+        dataset.attributes("initial"),
+    )
     targets = [o.target for o in plan.objectives if o.target is not None]
     if targets:
-        variables["target"] = (("sample", "y", "x"), targets[0].numpy(), dataset.attributes("target"))
-    if plan.residual_at is not None:
-        at = plan.residual_at.numpy()
+        variables["target"] = (("sample", "y", "x"), targets[0].numpy().copy(), dataset.attributes("target"))
+    both = plan.residual_at if plan.residual_at is not None else goal if goal is not None and goal.ndim == 4 else None
+    if both is not None:
+        at = both.numpy().copy()
         variables["target_fields"] = (("sample", "component", "y", "x"), at, dataset.attributes("target_fields"))
     coordinates: dict[str, Any] = {
         **{name: (name, v) for name, v in axes.items()},

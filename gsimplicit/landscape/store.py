@@ -13,11 +13,11 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 import socket
 import time
 import warnings
@@ -42,7 +42,7 @@ Values = dict[str, np.ndarray[Any, Any]]
 """Variables of one point, or of some points stacked, by name."""
 
 _MAGIC = b"gsimplicit tile 1 "
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+_DAMAGE = (ValueError, EOFError, KeyError, zipfile.BadZipFile)
 
 
 class StoreMismatchError(ValueError):
@@ -79,6 +79,8 @@ class Store:
         self._whole = {**self._configuration, "versions": dataset.versions()}
         self._hash = dataset.fingerprint(self._whole)
         self._overwrite = overwrite
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "store must be a file to write, and is a folder", str(self.path))
         self._check()
 
     def finished(self) -> xr.Dataset | None:
@@ -91,20 +93,14 @@ class Store:
             if self._overwrite:
                 return None
             raise OSError(f"{error}; overwrite=True computes it again") from error
-        if self.folder.exists():  # killed between the last rename and the sweep
-            with suppress(OSError), self._locked():
-                self._sweep()
         return found
 
     @contextmanager
-    def opened(self, frame: xr.Dataset) -> Iterator[Store]:
-        """Hold the store for computing: folder, lock, manifest and frame; leftovers of killed writers are swept.
-
-        Args:
-            frame: The labelled dataset without its points; written once here, which shows that the place is writable
-                and that NetCDF can hold the attributes.
+    def held(self) -> Iterator[None]:
+        """Hold the store for computing: lock and folder; leftovers of killed writers are swept.
 
         Raises:
+            StoreMismatchError: Another configuration has come there since.
             StoreLockedError: Another process holds it; names that process.
             OSError: The place cannot be written.
         """
@@ -115,16 +111,33 @@ class Store:
         with self._locked():
             self._check()  # again: what is there may have changed before the lock was ours
             if self._differs_tiles() is not None:
-                shutil.rmtree(self.folder)
+                self.sweep()
             try:
                 self.folder.mkdir(exist_ok=True)
-                for place, pattern in ((self.folder, "*.tmp"), (self.folder, ".*.tmp"), (self.path.parent, self._mine)):
+                for place, pattern in ((self.folder, ".*.tmp"), (self.path.parent, f".{self.path.name}.*.tmp")):
                     for leftover in place.glob(pattern):
                         leftover.unlink(missing_ok=True)
-                self._begin(frame)
             except OSError as error:
                 raise self._unwritable(error) from error
-            yield self
+            yield
+
+    def begin(self, frame: xr.Dataset) -> None:
+        """Write the manifest and the frame, where they are not there yet.
+
+        Args:
+            frame: The labelled dataset without its points; that it is written shows that the place is writable and that
+                NetCDF can hold the attributes.
+
+        Raises:
+            OSError: The place cannot be written.
+        """
+        there, file = _manifest(self.folder), self.folder / "frame.nc"
+        with suppress(OSError):
+            if there is not None and _digest(file) == there["frame"]:
+                return
+        dataset.save(frame, file)
+        manifest = {"hash": self._hash, "frame": _digest(file), "begun": _now(), "configuration": self._whole}
+        dataset.write(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def read(self) -> Iterator[tuple[list[int], Values]]:
         """Tiles stored so far, as indices and stacked values; damaged ones are deleted, with a warning."""
@@ -134,7 +147,7 @@ class Store:
                 head, indices, values = _unpacked(tile)
                 if head != self._hash:
                     raise ValueError("a tile of something else")
-            except _DAMAGE:
+            except _DAMAGE:  # and no OSError: a file that cannot be read now may be whole
                 tile.unlink(missing_ok=True)
                 damaged += 1
                 continue
@@ -165,28 +178,18 @@ class Store:
     def finish(self, whole: xr.Dataset) -> None:
         """Write the final file, then let the tiles go."""
         dataset.save(whole, self.path)
-        self._sweep()
+        self.sweep()
 
-    def _begin(self, frame: xr.Dataset) -> None:
-        dataset.save(frame, self.folder / "frame.nc")
-        manifest = {
-            "hash": self._hash,
-            "frame": _digest(self.folder / "frame.nc"),
-            "begun": _now(),
-            "configuration": self._whole,
-        }
-        dataset.write(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
-
-    @property
-    def _mine(self) -> str:
-        """Pattern of the temporary names of the final file."""
-        return f".{self.path.name}.*.tmp"
+    def sweep(self) -> None:
+        """Let the tiles go; files that are not the store's stay."""
+        for pattern in ("tile-*.tile", "manifest.json", "frame.nc", ".*.tmp"):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _tiles(self) -> list[Path]:
         return _tiles(self.folder)
-
-    def _sweep(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -242,10 +245,21 @@ class Store:
             return dataset.difference(manifest["configuration"], self._whole)
         # no manifest, or a damaged one: each tile names the hash of what it belongs to
         for tile in self._tiles():
-            with suppress(*_DAMAGE):
+            with suppress(OSError, *_DAMAGE):
                 if _unpacked(tile)[0] != self._hash:
                     return "its manifest is gone and its tiles are of something else"
         return None
+
+
+def begun_since(path: Path) -> bool:
+    """Whether tiles lie beside a final file that are of something else: it is being replaced."""
+    manifest = _manifest(_folder(path))
+    if manifest is None:
+        return False
+    there = {key: value for key, value in manifest["configuration"].items() if key != "versions"}
+    with suppress(OSError, ValueError):
+        return dataset.difference(dataset.configuration_of(dataset.attributes_of(path)), there) is not None
+    return True
 
 
 def stored_part(path: str | os.PathLike[str]) -> tuple[xr.Dataset, list[tuple[list[int], Values]]]:
@@ -258,12 +272,12 @@ def stored_part(path: str | os.PathLike[str]) -> tuple[xr.Dataset, list[tuple[li
     folder = _folder(Path(path))
     manifest = _manifest(folder)
     if manifest is None:
-        raise FileNotFoundError(f"no unfinished dataset is stored beside {path}")
+        raise FileNotFoundError(f"neither {path} nor an unfinished dataset of that name is there")
     if _digest(folder / "frame.nc") != manifest["frame"]:
         raise OSError(f"{folder / 'frame.nc'} is damaged; resuming writes it again")
     found = []
     for tile in _tiles(folder):
-        with suppress(*_DAMAGE):  # damaged, or gone since it was listed
+        with suppress(OSError, *_DAMAGE):  # damaged, or gone since it was listed
             head, indices, values = _unpacked(tile)
             if head == manifest["hash"]:
                 found.append((indices, values))

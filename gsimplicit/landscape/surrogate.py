@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import torch
 
 from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit.identity import identity, label
 from gsimplicit.landscape.fill import Job, fill
-from gsimplicit.landscape.settings import identity, label
+from gsimplicit.results import Status
 from gsimplicit.routes.surrogate import FEATURES, initial_weights, network, scaled, size_of
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def train_surrogate(
     heads = _heads(losses)
     values, fields = _states(data)
     configuration = {
-        "surrogate": [identity(x, stored=store is not None) if callable(x) else x for x in losses],
+        "surrogate": [identity(x) if callable(x) else x for x in losses],
         "states": dataset.digest(fields),
         "at": dataset.digest(values),
         "settings": [members, widths, modes, epochs, held_out, seed],
@@ -120,9 +122,13 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Callable[[torch.Tensor], t
                 raise ValueError(f"losses must be among {', '.join(map(repr, FEATURES))} or callables, got {loss!r}")
             heads[loss] = FEATURES[loss]
         elif callable(loss):
+            if label(loss) in FEATURES:
+                raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in feature is")
             heads[label(loss)] = partial(_one_number, loss)
         else:
             raise TypeError(f"losses must hold names or callables, got {loss!r}")
+    if len(heads) < len(losses):
+        raise ValueError(f"losses must differ in name, got {[label(x) for x in losses]}")
     return heads
 
 
@@ -139,7 +145,8 @@ def _states(data: xr.Dataset) -> tuple[Array, Any]:
     at = [np.broadcast_to(data[n].values.reshape([-1 if n == m else 1 for m in over] or 1), shape) for n in PARAMETERS]
     values = np.stack([a.reshape(-1) for a in at], axis=1).astype(np.float64)
     v = data["v"].transpose(*over, "sample", "y", "x").values.reshape(len(values), *data["v"].shape[-3:])
-    good = np.isfinite(v).all(axis=(1, 2, 3))
+    status = data["status"].transpose(*over, "sample").values.reshape(len(values), -1)
+    good = np.isfinite(v).all(axis=(1, 2, 3)) & ~np.isin(status, (Status.DIVERGED, Status.FAILED)).any(axis=1)
     if good.sum() < 5:
         raise ValueError(f"the scan holds {int(good.sum())} points with finite states; at least 5 are needed")
     return values[good], np.ascontiguousarray(v[good])
@@ -208,7 +215,12 @@ def _job(
             "x": ("x", np.arange(W), dataset.attributes("x")),
         },
         dataset.provenance("Networks from parameters to features of Gray-Scott steady states", configuration)
-        | {"layers": np.array(layers), "points_trained_on": len(train), "points_held_out": len(test)},
+        | {
+            "losses": json.dumps(configuration["surrogate"]),
+            "layers": np.array(layers),
+            "points_trained_on": len(train),
+            "points_held_out": len(test),
+        },
     )
     train_inputs, test_inputs = (inputs[rows].repeat_interleave(S, dim=0) for rows in (train, test))
     evaluate = partial(

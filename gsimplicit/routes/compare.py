@@ -204,11 +204,11 @@ def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
     definitions = [float(row.certificate.other_definition[b]) for row in (ours, theirs)]
     if seen > POSITION_LIMIT or any(d == d and d >= 0.5 * apart for d in definitions):
         return Reason.POSITION
+    if any(row.certificate.definition[b] in ("phantom steps by torchdeq", "network") for row in (ours, theirs)):
+        return Reason.BIASED
     errors = [float(row.certificate.error[b]) for row in (ours, theirs)]
     if any(e == e and e >= apart for e in errors):
         return Reason.ROUGH_LOSS
-    if any(row.certificate.definition[b] in ("phantom steps by torchdeq", "network") for row in (ours, theirs)):
-        return Reason.BIASED
     finite = ("marched steps", "last marched steps", "tangents of marched steps", "differences of marched states")
     if any(row.certificate.definition[b] in finite for row in (ours, theirs)):
         return Reason.FINITE_TIME

@@ -64,11 +64,14 @@ def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[s
             name = f"{route.name} {count}"
         names.append(name)
     gradient = torch.stack([row.gradient for row in rows])
-    reference = gradient[0]
-    size = reference.norm(dim=-1)
-    lengths = gradient.norm(dim=-1)
-    cosine = (gradient * reference).sum(dim=-1) / (lengths * size)
-    difference = (gradient - reference).norm(dim=-1) / size
+    # compared in the parameters both answer for: a surrogate has none in those its training did not vary
+    answered = torch.tensor(
+        [[a and b for a, b in zip(route.answers, routes[0].answers, strict=True)] for route in routes]
+    )
+    ours, theirs = (torch.where(answered[:, None, :], g, 0.0) for g in (gradient, gradient[0]))
+    lengths, size = ours.norm(dim=-1), theirs.norm(dim=-1)
+    cosine = (ours * theirs).sum(dim=-1) / (lengths * size)
+    difference = (ours - theirs).norm(dim=-1) / size
     both_zero = (lengths == 0) & (size == 0)
     cosine[both_zero], difference[both_zero] = 1.0, 0.0
     reasons = np.array(

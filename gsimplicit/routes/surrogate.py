@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from gsimplicit import dataset
 from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
@@ -77,7 +81,15 @@ class Surrogate(Route):
             raise TypeError(f"model of Surrogate must be a dataset of train_surrogate, got {self.model!r}; {HOW}")
         if "weights" not in self.model or "layers" not in self.model.attrs:
             raise ValueError(f"model of Surrogate holds no networks; {HOW}")
+        if not self.model.attrs.get("gsimplicit_complete", 1):
+            raise ValueError("model of Surrogate must be whole: its training was interrupted; train it to the end")
         object.__setattr__(self, "_networks", _Networks(self.model))
+
+    @property
+    def digest(self) -> str:
+        """What tells this model from another: its weights and components."""
+        parts = [f"{name} {dataset.digest(self.model[name].values)}" for name in sorted(map(str, self.model.data_vars))]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property
     def needs_root(self) -> bool:
@@ -101,7 +113,14 @@ class Surrogate(Route):
             )
 
     def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
-        """The marched state."""
+        """The marched state.
+
+        Raises:
+            ValueError: The fields are on another grid than those the networks were trained on.
+        """
+        grid = tuple(problem.initial.shape[2:])
+        if grid != self._networks.grid:
+            raise ValueError(f"the surrogate was trained on a grid of {self._networks.grid}, got fields on {grid}")
         return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
@@ -131,17 +150,25 @@ class Surrogate(Route):
 
     def _predicted(self, loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
         """The loss of parameters (B, 4), shape (M, B) for M networks."""
-        name = getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__))
+        name = getattr(loss, "name", label(loss))
+        function = getattr(loss, "function", loss)
         target = getattr(loss, "target", None)
         if name in FEATURES and name in self._networks.heads and target is not None:
             goal = FEATURES[name](target)
             return lambda at: ((self._networks.features(name, at) - goal) ** 2).mean((-2, -1))
-        if name in self._networks.heads and name not in FEATURES:
+        if name not in FEATURES and name in self._networks.heads and self._knows(name, function):
             return lambda at: self._networks.features(name, at)[..., 0, 0]
         if "v" in self._networks.heads:
             return lambda at: torch.stack([loss(v) for v in self._networks.features("v", at)])
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
+
+    def _knows(self, name: str, loss: Loss) -> bool:
+        """Whether a callable is the very one the networks were trained for, not one of the same name."""
+        try:
+            return bool(json.loads(json.dumps(identity(loss))) == self._networks.callables.get(name))
+        except ValueError:
+            return False
 
     def _pulled(
         self, problem: Problem, state: SteadyState, losses: Sequence[Callable[[torch.Tensor], torch.Tensor]]
@@ -164,7 +191,8 @@ class Surrogate(Route):
                     definition=tuple("none" if none else "network" for none in lost.tolist()),
                     adjoint_residual=nothing(len(state)),
                     other_definition=nothing(len(state)),
-                    error=torch.where(lost, torch.nan, spread / mean.nan_to_num().norm(dim=1)),
+                    # one network has no spread to tell its error by
+                    error=torch.where(lost | (len(slopes) == 1), torch.nan, spread / mean.nan_to_num().norm(dim=1)),
                     position=nothing(len(state)),
                     products=torch.full((len(state),), len(slopes)),
                 )
@@ -181,6 +209,7 @@ class _Networks:
         self.layers = [int(n) for n in model.attrs["layers"]]
         self.weights = torch.from_numpy(model["weights"].values.copy())
         self.grid = (int(model.sizes["y"]), int(model.sizes["x"]))
+        self.callables = {one[0]: one for one in json.loads(model.attrs["losses"]) if not isinstance(one, str)}
         self.heads: dict[str, tuple[int, torch.Tensor, torch.Tensor]] = {}
         first = 0
         for name in [str(n) for n in model["head"].values]:

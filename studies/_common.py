@@ -37,11 +37,13 @@ class Claim:
         text: What is claimed, by the paper (with its section) or by us.
         found: What was found, in numbers.
         holds: True reproduced, False refuted, None undecided here.
+        topic: What it decides in the verdict, "H1" say, or "implicit route".
     """
 
     text: str
     found: str
     holds: bool | None
+    topic: str = ""
 
     @property
     def verdict(self) -> str:
@@ -118,6 +120,27 @@ def run(study: Study, scale: str, folder: Path) -> Report:
     seconds = time.perf_counter() - begin
     print(f"  {seconds:.0f} s", flush=True)
     return Report(study, claims, [*(folder / f"{name}.nc" for name in data), figure_file], seconds)
+
+
+def verdict(reports: list[Report]) -> str:
+    """What the claims decide together, a line a topic: routes, cliffs and hypotheses."""
+    topics: dict[str, list[Claim]] = {}
+    for claim in (c for r in reports for c in r.claims if c.topic):
+        topics.setdefault(claim.topic, []).append(claim)
+    lines = []
+    for topic in sorted(topics):
+        claims = topics[topic]
+        states = {c.holds for c in claims}
+        ours = topic.startswith("H")
+        words = {
+            True: "confirmed" if ours else "as claimed",
+            False: "refuted" if ours else "not as claimed",
+            None: "open",
+        }
+        state = words[states.pop()] if len(states) == 1 else "in part"
+        lines.append(f"{topic}: {state}")
+        lines += [f"    {'yes' if c.holds else 'open' if c.holds is None else 'no'}: {c.text}" for c in claims]
+    return "\n".join(["", "verdict", "=" * 100, *lines]) if lines else ""
 
 
 def closing_table(reports: list[Report], scale: str) -> str:

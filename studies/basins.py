@@ -305,37 +305,42 @@ def judge(data: Datasets) -> list[Claim]:
     spread = float(lives["steps"].max() / lives["steps"].min())
     return [
         Claim(
-            "H1, ours: the right cliff moves with the starting box (falsified by a shift below one cell)",
+            "the right cliff moves with the starting box (falsified by a shift below one cell)",
             "; ".join(f"F = {f:g}: {float(span.sel(F=f)):.1f} cells over half widths "
                       f"{int(width['half'].min())} to {int(width['half'].max())}" for f in width["F"].values),
             bool((span > 1).all()),
+            "H1",
         ),
         Claim(
-            "H1, ours: it does not move with the seed of the noise (by less than one cell, box of 20 x 20)",
+            "it does not move with the seed of the noise (by less than one cell, box of 20 x 20)",
             "; ".join(f"F = {f:g}: {float(noise.sel(F=f, half=10)):.2f} cells over {width.sizes['seed']} seeds"
                       for f in width["F"].values),
             bool((noise.sel(half=10) < 1).all()),
+            "H1",
         ),
         Claim(
-            "H1, ours: other starts die elsewhere (the box of (0.25, 0.5) and the single spot by more than one cell)",
+            "other starts die elsewhere (the box of (0.25, 0.5) and the single spot by more than one cell)",
             "; ".join(f"{n}: {', '.join(f'{float(x):+.1f}' for x in away.sel(start=n))} cells" for n in STARTS[1:])
             + f" at F = {', '.join(f'{f:g}' for f in starts['F'].values)}",
             bool((abs(away.sel(start=["box of (0.25, 0.5)", "single spot"])).fillna(9) > 1).all()),
+            "H1",
         ),
         Claim(
-            "H1, ours: beyond it the box dies after a time logarithmic in the distance (a fold's ghost: factor "
+            "beyond it the box dies after a time logarithmic in the distance (a fold's ghost: factor "
             f"{np.sqrt(NEAR[0] / NEAR[-1]):.0f} over these distances)",
             f"{slope:.1f} steps per factor e, a rate of {predicted:.4f}; "
             f"{float(lives['steps'].min()):.0f} to {float(lives['steps'].max()):.0f} steps, a factor {spread:.1f}",
             spread < 5,
+            "H1",
         ),
         Claim(
-            "H1, ours: on it stands an edge state, one unstable mode a spot, at the rate of the transient (within 5 %)",
+            "on it stands an edge state, one unstable mode a spot, at the rate of the transient (within 5 %)",
             f"the box is tracked to {int(lives['spots'])} spots with {int(lives['unstable'])} unstable modes of rate "
             f"{tracked:.4f}, the transient's is {predicted:.4f}; between a faint and a full single spot "
             f"{int(rate.notnull().sum())} of {rate.size} k have an edge state, all with one "
             f"unstable mode: {single}, rates {float(rate.min()):.3f} to {float(rate.max()):.3f}",
             single and per_spot and abs(predicted / tracked - 1) < 0.05,
+            "H1",
         ),
     ]  # fmt: skip
 

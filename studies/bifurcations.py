@@ -26,6 +26,7 @@ from matplotlib.ticker import MaxNLocator
 import gsimplicit as gs
 from gsimplicit import dataset
 from gsimplicit.bifurcation.branch import Branch, fold, follow
+from gsimplicit.bifurcation.edge import basin_edge
 from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
 from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
 from gsimplicit.landscape.fill import Job
@@ -33,8 +34,8 @@ from gsimplicit.landscape.store import Values
 from gsimplicit.plotting import class_map
 from studies._common import Claim, Datasets, Study, filled, scanned
 
-SIZES = {"quick": (9, 25, 64), "default": (17, 50, 128), "paper": (50, 50, 128)}
-"""Values of F and of k, and cells along each side of the fields."""
+SIZES = {"quick": (9, 25, 64, 1), "default": (17, 50, 128, 2), "paper": (50, 50, 128, 4)}
+"""Values of F and of k, cells along each side of the fields, and seeds for the places of the cliffs."""
 F_RANGE, K_RANGE = (0.03, 0.07), (0.053, 0.068)
 CELL = (K_RANGE[1] - K_RANGE[0]) / 49
 """One cell in k of the paper's 50 x 50 plane, the unit of all distances here."""
@@ -58,7 +59,7 @@ RAMP_STEPS = 20_000
 
 def compute(scale: str, folder: Path) -> Datasets:
     """Two planes from boxes, one that follows the pattern, the curves of single patterns, and branches in full."""
-    rows, columns, side = SIZES[scale]
+    rows, columns, side, seeds = SIZES[scale]
     axes = {"F": np.linspace(*F_RANGE, rows), "k": np.linspace(*K_RANGE, columns)}
     planes = {
         name: scanned(
@@ -75,11 +76,64 @@ def compute(scale: str, folder: Path) -> Datasets:
         folder / "bifurcations_followed.nc", __file__, settings, lambda: _following(planes["box"])
     )
     planes["box"] = planes["box"].drop_vars("v")
+    planes["cliffs"] = filled(
+        folder / "bifurcations_cliffs.nc",
+        __file__,
+        {**settings, "seeds": seeds},
+        lambda: _cliffs(planes["box"], side, seeds),
+    )
     curves = filled(
         folder / "bifurcations_curves.nc", __file__, {"F": list(BRANCHES[scale])}, lambda: _curves(BRANCHES[scale])
     )
     spots = filled(folder / "bifurcations_spots.nc", __file__, {"F": list(SHOWN)}, _spots)
     return {f"bifurcations_{n}": d for n, d in {**planes, "curves": curves, "spots": spots}.items()}
+
+
+# (a) the places of the cliffs, to a twentieth of a cell
+
+SIDES = {"left": gs.Kind.UNIFORM, "right": gs.Kind.TRIVIAL}
+"""The kind of state beyond each cliff."""
+
+
+def _cliffs(box: xr.Dataset, side: int, seeds: int) -> Job:
+    one = boundaries(box.isel(sample=0))
+    shape = (len(one["F"]), len(SIDES), seeds)
+    words = {"long_name": "kill rate at which the kind of state changes", "units": "1"}
+    frame = xr.Dataset(
+        {"k": (("F", "side", "seed"), np.full(shape, np.nan), words)},
+        {
+            "F": ("F", one["F"].values, dataset.attributes("F")),
+            "side": ("side", np.array(list(SIDES)), {"long_name": "cliff"}),
+            "seed": ("seed", np.arange(seeds), {"long_name": "seed of the noise", "units": "1"}),
+        },
+    )
+    spacing = float(box["k"].diff("k").mean())
+    items = [
+        (float(F), name, float(one[name].sel(F=F)), spacing, seed, side)
+        for F, name, seed in product(one["F"].values, SIDES, range(seeds))
+    ]
+    return Job(frame, ("F", "side", "seed"), items, _cliff_at)
+
+
+def _cliff_at(item: tuple[float, str, float, float, int, int]) -> Values:
+    """One place, by bisection between the cells of the plane; NaN where the kinds there are not those of the plane."""
+    F, name, near, spacing, seed, side = item
+    start = gs.initial_state(seed=seed, grid=(side, side))
+
+    def beyond(k: float) -> bool:
+        return bool(gs.steady_state(gs.Params(0.16, 0.08, F, k), start).kind[0] == SIDES[name])
+
+    nothing = {"k": np.float64(np.nan)}
+    if np.isnan(near):
+        return nothing
+    outward = -1.0 if name == "left" else 1.0
+    out, inside = near + outward * spacing, near - outward * spacing
+    if not beyond(out) or beyond(inside):
+        return nothing
+    while abs(out - inside) > CELL / 20:
+        middle = (out + inside) / 2
+        out, inside = (middle, inside) if beyond(middle) else (out, middle)
+    return {"k": np.float64((out + inside) / 2)}
 
 
 # (c) each cell from its neighbour's state
@@ -137,6 +191,7 @@ CURVES = {
     "spot_left_fold": "fold of the single spot towards small k",
     "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
     "stripe_fold": "fold of stripes towards small k, best of three periods",
+    "planar_edge": "where a band of the box's values dies, without corners",
 }
 
 
@@ -190,7 +245,18 @@ def _curves_at(F: float) -> Values:
         out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
     folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
     out["stripe_fold"] = min(folds, default=np.nan)
+    out["planar_edge"] = _planar_edge(F)
     return {name: np.float64(value) for name, value in out.items()}
+
+
+def _planar_edge(F: float) -> float:
+    """The k at which a band of u = 0.5, v = 0.25 dies, 64 cells wide: the box without its corners."""
+    band = torch.zeros((1, 2, 3, 192), dtype=torch.float64)
+    band[:, 0], band[:, 0, :, 64:128], band[:, 1, :, 64:128] = 1.0, 0.5, 0.25
+    try:
+        return basin_edge(gs.Params(0.16, 0.08, F, 0.06), band, dies=0.075, survives=0.057, tol=1e-6).value
+    except ValueError:
+        return float("nan")
 
 
 def _stripe_fold(F: float, period: int) -> float | None:
@@ -273,7 +339,7 @@ def _uniform(F: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
 STYLES = {
     "saddle-node": ("#222222", "-"), "Hopf": ("#c0392b", "-"), "Hopf of the steps": ("#c0392b", ":"),
     "Turing": ("#7b3fa0", "-"), "spot fold": ("#1f5a8a", "-"), "spot Hopf": ("#1f5a8a", "--"),
-    "stripe fold": ("#7b3fa0", "--"),
+    "stripe fold": ("#7b3fa0", "--"), "planar edge": ("#3f8f5a", "-"),
 }  # fmt: skip
 
 
@@ -281,7 +347,7 @@ def _all_curves(data: Datasets, F: np.ndarray[Any, Any]) -> dict[str, np.ndarray
     """Every curve at the rows F; those of single patterns between the F they were followed at."""
     single = data["bifurcations_curves"]
     out = _uniform(F)
-    for name in ("spot_fold", "spot_hopf", "stripe_fold"):
+    for name in ("spot_fold", "spot_hopf", "stripe_fold", "planar_edge"):
         known = single[name].dropna("F")
         values = np.full(len(F), np.nan)
         if known.size:
@@ -309,7 +375,7 @@ def plot(data: Datasets) -> Figure:
         ax.set(xlim=(K_RANGE[0], FOLLOWED_TO if name == "followed" else K_RANGE[1]), ylim=F_RANGE)
         ax.set_title(title, loc="left")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=7, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=8, fontsize=8, frameon=False)
     _distances(data, panels[1, 0])
     _branches(data["bifurcations_spots"], panels[1, 1])
     _law(data["bifurcations_spots"], panels[1, 2])
@@ -318,16 +384,16 @@ def plot(data: Datasets) -> Figure:
 
 def _distances(data: Datasets, ax: Axes) -> None:
     """Signed distance of both cliffs from each curve, against F."""
-    one = data["bifurcations_box"].isel(sample=0)
-    sides, F = boundaries(one), one["F"].values
+    places = data["bifurcations_cliffs"]["k"]
+    sides, F = places.median("seed"), places["F"].values
     curves = _all_curves(data, F)
     for side, marker, names in (
         ("left", "o", ("Hopf", "Hopf of the steps", "Turing", "stripe fold")),
-        ("right", "s", ("saddle-node", "spot fold", "spot Hopf")),
+        ("right", "s", ("saddle-node", "planar edge", "spot fold", "spot Hopf")),
     ):
         for name in names:
             colour, style = STYLES[name]
-            away = (sides[side].values - curves[name]) / CELL
+            away = (sides.sel(side=side).values - curves[name]) / CELL
             ax.plot(F, away, marker=marker, ms=3, color=colour, ls=style, lw=0.9, label=f"{side} cliff - {name}")
     ax.axhspan(-1, 1, color="0.9", zorder=0)
     ax.set(xlabel="F, feed rate", ylabel="distance in k, cells of the paper's plane")
@@ -376,67 +442,88 @@ def _power(one: xr.Dataset) -> float:
 
 def judge(data: Datasets) -> list[Claim]:
     """What each cliff stands at, and what it does not."""
-    one, curves = data["bifurcations_box"].isel(sample=0), data["bifurcations_curves"]
-    F, sides = one["F"].values, boundaries(one)
+    places, curves = data["bifurcations_cliffs"]["k"], data["bifurcations_curves"]
+    F = places["F"].values
+    left, right = (places.sel(side=side).median("seed") for side in SIDES)
     known = _all_curves(data, F)
-    away = {
-        (side, name): curve_distance(sides[side], known[name], CELL) for side in ("left", "right") for name in known
-    }
-
-    def words(side: str, names: tuple[str, ...]) -> str:
-        return "; ".join(
-            f"{n}: median {a['median']:+.1f}, {a['least']:+.1f} to {a['most']:+.1f} cells, "
-            f"{a['within']:.0%} within one, "
-            f"spread {a['spread']:.1f}"
-            for n in names
-            for a in (away[side, n],)
-        )
-
+    seeds = [float(((places.sel(side=n).max("seed") - places.sel(side=n).min("seed")) / CELL).max()) for n in SIDES]
+    error = [f"+-{0.025 + s / 2:.2f} cell (bisection and {places.sizes['seed']} seeds)" for s in seeds]
     low = F < 0.0415
-    hopf_low = curve_distance(sides["left"][low], known["Hopf of the steps"][low], CELL)
-    hopf_ode = curve_distance(sides["left"][low], known["Hopf"][low], CELL)
-    wedge = ~low & np.isfinite(sides["left"].values)
-    inside = (sides["left"].values > known["stripe fold"] - CELL) & (sides["left"].values < known["Turing"] + CELL)
+    hopf_low = {n: curve_distance(left[low], known[n][low], CELL) for n in ("Hopf", "Hopf of the steps")}
+    wedge = ~low & np.isfinite(left.values)
+    inside = (left.values > known["stripe fold"] - CELL) & (left.values < known["Turing"] + CELL) & wedge
+    best = max((curve_distance(right, k, CELL)["within"] for k in known.values()), default=0.0)
+    parallel = curve_distance(right, known["planar edge"], CELL)
     spots = data["bifurcations_spots"]
     powers = [_power(spots.sel(F=f)) for f in spots["F"].values]
     apart = float(np.abs(curves["spot_fold"] - curves["spot_fold_augmented"]).max())
     followed = boundaries(data["bifurcations_followed"])
     # alive in the last cell counts as further too
     alive = classes(data["bifurcations_followed"]).isel(k=-1).isin([CellClass.PATTERN, CellClass.UNSTEADY])
-    further = int(((followed["right"] - sides["right"] > 2 * CELL) | alive).sum())
+    further = int(((followed["right"] - right > 2 * CELL) | alive).sum())
     dies_at, folds_at = (curve_distance(followed["right"], known[n], CELL) for n in ("spot Hopf", "spot fold"))
+    first = np.fmin(known["spot Hopf"], known["spot fold"])
+    ends = curve_distance(followed["right"], first, CELL)
     return [
         Claim(
-            "the right cliff is a bifurcation of the uniform or of a steady state (sec. 5.1): within one cell of a "
+            "the right cliff is a bifurcation of the uniform or of a steady state (sec. 5.1): within one cell of one "
             "curve in 90 % of rows",
-            words("right", ("saddle-node", "spot fold", "spot Hopf")),
-            max(away["right", n]["within"] for n in ("saddle-node", "spot fold", "spot Hopf")) >= 0.9,
+            f"{_table(right, known)}; {error[1]}",
+            best >= 0.9,
+            "right cliff",
         ),
         Claim(
-            "H4, ours: followed from its neighbour the pattern lives past the right cliff (falsified if it ends there, "
+            "it is the edge of a band of the box's values, without corners (ours): within one cell in 90 % of rows",
+            f"median {parallel['median']:+.1f}, {parallel['least']:+.1f} to {parallel['most']:+.1f} cells, "
+            f"{parallel['within']:.0%} within one; for F >= 0.06 "
+            f"{curve_distance(right[F >= 0.06], known['planar edge'][F >= 0.06], CELL)['median']:+.1f}",
+            parallel["within"] >= 0.9,
+        ),
+        Claim(
+            "followed from its neighbour the pattern lives past the right cliff (ours; falsified if it ends there, "
             "within two cells, in half the rows)",
             f"further by over two cells in {further} of {len(F)} rows, median "
-            f"{float((followed['right'] - sides['right']).median()) / CELL:.0f} cells; it dies "
-            f"{dies_at['median']:+.1f} cells (median of {int(dies_at['rows'])} rows, {dies_at['least']:+.1f} to "
-            f"{dies_at['most']:+.1f}) from the Hopf point of a single spot, {folds_at['median']:+.1f} from its fold",
+            f"{float((followed['right'] - right).median()) / CELL:.0f} cells",
             further >= len(F) / 2,
+            "H4",
         ),
         Claim(
-            "H2, ours: the left cliff is the Hopf line for F < 0.0415 (within one cell in 90 % of rows)",
-            f"from Hopf median {hopf_ode['median']:+.1f}, from Hopf of the steps {hopf_low['median']:+.1f} cells, "
-            f"{max(hopf_ode['within'], hopf_low['within']):.0%} of {int(hopf_low['rows'])} rows within one",
-            max(hopf_ode["within"], hopf_low["within"]) >= 0.9,
+            "followed, it ends where a single spot loses stability, at its Hopf point or else its fold (ours): within "
+            "two cells in 90 % of rows",
+            f"median {ends['median']:+.1f}, {ends['least']:+.1f} to {ends['most']:+.1f} cells over {int(ends['rows'])} "
+            f"rows; from the Hopf point {dies_at['median']:+.1f}, from the fold {folds_at['median']:+.1f}; "
+            "+-0.5 cell",
+            bool(np.nanmean(np.abs(followed["right"].values - first) <= 2 * CELL) >= 0.9),
+            "H4",
         ),
         Claim(
-            "H2, ours: for F > 0.0415 it lies between the fold of the stripes and the Turing line, on neither",
-            f"{int((inside & wedge).sum())} of {int(wedge.sum())} rows between them; "
-            + words("left", ("stripe fold", "Turing")),
-            bool((inside & wedge).sum() >= 0.9 * wedge.sum()),
-        ),
-        Claim(
-            "H4, ours: at a fold |dv/dk| grows as the distance to the power -1/2 (within 0.05)",
+            "at a fold |dv/dk| grows as the distance to the power -1/2 (ours; within 0.05)",
             ", ".join(f"{p:.3f} at F = {f:g}" for p, f in zip(powers, spots["F"].values, strict=True)),
             all(abs(p + 0.5) < 0.05 for p in powers),
+            "H4",
+        ),
+        Claim(
+            "the left cliff is the Hopf line for F < 0.0415 (ours): within one cell in 90 % of rows",
+            "; ".join(
+                f"{n}: median {a['median']:+.1f}, {a['least']:+.1f} to {a['most']:+.1f} cells, {a['within']:.0%} of "
+                f"{int(a['rows'])} rows within one"
+                for n, a in hopf_low.items()
+            )
+            + f"; {error[0]}",
+            max(a["within"] for a in hopf_low.values()) >= 0.9,
+            "H2",
+        ),
+        Claim(
+            "for F > 0.0415 it lies between the fold of the stripes and the Turing line (ours): in 90 % of rows",
+            f"{int(inside.sum())} of {int(wedge.sum())} rows; {_table(left, known)}",
+            bool(inside.sum() >= 0.9 * wedge.sum()),
+            "H2",
+        ),
+        Claim(
+            "the left cliff is a bifurcation of the uniform state (sec. 5.1): within a cell of a curve in 90 % of rows",
+            _table(left, _uniform(F)),
+            max(curve_distance(left, k, CELL)["within"] for k in _uniform(F).values()) >= 0.9,
+            "left cliff",
         ),
         Claim(
             "folds by arclength and by the minimally augmented system agree to 1e-6 in k (ours, a check)",
@@ -444,6 +531,16 @@ def judge(data: Datasets) -> list[Claim]:
             apart < 1e-6,
         ),
     ]
+
+
+def _table(cliff: xr.DataArray, known: dict[str, np.ndarray[Any, Any]]) -> str:
+    """Signed distance of a cliff from every curve, in cells."""
+    rows = {name: curve_distance(cliff, k, CELL) for name, k in known.items()}
+    return "; ".join(
+        f"{n} {a['median']:+.1f} ({a['least']:+.1f} to {a['most']:+.1f}), {a['within']:.0%} within one, spread "
+        f"{a['spread']:.1f}, {int(a['rows'])} rows"
+        for n, a in rows.items()
+    )
 
 
 STUDY = Study(

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,15 +91,17 @@ def fill(
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     kept = None if store is None else Store(store, configuration, overwrite=overwrite)
     if kept is not None and (whole := kept.finished()) is not None:
+        if kept.folder.exists():  # killed between the last rename and the sweep
+            with suppress(OSError), kept.held():
+                kept.sweep()
         return whole
     if kept is None:
         return _filled(prepare(), None, executor, progress, tile)
     # held before anything is computed, and asked again: another process may have finished it in between
     with _terminable(), kept.held():
-        whole = kept.finished()
-        if whole is None:
+        if (whole := kept.finished()) is None:
             return _filled(prepare(), kept, executor, progress, tile)
-        kept.sweep()  # it was killed between the last rename and the sweep
+        kept.sweep()
         return whole
 
 

@@ -124,7 +124,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
         plt.Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
         plt.Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
     ]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, fontsize=7, frameon=False)
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7, frameon=False)
 
 
 def _arrows(one: xr.Dataset, route: str, ax: Axes) -> None:

@@ -140,12 +140,11 @@ def judge(data: Datasets) -> list[Claim]:
                 holds = None
             claims.append(
                 Claim(
-                    f"{route} route, {objective} loss: cliffs are inherited (sec. 5.1), none explained",
-                    f"{row['inherited']:.0f} of {row['cliffs']:.0f} cliff edges on two lines inherited (U >= 0.25), "
+                    f"{route} route, {objective} loss: these cliffs are inherited (sec. 5.1), none explained",
+                    f"{row['inherited']:.0f} of {row['cliffs']:.0f} cliff edges inherited (U >= 0.25), "
                     f"{row['explained']:.0f} explained; foreseen share of the jump, median {row['share']:.2g}; of "
                     f"{row['edges'] - row['cliffs']:.0f} other edges {row['smooth']:.0%} explained",
                     holds,
-                    f"{route} route",
                 )
             )
     errors = {

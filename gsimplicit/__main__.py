@@ -102,6 +102,7 @@ def _from_options(given: argparse.Namespace) -> dict[str, Any]:
         "tol": given.tol,
         "max_steps": given.max_steps,
         "refine": given.refine,
+        "follow": given.follow,
     }
 
 
@@ -212,6 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--routes", nargs="*", default=[], help=f"any of {', '.join(ROUTES)}")
     scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
     scan.add_argument("--overwrite", action="store_true", help="replace another scan there")
+    scan.add_argument(
+        "--follow", metavar="AXIS", help="start each point from its neighbour's state along the last axis"
+    )
     scan.add_argument("--tile", type=int, default=None, help="points computed and stored at a time")
     scan.add_argument("--quiet", action="store_true", help="no progress bar")
     show = command("show", _show, "what a NetCDF landscape holds")

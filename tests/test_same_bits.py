@@ -120,6 +120,10 @@ def check_any_axes(axes: dict[str, list[float]], samples: int, tile: int, shape:
         assert np.array_equal(point[name].values, alone[name].values, equal_nan=True), name
     # and the file makes itself again
     assert same(gs.scan(**gs.scan_arguments(data), progress=False), data)
+    followed = small_scan(axes=axes, tile=tile, follow=list(axes)[-1], **given)
+    assert same(gs.scan(**gs.scan_arguments(followed), progress=False, tile=1), followed)
+    first = {list(axes)[-1]: slice(0, 1)}
+    assert np.array_equal(followed.isel(first)["loss"].values, data.isel(first)["loss"].values)
 
 
 def test_any_axes_and_shapes_hold_what_each_point_alone_holds(

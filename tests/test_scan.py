@@ -305,6 +305,41 @@ def test_a_point_next_to_zero_has_no_central_difference_and_the_others_have() ->
     assert data["gradient"].isel(F=1).notnull().all()
 
 
+def test_following_starts_each_point_from_its_neighbours_state(tmp_path: Path) -> None:
+    axes, given = {"F": [0.03, 0.035], "k": [0.06, 0.062, 0.064]}, {"max_steps": 120, "losses": [mean_square]}
+    up, down = (scan(axes=axes, follow=f, **given) for f in ("k", "-k"))
+    for F in axes["F"]:
+        for data, order in ((up, axes["k"]), (down, axes["k"][::-1])):
+            state = fields()
+            for k in order:
+                state = gs.steady_state(gs.Params(0.16, 0.08, F, k), state, tol=0.0, max_steps=120).fields
+                assert data["loss"].sel(F=F, k=k).item() == mean_square(state[:, 1]).item()
+    stored = scan(axes=axes, follow="k", store=tmp_path / "a.nc", tile=1, **given)
+    xr.testing.assert_identical(stored.drop_attrs(), up.drop_attrs())
+    line = scan(axes={"k": axes["k"]}, base=gs.Params(0.16, 0.08, 0.035, 0.065), follow="k", **given)
+    np.testing.assert_array_equal(line["loss"], up["loss"].sel(F=0.035))
+    with pytest.raises(ValueError, match="follow must be the last axis, 'k' or '-k', got 'F'"):
+        scan(axes=axes, follow="F")
+
+
+def test_followed_a_pattern_lives_beyond_where_its_start_dies() -> None:
+    axes = {"k": np.linspace(0.063, 0.071, 9)}
+    given = {"axes": axes, "tol": 1e-4, "max_steps": 20_000, "losses": [mean_square]}
+    own, followed = (scan(follow=f, **given)["kind"].isel(sample=0).values for f in (None, "k"))
+    assert own[0] == followed[0] == gs.Kind.PATTERN
+    assert own[-1] == gs.Kind.TRIVIAL
+    assert followed[-1] == gs.Kind.PATTERN
+
+
+def test_a_followed_scan_passes_a_diverged_point_by() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gs.StabilityWarning)
+        data = scan(axes={"Du": [0.1, 0.16, 0.9]}, follow="-Du", losses=[mean_square])
+    alone = scan(axes={"Du": [0.1, 0.16]}, follow="-Du", losses=[mean_square])
+    assert data["status"].isel(Du=2).item() == gs.Status.DIVERGED
+    np.testing.assert_array_equal(data["loss"].isel(Du=slice(2)), alone["loss"])
+
+
 def test_definitions_say_what_each_route_differentiated() -> None:
     axes = {"k": [0.06, 0.075]}
     data = scan(axes=axes, routes=["implicit", "unrolled"], tol=1e-4, max_steps=50_000).isel(sample=0, objective=0)

@@ -42,7 +42,7 @@ class Job:
     Attributes:
         frame: The labelled dataset; variables that `evaluate` gives start with the dimensions `over` and hold what a
             point holds that was not computed.
-        over: Dimensions over which points are numbered, the last one fastest.
+        over: Dimensions over which points are numbered, the last one fastest; none where there is one point.
         items: One item a point: all that `evaluate` needs to know of it.
         evaluate: From an item to the variables of its point. It is sent to workers with the items of a tile. It must
             depend on nothing but its item, or the bits depend on how the points are cut.

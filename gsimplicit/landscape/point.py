@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,15 +67,37 @@ def blank(plan: Plan) -> Values:
     return out
 
 
+def evaluate_row(plan: Plan, backwards: bool, points: Sequence[Sequence[float]]) -> Values:
+    """All variables of a row of points, stacked; each starts from the state of the one before it.
+
+    A state that diverged is not followed: the next point starts where that one did.
+    """
+    rows: list[Values] = []
+    fields = plan.initial
+    for point in reversed(points) if backwards else points:
+        values, reached = _evaluated(replace(plan, initial=fields), point)
+        finite = torch.isfinite(reached).flatten(1).all(dim=1)
+        fields = torch.where(finite[:, None, None, None], reached, fields)
+        rows.append(values)
+    if backwards:
+        rows.reverse()
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
 def evaluate(plan: Plan, point: Sequence[float]) -> Values:
     """All variables of one point, given by its parameters in the order of `PARAMETERS`."""
-    out = blank(plan)
+    return _evaluated(plan, point)[0]
+
+
+def _evaluated(plan: Plan, point: Sequence[float]) -> tuple[Values, torch.Tensor]:
+    """All variables of a point, and the fields it was evaluated at, float64."""
+    out, fields = blank(plan), plan.initial
     params = Params(*point).expand(len(plan.initial))
     if plan.residual_at is not None:
         _residual(plan, params, out)
     if plan.objectives:
-        _states(plan, params, out)
-    return out
+        fields = _states(plan, params, out)
+    return out, fields
 
 
 def _residual(plan: Plan, params: Params, out: Values) -> None:
@@ -91,7 +113,8 @@ def _residual(plan: Plan, params: Params, out: Values) -> None:
         out["gradient"][:, :, at] = slope.numpy()[:, None]
 
 
-def _states(plan: Plan, params: Params, out: Values) -> None:
+def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
+    """Fill in what is known of the states and routes; returns the fields the losses were taken at."""
     columns = [plan.names.index(o.name) for o in plan.objectives]
     marched = marched_state(params, plan.initial, plan.marching)
     # the routes march on from the marched state even where a certified one is what the losses are asked at
@@ -103,8 +126,9 @@ def _states(plan: Plan, params: Params, out: Values) -> None:
     out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
     if plan.keep_v:
         out["v"][:] = state.v.cpu().numpy()
+    reached = state.fields.to("cpu", torch.float64)
     if not plan.routes:
-        return
+        return reached
     initial, start = plan.initial, marched
     root = None
     if plan.share_root:
@@ -115,6 +139,7 @@ def _states(plan: Plan, params: Params, out: Values) -> None:
     problem = Problem(params, initial, plan.marching)
     for r, route in enumerate(plan.routes):
         _route(plan, problem, start, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
+    return reached
 
 
 ROUTE_VARIABLES = ("gradient", "route_loss", "route_status", "route_definition", "route_moved")

@@ -17,7 +17,7 @@ from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape.fill import Job, fill
-from gsimplicit.landscape.point import DEFINITIONS, Plan, blank, evaluate
+from gsimplicit.landscape.point import DEFINITIONS, Plan, blank, evaluate, evaluate_row
 from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
@@ -45,6 +45,7 @@ def scan(
     refine: bool | Refine = False,
     share_root: bool = False,
     keep: str | None = None,
+    follow: str | None = None,
     dtype: torch.dtype | None = None,
     store: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -72,6 +73,9 @@ def scan(
         refine: Take losses at the certified root instead of the marched state.
         share_root: Start every route from one certified root; points without one have no gradient.
         keep: "v" keeps v of every point.
+        follow: Name of the last axis, as "k": each point starts from the state of the one before it along that axis,
+            the first from `initial`; "-k" goes from the largest value down. What is sent and stored are whole rows. So
+            a scan follows a pattern beyond the edge of the basin of its start.
         dtype: Of the marching; None is float32, or float64 where a route differentiates through steps or `tol` is 0.
         store: NetCDF file to write. One of the same configuration is returned or, where it was interrupted, resumed.
         overwrite: Replace a store of another configuration.
@@ -127,6 +131,7 @@ def scan(
     settings, points = as_refine(refine), _points(values, base)
     warn_if_unstable(Params.stack(points))
 
+    followed = None if follow is None else _follow(follow, list(values))
     goal = _given_target(target, len(fields))
     configuration = {
         "axes": [[name, at.tolist()] for name, at in values.items()],  # in the order of the dimensions
@@ -141,6 +146,7 @@ def scan(
         "refine": encoded(settings),
         "share_root": bool(share_root),
         "keep": keep,
+        "follow": followed,
         "code": dataset.code_fingerprint(),
     }
 
@@ -148,7 +154,10 @@ def scan(
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
         title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
         frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
-        return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
+        if followed is None:
+            return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
+        rows = points.reshape(-1, len(values[next(reversed(values))]), len(PARAMETERS)).tolist()
+        return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")))
 
     return fill(
         prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile
@@ -198,7 +207,16 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         "refine": decoded(found["refine"]) or False,
         "share_root": found["share_root"],
         "keep": found["keep"],
+        "follow": found["follow"],
     }
+
+
+def _follow(follow: str, axes: list[str]) -> str:
+    if not isinstance(follow, str):
+        raise TypeError(f"follow must be the name of the last axis or None, got {follow!r}")
+    if follow.removeprefix("-") != axes[-1]:
+        raise ValueError(f"follow must be the last axis, {axes[-1]!r} or '-{axes[-1]}', got {follow!r}")
+    return follow
 
 
 def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:

@@ -139,7 +139,9 @@ def verdict(reports: list[Report]) -> str:
         }
         state = words[states.pop()] if len(states) == 1 else "in part"
         lines.append(f"{topic}: {state}")
-        lines += [f"    {'yes' if c.holds else 'open' if c.holds is None else 'no'}: {c.text}" for c in claims]
+        for c in claims:
+            answer = "yes" if c.holds else "open" if c.holds is None else "no"
+            lines += [f"    {answer}: {c.text}", f"        {c.found}"]
     return "\n".join(["", "verdict", "=" * 100, *lines]) if lines else ""
 
 

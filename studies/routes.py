@@ -13,6 +13,7 @@ explains it where U < 0.05.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,12 @@ def compute(scale: str, folder: Path) -> Datasets:
         "initial": gs.initial_state(samples, grid=(side, side)),
     }
     data = scanned(folder / "routes.nc", routes=routes, keep="v", **plane)
+    other = {**plane, "axes": {"F": np.linspace(0.03, 0.07, points), "Dv": np.linspace(0.05, 0.1, points)}}
+    second = scanned(folder / "routes_F_Dv.nc", routes=DRAWN if scale != "paper" else routes, **other)
     model = trained(data, folder / "routes_model.nc", ("spectrum", "windowed", mean_square))
     learned = scanned(folder / "routes_surrogate.nc", routes=[gs.routes.Surrogate(model)], **plane)
     learned.attrs["held_out_error"] = model["held_out_error"].mean("member").values
-    return {"routes": data.drop_vars("v"), "routes_surrogate": learned}
+    return {"routes": data.drop_vars("v"), "routes_F_Dv": second, "routes_surrogate": learned}
 
 
 def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
@@ -204,24 +207,10 @@ def judge(data: Datasets) -> list[Claim]:
         )
     ]
     learned = data["routes_surrogate"].isel(sample=0)
-    for objective in ("spectrum", "mean_square"):
-        for route, row in {**_table(one, objective), **_table(learned, objective)}.items():
-            bound = _at_least(row["inherited"], int(row["cliffs"]))
-            inherits: bool | None = row["inherited"] >= 0.95 and bound >= SURE
-            if not inherits and _at_least(row["explained"], int(row["cliffs"])) <= 0.05:
-                inherits = None  # too few to tell, or neither inherited nor explained
-            claims.append(
-                Claim(
-                    f"{route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them, "
-                    "not more than 5 % explained",
-                    f"{row['inherited']:.0%} of {row['cliffs']} cliff edges (at least {bound:.0%}, one-sided 95 %), "
-                    f"{row['explained']:.0%} explained; "
-                    f"of {row['others']} other edges {row['smooth']:.0%} explained, median U {row['median']:.2g}; "
-                    f"shares {row['agreement']:.0%} of its and the marched loss's cliff edges",
-                    inherits,
-                    f"{route} route",
-                )
-            )
+    planes = {"F-k": [one, learned], "F-Dv": [data["routes_F_Dv"].isel(sample=0)]}
+    for name, objective in product(planes, ("spectrum", "mean_square")):
+        for route, row in {r: row for d in planes[name] for r, row in _table(d, objective).items()}.items():
+            claims.append(_inherited(name, objective, route, row))
     claims += _maps(one, learned)
     patternless = one["kind"].isin([gs.Kind.TRIVIAL, gs.Kind.UNIFORM])
     for route in map(str, one["route"].values):
@@ -238,6 +227,22 @@ def judge(data: Datasets) -> list[Claim]:
             )
         )
     return claims
+
+
+def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) -> Claim:
+    """Whether a route inherits the cliffs of a plane."""
+    bound = _at_least(row["inherited"], int(row["cliffs"]))
+    inherits: bool | None = row["inherited"] >= 0.95 and bound >= SURE
+    if not inherits and _at_least(row["explained"], int(row["cliffs"])) <= 0.05:
+        inherits = None  # too few to tell, or neither inherited nor explained
+    return Claim(
+        f"{plane} plane, {route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them",
+        f"{row['inherited']:.0%} of {row['cliffs']} cliff edges (at least {bound:.0%}, one-sided 95 %), "
+        f"{row['explained']:.0%} explained; of {row['others']} other edges {row['smooth']:.0%} explained, median U "
+        f"{row['median']:.2g}; shares {row['agreement']:.0%} of its and the marched loss's cliff edges",
+        inherits,
+        f"{route} route",
+    )
 
 
 def _at_least(share: float, count: int) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
-from gsimplicit.bifurcation.branch import fold, follow
+from gsimplicit.bifurcation.branch import SCALE, _Curve, _Point, _second_transposed, _singular, fold, follow
 from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
 from gsimplicit.bifurcation.uniform import (
     eigenvalues,
@@ -19,7 +21,7 @@ from gsimplicit.bifurcation.uniform import (
     turing_on_grid,
     upper_state,
 )
-from gsimplicit.refine.linear import jacobian
+from gsimplicit.refine.linear import SparseLU, jacobian
 
 FEEDS = np.linspace(0.02, 0.06, 9)
 
@@ -71,7 +73,9 @@ def test_at_each_curve_its_eigenvalue_vanishes_to_rounding() -> None:
     np.testing.assert_allclose(
         np.sqrt(FEEDS), 2 * x * (np.sqrt(2) * x - np.sqrt(x**2 - 1)) ** 2 / (1 + x**2) ** 3, rtol=1e-12
     )
-    np.testing.assert_allclose(FEEDS, 4 * (FEEDS + saddle_node(FEEDS)) ** 2, rtol=1e-12)
+    # rounding of k moves the eigenvalue by its root, and more where the other one is small too
+    assert np.abs(eigenvalues(FEEDS, saddle_node(FEEDS) * (1 - 1e-15))).min(axis=-1).max() < 1e-6
+    assert np.abs(eigenvalues(FEEDS, saddle_node(FEEDS) * 0.999)).min(axis=-1).min() > 1e-4
 
 
 def test_on_a_grid_the_turing_line_is_where_the_first_of_its_modes_grows() -> None:
@@ -93,6 +97,10 @@ def test_curves_end_where_they_do() -> None:
     assert float(hopf(1 / 16 - 1e-12)) == pytest.approx(1 / 16, abs=1e-6)
     assert np.isnan(saddle_node(0.3))
     assert hopf(np.array([[0.03, 0.05]])).shape == (1, 2)
+    with pytest.raises(ValueError, match="Dv must be finite and > 0, got 0"):
+        turing(0.05, 0.16, 0.0)
+    with pytest.raises(ValueError, match=r"grid must have more than one cell, got \(1, 1\)"):
+        turing_on_grid(0.05, (1, 1))
 
 
 # branches
@@ -144,6 +152,46 @@ def test_near_its_fold_a_branch_goes_as_the_square_root() -> None:
     assert power == pytest.approx(-0.5, abs=0.02)
 
 
+def test_the_test_function_of_a_fold_has_the_derivatives_it_is_said_to_have(drifting_root: gs.SteadyState) -> None:
+    """By central differences, at a drifting pattern, with all terms of the drift; the augmented system needs them."""
+    fields, params = drifting_root.fields[0].numpy(), drifting_root.params.tensor()[0].numpy()
+    curve = _Curve("k", fields)
+    assert len(curve.directions) == 2
+    draw = np.random.default_rng(0)
+    b, d = (draw.standard_normal(fields.shape) for _ in range(2))
+    phase = curve._translations(fields)
+    c = np.array([3e-3, -2e-3])  # far faster than it drifts, so that its terms weigh
+
+    def test(X: Any, speeds: Any, p: Any) -> Any:
+        return _singular(curve, _Point(X, speeds, p), SparseLU(jacobian(X, p, speeds)), phase, b, d)
+
+    at, h = test(fields, c, params), 1e-6
+    terms = at.g_X + _second_transposed(fields, at.w, at.psi)  # those of the drift
+    dX = terms / np.abs(terms).max()  # along which they weigh most
+    slope = (test(fields + h * dX, c, params).g - test(fields - h * dX, c, params).g) / (2 * h)
+    assert abs((terms * dX).sum()) > 0.03 * abs(slope)
+    assert (at.g_X * dX).sum() == pytest.approx(slope, rel=1e-5)
+    up, down = (params + sign * h * np.array([0, 0, 0, 1]) for sign in (1, -1))
+    assert at.g_p == pytest.approx(SCALE * (test(fields, c, up).g - test(fields, c, down).g) / (2 * h), rel=1e-4)
+    for i, e in enumerate(curve.directions):
+        slope = (test(fields, c + h * e, params).g - test(fields, c - h * e, params).g) / (2 * h)
+        assert at.g_c[i] == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize("step", [0.012, 0.02, 0.035])
+def test_a_crossing_branch_is_not_called_a_fold(step: float) -> None:
+    """Stripes end on the uniform state at its Turing point: there the parameter may turn, and nothing folds."""
+    wave = np.cos(2 * np.pi * np.arange(12) / 12)
+    start = np.stack([np.full((3, 12), 0.5) - 0.2 * wave, np.full((3, 12), 0.2) + 0.15 * wave])[None]
+    state = gs.steady_state(gs.Params(0.16, 0.08, 0.05, 0.0613), start, refine=True)
+    branch = follow(state, "k", direction=-1, step=step, max_points=200)
+    assert branch.folds[0].value == pytest.approx(0.0594162, abs=1e-6)
+    crossing = float(turing_on_grid(0.05, (3, 12)))
+    for n, found in enumerate(branch.folds):
+        assert abs(found.value - crossing) > 1e-4
+        assert fold(branch, n).value == pytest.approx(found.value, abs=1e-8)
+
+
 def test_the_spot_starts_to_oscillate_before_its_fold() -> None:
     branch = follow(spot(0.035, 0.0725), "k", low=0.07, high=0.0745, eigenvalues=3)
     (found,) = branch.instabilities
@@ -171,7 +219,10 @@ def test_bad_branches_are_refused() -> None:
             follow(state, **change)  # type: ignore[arg-type]
     with pytest.raises(gs.NotSteady):
         follow(gs.steady_state(gs.Params.preset("paper"), tol=0.0, max_steps=10))
-    with pytest.raises(ValueError, match=r"number must lie in 0\.\.0, the folds that were met, got 1"):
+    for low, high in ((0.07, 0.08), (np.nan, 0.08), (0.05, 0.06), (-1.0, 0.08)):
+        with pytest.raises(ValueError, match=r"low and high must enclose the state's k, 0 <= low <= 0\.068 <= high"):
+            follow(state, low=low, high=high)
+    with pytest.raises(ValueError, match="number must count one of the 1 folds that were met, from 0, got 1"):
         fold(follow(state, "k", low=0.067, high=0.08), 1)
 
 
@@ -214,6 +265,17 @@ def test_a_basin_edge_is_bisected_between_values_that_are_checked() -> None:
     assert 0 < edge.dies - edge.survives <= 1e-6
     assert lifetime(gs.Params.preset("paper").replace(k=edge.dies), start) is not None
     assert lifetime(gs.Params.preset("paper").replace(k=edge.survives), start) is None
+    faint = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
+    paper = gs.Params.preset("paper")
+    for call, message in (
+        (lambda: edge_state(paper.replace(k=0.06), start, faint), "dying must be a start that dies; it survives"),
+        (lambda: edge_state(paper, faint.expand(2, -1, -1, -1), start), "dying must be one instance, got 2"),
+        (lambda: edge_state(paper, faint, start, leap=0), "leap must be >= 1, got 0"),
+        (lambda: edge_state(paper, faint[..., :16, :16], start), "surviving must be on the grid of dying"),
+        (lambda: lifetime(paper, start, every=0), "every must be >= 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
     with pytest.raises(ValueError, match=r"dies must be a value of k at which the start dies, got 0\.06: it survives"):
         basin_edge(gs.Params.preset("paper"), start, dies=0.06, survives=0.055)
     with pytest.raises(

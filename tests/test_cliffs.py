@@ -125,9 +125,11 @@ def test_boundaries_are_where_uniform_states_end_and_the_trivial_one_begins() ->
     )
     found = boundaries(data)
     np.testing.assert_allclose(found["left"], [0.015, 0.005, np.nan, np.nan])
-    np.testing.assert_allclose(found["right"], [0.035, 0.025, 0.025, np.nan])
+    np.testing.assert_allclose(found["right"], [0.035, 0.025, np.nan, np.nan])
     away = curve_distance(found["right"], np.array([0.025, 0.02, 0.02, 0.0]), 0.01)
-    assert away == pytest.approx({"median": 0.5, "least": 0.5, "most": 1.0, "within": 1.0, "spread": 0.225, "rows": 3})
+    assert away == pytest.approx({"median": 0.75, "least": 0.5, "most": 1.0, "within": 1.0, "spread": 0.225, "rows": 2})
+    with pytest.raises(ValueError, match=r"cell must be finite and > 0, got 0"):
+        curve_distance(found["right"], np.zeros(4), 0)
 
 
 def test_an_edge_map_has_cliffs_on_the_doubled_lattice_and_unknown_ones_apart() -> None:
@@ -137,3 +139,7 @@ def test_an_edge_map_has_cliffs_on_the_doubled_lattice_and_unknown_ones_apart() 
     assert np.argwhere(cliff).tolist() == [[0, 1], [2, 1]]
     assert np.argwhere(unknown).tolist() == [[1, 4], [2, 3]]
     assert np.array_equal(edge_map(data, "spectrum", "class_edge")[0], cliff)
+    with pytest.raises(ValueError, match="what must be 'route_cliff' where a route is given"):
+        edge_map(data, "spectrum", "route_cliff")
+    with pytest.raises(ValueError, match="data must be one sample of a scan over two parameters"):
+        edge_map(data.isel(F=0), "spectrum")

@@ -85,7 +85,8 @@ class Branch:
         residual: Largest bordered residual, shape (n,).
         folds: Where it turned back, in the order they were met.
         instabilities: Where its leading eigenvalue crossed, in the order they were met.
-        ended: Why it ended: "range", "points", "folds" or "step".
+        ended: Why it ended: "range", "points", "folds", "step", or "branching" where another branch crosses and the
+            tangent turns at once.
     """
 
     parameter: str
@@ -177,6 +178,11 @@ def follow(
     if max_folds is not None:
         checks.integer("max_folds", max_folds, 1)
     state.require_steady()
+    value = float(getattr(state.params, parameter)[0])
+    if not 0 <= low <= value <= high:
+        raise ValueError(
+            f"low and high must enclose the state's {parameter}, 0 <= low <= {value:g} <= high; got {low:g}, {high:g}"
+        )
     curve = _Curve(parameter, state.fields[0].to(torch.float64).numpy())
     with one_blas_thread():
         return _followed(
@@ -218,6 +224,9 @@ def _followed(
         new, iterations = ahead
         if now.tp * new.tp < 0:
             at = curve.between(now, step, lambda point: point.tp)
+            if abs(at.tp) > 1e-3 * min(abs(now.tp), abs(new.tp)) + 1e-9:
+                ended = "branching"  # the tangent turns at once: another branch crosses, and this is no fold
+                break
             folds.append(curve.fold_at(at))
         values = curve.leading(new, count)
         if count and found[-1][0].real * values[0].real < 0:
@@ -399,7 +408,7 @@ def fold(branch: Branch, number: int = 0) -> Fold:
         np.linalg.LinAlgError: It did not converge.
     """
     if not 0 <= number < len(branch.folds):
-        raise ValueError(f"number must lie in 0..{len(branch.folds) - 1}, the folds that were met, got {number}")
+        raise ValueError(f"number must count one of the {len(branch.folds)} folds that were met, from 0, got {number}")
     turns = np.flatnonzero(branch.slope[:-1] * branch.slope[1:] < 0)
     before = int(turns[number])
     curve = _Curve(branch.parameter, branch.fields[before])
@@ -412,41 +421,61 @@ def _augmented(curve: _Curve, start: _Point, mode: Array) -> Fold:
     r = len(curve.directions)
     X, c, params = start.X, start.c, start.params.copy()
     phase = curve._translations(X)
-    d = mode / np.linalg.norm(mode)
-    b = d.copy()
+    b = d = mode / np.linalg.norm(mode)
     for _ in range(20):
         lu = SparseLU(jacobian(X, params, c))
-        G = curve._translations(X)
-        inner = BorderedLU(lu, interleaved(np.concatenate([G, b[None]])), interleaved(np.concatenate([phase, d[None]])))
-        goal = np.zeros(r + 1)
-        goal[-1] = 1.0
-        zero = np.zeros(2 * curve.cells)
-        w_column, w_rest = inner.solve(zero, goal)
-        psi_column, _ = inner.solve(zero, goal, transpose=True)
-        w, psi, g = separate(w_column, X.shape), separate(psi_column, X.shape), float(w_rest[-1])
+        test = _singular(curve, _Point(X, c, params), lu, phase, b, d)
         R = curve.defect(X, c, params)
-        off = np.concatenate([np.tensordot(phase, X - start.X, axes=3), [g]])
+        off = np.concatenate([np.tensordot(phase, X - start.X, axes=3), [test.g]])
         size = float(np.abs(R).max())
-        if size < TOLERANCE and abs(g) < 1e-11:
-            return Fold(float(params[curve.index]), X, w / np.linalg.norm(w), size)
-        # g_z = -psi . A_z w, with A's dependence on the fields, the drift speeds and the parameter
-        slopes = w_rest[:r]
-        g_X = -_second_transposed(X, w, psi)
-        if r:
-            # A holds c . grad and the columns grad X: their derivatives act on w and on the rest of the null vector
-            g_X = g_X + np.tensordot(slopes @ curve.directions, gradient(psi), axes=1)
-        g_c = np.array([-(psi * np.tensordot(e, gradient(w), axes=1)).sum() for e in curve.directions])
-        mixed = gray_scott.mixed_derivative(torch.from_numpy(w)[None])[0, curve.index].numpy()
+        if size < TOLERANCE and abs(test.g) < 1e-11:
+            return Fold(float(params[curve.index]), X, test.w / np.linalg.norm(test.w), size)
         corner = np.zeros((r + 1, r + 1))
-        corner[-1, :r], corner[-1, -1] = g_c, -SCALE * (psi * mixed).sum()
-        columns = interleaved(np.concatenate([G, curve._along(X)[None]]))
-        outer = BorderedLU(lu, columns, interleaved(np.concatenate([phase, g_X[None]])), corner)
+        corner[-1, :r], corner[-1, -1] = test.g_c, test.g_p
+        columns = interleaved(np.concatenate([curve._translations(X), curve._along(X)[None]]))
+        outer = BorderedLU(lu, columns, interleaved(np.concatenate([phase, test.g_X[None]])), corner)
         x, s = outer.solve(interleaved(-R[None])[:, 0], -off)
         X = X + separate(x, X.shape)
         c = c + s[:-1] @ curve.directions if r else c
         params[curve.index] += SCALE * s[-1]
-        b, d = psi / np.linalg.norm(psi), w / np.linalg.norm(w)
-    raise np.linalg.LinAlgError(f"the fold did not converge: residual {size:.1e}, test function {g:.1e}")
+        b, d = test.psi / np.linalg.norm(test.psi), test.w / np.linalg.norm(test.w)
+    raise np.linalg.LinAlgError(f"the fold did not converge: residual {size:.1e}, test function {test.g:.1e}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Singular:
+    """g of `[A b; d^T 0] [w; g] = [0; 1]`, which vanishes where A is singular, and its derivatives.
+
+    In the fields, in the speeds along each direction, and in the parameter by SCALE.
+    """
+
+    w: Array
+    psi: Array
+    g: float
+    g_X: Array
+    g_c: Array
+    g_p: float
+
+
+def _singular(curve: _Curve, at: _Point, lu: SparseLU, phase: Array, b: Array, d: Array) -> _Singular:
+    r = len(curve.directions)
+    G = curve._translations(at.X)
+    inner = BorderedLU(lu, interleaved(np.concatenate([G, b[None]])), interleaved(np.concatenate([phase, d[None]])))
+    goal, zero = np.zeros(r + 1), np.zeros(2 * curve.cells)
+    goal[-1] = 1.0
+    w_column, w_rest = inner.solve(zero, goal)
+    psi_column, _ = inner.solve(zero, goal, transpose=True)
+    w, psi = separate(w_column, at.X.shape), separate(psi_column, at.X.shape)
+    # g_z = -psi . A_z w, with A's dependence on the fields, the drift speeds and the parameter
+    g_X = -_second_transposed(at.X, w, psi)
+    if r:
+        # A holds c . grad and the columns grad X: their derivatives act on w and on the rest of the null vector
+        g_X = g_X + np.tensordot(w_rest[:r] @ curve.directions, gradient(psi), axes=1)
+    # the factorised Jacobian takes the drift by central differences, and g is of that
+    slopes = np.stack([(np.roll(w, -1, axis) - np.roll(w, 1, axis)) / 2 for axis in (1, 2)])
+    g_c = np.array([-(psi * np.tensordot(e, slopes, axes=1)).sum() for e in curve.directions])
+    mixed = gray_scott.mixed_derivative(torch.from_numpy(w)[None])[0, curve.index].numpy()
+    return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -SCALE * float((psi * mixed).sum()))
 
 
 def _second_transposed(X: Array, w: Array, psi: Array) -> Array:

@@ -28,6 +28,13 @@ __all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+_NEAR = 1e-2
+"""Largest distance of a root from the pair it was tracked by, max norm."""
+
+_ROUNDING = 1e-15
+"""Starts cannot be bisected below this."""
+
+
 @dataclass(frozen=True)
 class BasinEdge:
     """Between which two values of a parameter the outcome changes.
@@ -54,7 +61,8 @@ class EdgeState:
         fields: u and v, shape (2, H, W).
         residual: Largest steady residual, its rigid drift taken out.
         eigenvalues: Leading eigenvalues, complex, translations taken out.
-        unstable: How many of those have a positive real part; 1 is an edge.
+        unstable: How many of those have a positive real part. 1 is the edge of a basin; more where the starts share a
+            symmetry that the other unstable modes break: then it is an edge among states of that symmetry.
         gap: Distance of the two last starts, max norm.
         rounds: Bisections.
     """
@@ -76,7 +84,9 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
         horizon: Most steps, >= 1.
         every: Steps between looks, >= 1: the resolution.
     """
-    now = fields
+    checks.integer("horizon", horizon, 1)
+    checks.integer("every", every, 1)
+    now = _single("fields", fields)
     for steps in range(0, horizon, every):
         if float(now[0, 1].max()) < TRIVIAL_LIMIT:
             return steps
@@ -122,7 +132,8 @@ def basin_edge(
     if parameter not in PARAMETERS:
         raise ValueError(f"parameter must be one of {', '.join(map(repr, PARAMETERS))}, got {parameter!r}")
     checks.real("tol", tol, above=0)
-    fields = as_fields("initial", initial)
+    checks.integer("horizon", horizon, 1)
+    fields = _single("initial", initial)
 
     def dead(value: float) -> bool:
         return lifetime(params.replace(**{parameter: value}), fields, horizon) is not None
@@ -169,7 +180,7 @@ def edge_state(
         The state, with its leading eigenvalues.
 
     Raises:
-        ValueError: The first start does not die, or the second does, or what they were tracked to is no steady state.
+        ValueError: The first start does not die, or the second does; or no unstable steady state was met between them.
 
     Example:
         >>> import gsimplicit as gs
@@ -181,7 +192,13 @@ def edge_state(
         >>> state.unstable, bool(abs(state.eigenvalues[0].imag) < 1e-9)
         (1, True)
     """
-    low, high = as_fields("dying", dying), as_fields("surviving", surviving)
+    low, high = _single("dying", dying), _single("surviving", surviving)
+    if low.shape != high.shape:
+        raise ValueError(f"surviving must be on the grid of dying, {tuple(low.shape)}, got {tuple(high.shape)}")
+    for name, value in (("leap", leap), ("rounds", rounds), ("horizon", horizon)):
+        checks.integer(name, value, 1)
+    checks.real("gap", gap, above=0)
+    checks.real("tol", tol, above=0)
     dead: Callable[[torch.Tensor], bool] = lambda x: lifetime(params, x, horizon) is not None  # noqa: E731
     if not dead(low):
         raise ValueError("dying must be a start that dies; it survives")
@@ -197,14 +214,32 @@ def edge_state(
         apart = float((high - low).abs().max())
         if apart > gap:
             continue
-        before = high
+        before, bracket = high, (low, high)
         low, high = (march(x, params, tol=0.0, max_steps=leap).fields for x in (low, high))
+        if not dead(low) or dead(high):
+            # one has decided within the horizon of the other: bisect on before marching on
+            low, high = bracket
+            gap /= 10
+            if gap < _ROUNDING:
+                break
+            continue
         # slow enough for Newton's method: the pair has come down its stable directions
         if float((high - before).abs().max()) < 1e-4:
             with one_blas_thread():
                 root = newton(((low + high) / 2)[0].numpy(), values, tol)
-                if root.converged and float(root.fields[1].max()) > TRIVIAL_LIMIT:
+                near = float(np.abs(root.fields - ((low + high) / 2)[0].numpy()).max()) < _NEAR
+                if root.converged and near and float(root.fields[1].max()) > TRIVIAL_LIMIT:
                     found = leading(root.fields, values, broken_translations(root.fields), root.drift, 6).values
                     unstable = int((found.real > 1e-7).sum())
+                    if not unstable:
+                        raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")
                     return EdgeState(root.fields, root.residual, found, unstable, apart, done)
-    raise ValueError(f"no steady state was met in {rounds} bisections; give more rounds or a longer leap")
+    raise ValueError(f"no steady state was met in {done} bisections; give more rounds or another leap or horizon")
+
+
+def _single(name: str, fields: torch.Tensor) -> torch.Tensor:
+    """One instance of fields, float64, shape (1, 2, H, W)."""
+    one = as_fields(name, fields)
+    if len(one) != 1:
+        raise ValueError(f"{name} must be one instance, got {len(one)}")
+    return one

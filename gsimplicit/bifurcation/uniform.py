@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gsimplicit import checks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -115,6 +117,7 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
         >>> round(float(k), 6), round(float(q), 3)
         (0.061029, 0.34)
     """
+    _check(Du, Dv)
     d = Du / Dv
 
     def condition(F: float, x: float) -> float:
@@ -124,7 +127,14 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
     k = _on_upper(F, condition)
     _, v = upper_state(F, k)
     F = np.asarray(F, dtype=np.float64)
-    return k, (d * (F + k) - F - v**2) / (2 * Du)
+    q = (d * (F + k) - F - v**2) / (2 * Du)
+    # where diffusions are alike the condition has a root at q <= 0, which is no mode
+    return np.where(q > 0, k, np.nan), np.where(q > 0, q, np.nan)
+
+
+def _check(Du: float, Dv: float) -> None:
+    checks.real("Du", Du, above=0)
+    checks.real("Dv", Dv, above=0)
 
 
 def turing_on_grid(F: Any, grid: tuple[int, int], Du: float = 0.16, Dv: float = 0.08) -> Array:
@@ -135,7 +145,10 @@ def turing_on_grid(F: Any, grid: tuple[int, int], Du: float = 0.16, Dv: float = 
         >>> abs(float(turing_on_grid(0.05, (128, 128)) - turing(0.05)[0])) < 1e-6
         True
     """
+    _check(Du, Dv)
     q = _modes(grid)
+    if not len(q):
+        raise ValueError(f"grid must have more than one cell, got {grid}")
 
     def growth(F: float, x: float) -> float:
         # the determinant of the mode that is nearest to growing: negative where one grows

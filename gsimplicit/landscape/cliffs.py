@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.results import Kind, Status
 
@@ -159,6 +160,12 @@ def edge_map(
         two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or that have
         no gradient.
     """
+    if len(axes_of(data)) != 2 or "sample" in data["status"].dims:
+        raise ValueError(f"data must be one sample of a scan over two parameters, got dimensions {data['status'].dims}")
+    if (what == "route_cliff") != (route is not None):
+        raise ValueError(
+            f"what must be 'route_cliff' where a route is given, and only there, got {what!r} and {route!r}"
+        )
     down, across = axes_of(data)
     n, m = data.sizes[down], data.sizes[across]
     found, unknown = np.zeros((2 * n - 1, 2 * m - 1), bool), np.zeros((2 * n - 1, 2 * m - 1), bool)
@@ -216,7 +223,7 @@ def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
     apart = np.concatenate([KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]])
     # along both axes at once: a straight cliff shifted along itself would still be itself
     shifts = [d for d in range(-12, 13) if abs(d) >= 6 and d % 2 == 0]
-    null = [_kappa(a, np.roll(b, s, (0, 1)), known & lattice) for s in product(shifts, shifts)]
+    null = [_shifted_kappa(a, b, known & lattice, *s) for s in product(shifts, shifts)]
     return Agreement(
         len(points[0]), len(points[1]), float((a & b).sum() / either), float((apart <= 1).mean()), float(apart.max()),
         float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.nanmean(null)),
@@ -229,8 +236,21 @@ def _edge_lattice(shape: tuple[int, ...]) -> Any:
     return (rows + columns) % 2 == 1
 
 
+def _shifted_kappa(a: Any, b: Any, known: Any, down: int, across: int) -> float:
+    """Kappa of a against b shifted, where the two overlap and both are known."""
+
+    def cut(x: Any, by: tuple[int, int]) -> Any:
+        rows, columns = (slice(max(s, 0), n + min(s, 0)) for s, n in zip(by, x.shape, strict=True))
+        return x[rows, columns]
+
+    here, there = (down, across), (-down, -across)
+    return _kappa(cut(a, here), cut(b, there), cut(known, here) & cut(known, there))
+
+
 def _kappa(a: Any, b: Any, where: Any) -> float:
     x, y = a[where], b[where]
+    if not len(x):
+        return float("nan")
     same, p, q = float((x == y).mean()), float(x.mean()), float(y.mean())
     chance = p * q + (1 - p) * (1 - q)
     return (same - chance) / (1 - chance) if chance < 1 else float("nan")
@@ -244,9 +264,9 @@ def boundaries(data: xr.Dataset, axis: str = "k") -> xr.Dataset:
         axis: Axis along which uniform states come first, then patterns, then the trivial state.
 
     Returns:
-        Over the other axes: `left`, the middle between the last uniform cell and what follows it, and `right`, the
-        middle between the last cell that is not trivial and the trivial one after it; NaN where there is none. Unsteady
-        cells count as not uniform and not trivial.
+        Over the other axes: `left`, the middle between the last uniform cell and a pattern after it, and `right`, the
+        middle between the last pattern and a trivial cell after it; NaN where there is none, or something else between.
+        Unsteady cells count as patterns.
     """
     cell, at = classes(data), data[axis].values
     order = cell.get_axis_num(axis)
@@ -254,12 +274,13 @@ def boundaries(data: xr.Dataset, axis: str = "k") -> xr.Dataset:
     out = {name: np.full(values.shape[:-1], np.nan) for name in ("left", "right")}
     for i in np.ndindex(values.shape[:-1]):
         row = values[i]
-        uniform = np.flatnonzero(row == CellClass.UNIFORM)
-        alive = np.flatnonzero(~np.isin(row, [CellClass.TRIVIAL, CellClass.FAILED]))
-        if len(uniform) and uniform[-1] + 1 < len(at) and row[uniform[-1] + 1] != CellClass.TRIVIAL:
-            out["left"][i] = (at[uniform[-1]] + at[uniform[-1] + 1]) / 2
-        if len(alive) and alive[-1] + 1 < len(at) and row[alive[-1] + 1] == CellClass.TRIVIAL:
-            out["right"][i] = (at[alive[-1]] + at[alive[-1] + 1]) / 2
+        pattern = np.isin(row, [CellClass.PATTERN, CellClass.UNSTEADY])
+        left = np.flatnonzero((row[:-1] == CellClass.UNIFORM) & pattern[1:])
+        right = np.flatnonzero(pattern[:-1] & (row[1:] == CellClass.TRIVIAL))
+        if len(left):
+            out["left"][i] = (at[left[-1]] + at[left[-1] + 1]) / 2
+        if len(right):
+            out["right"][i] = (at[right[-1]] + at[right[-1] + 1]) / 2
     dims = [str(d) for d in cell.dims if d != axis]
     words = {"left": "where uniform states end", "right": "where the trivial state begins"}
     variables = {n: (dims, v, {"long_name": words[n], "units": "1"}) for n, v in out.items()}
@@ -278,6 +299,7 @@ def curve_distance(boundary: xr.DataArray, curve: Any, cell: float) -> dict[str,
         `median`, `least`, `most`, `within` (share of rows within one cell), `spread` (half the range from the 5th to
         the 95th percentile after the best constant shift: parallel is not aligned) and `rows`.
     """
+    checks.real("cell", cell, above=0)
     away = (boundary.values - np.asarray(curve)) / cell
     away = away[np.isfinite(away)]
     if not len(away):

@@ -349,7 +349,7 @@ def judge(data: Datasets) -> list[Claim]:
             "without noise an edge state of the box's symmetry stands on it, one unstable mode a spot, at the rate of "
             "the transient (within 5 %)",
             f"the box is tracked to {int(lives['spots'])} spots with {int(lives['unstable'])} unstable modes of rate "
-            f"{tracked:.4f}, of which the symmetry leaves one; the transient's is {predicted:.4f}, nearer than {CLOSE:g} "
+            f"{tracked:.4f}, of which the symmetry leaves one; the transient's is {predicted:.4f} within {CLOSE:g} "
             f"in k; between a faint and a full single spot {int(rate.notnull().sum())} of {rate.size} k have an edge "
             f"state, all with one unstable mode: {single}, rates {float(rate.min()):.3f} to {float(rate.max()):.3f}",
             single and per_spot and abs(predicted / tracked - 1) < 0.05,

@@ -61,7 +61,12 @@ def studies(session: nox.Session) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Speed and memory against peers: `nox -s bench`, `-- --quick` for two minutes, `-- --output FILE`."""
+    """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`; `-- routes` for docs/routes.md."""
+    if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: seven minutes
+        install(session)
+        for module in ("agreement", "taylor", "growth"):
+            session.run("python", "-m", f"benchmarks.{module}", env={"OMP_NUM_THREADS": "1"})
+        return
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

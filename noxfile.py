@@ -61,7 +61,7 @@ def studies(session: nox.Session) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`; `-- routes` for docs/routes.md."""
+    """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`; `-- routes` compares routes."""
     if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: seven minutes
         install(session)
         for module in ("agreement", "taylor", "growth"):

@@ -101,6 +101,16 @@ def test_agreement_of_a_map_with_itself_a_shifted_copy_and_nothing() -> None:
     assert agreement((line, none), (none, none)).iou == 0
 
 
+@pytest.mark.parametrize("cells", [2, 4, 6, 7])
+def test_maps_smaller_than_the_shifts_have_what_null_there_is(cells: int) -> None:
+    shape = (2 * cells - 1, 2 * cells - 1)
+    line, none = np.zeros(shape, bool), np.zeros(shape, bool)
+    line[0::2, 1] = True
+    found = agreement((line, none), (line, none))
+    assert found.kappa == 1
+    assert np.isnan(found.null) == (cells < 5)
+
+
 def plane_of(kinds: list[list[int]]) -> xr.Dataset:
     cells = np.array(kinds, np.int8)
     axes = {"F": np.arange(cells.shape[0]) / 100, "k": np.arange(cells.shape[1]) / 100}

@@ -223,10 +223,11 @@ def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
     apart = np.concatenate([KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]])
     # along both axes at once: a straight cliff shifted along itself would still be itself
     shifts = [d for d in range(-12, 13) if abs(d) >= 6 and d % 2 == 0]
-    null = [_shifted_kappa(a, b, known & lattice, *s) for s in product(shifts, shifts)]
+    copies = [_shifted_kappa(a, b, known & lattice, *s) for s in product(shifts, shifts)]
+    null = [kappa for kappa in copies if np.isfinite(kappa)] or [nan]
     return Agreement(
         len(points[0]), len(points[1]), float((a & b).sum() / either), float((apart <= 1).mean()), float(apart.max()),
-        float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.nanmean(null)),
+        float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.mean(null)),
     )  # fmt: skip
 
 
@@ -240,7 +241,7 @@ def _shifted_kappa(a: Any, b: Any, known: Any, down: int, across: int) -> float:
     """Kappa of a against b shifted, where the two overlap and both are known."""
 
     def cut(x: Any, by: tuple[int, int]) -> Any:
-        rows, columns = (slice(max(s, 0), n + min(s, 0)) for s, n in zip(by, x.shape, strict=True))
+        rows, columns = (slice(max(s, 0), max(n + min(s, 0), 0)) for s, n in zip(by, x.shape, strict=True))
         return x[rows, columns]
 
     here, there = (down, across), (-down, -across)

@@ -62,7 +62,7 @@ def studies(session: nox.Session) -> None:
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`; `-- routes` compares routes."""
-    if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: seven minutes
+    if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: four minutes
         install(session)
         for module in ("agreement", "taylor", "growth"):
             session.run("python", "-m", f"benchmarks.{module}", env={"OMP_NUM_THREADS": "1"})

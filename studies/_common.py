@@ -72,10 +72,7 @@ class Study:
 
 def scanned(store: Path, **settings: Any) -> xr.Dataset:
     """A scan kept in `store`: found again, resumed, or made anew where the study has changed since."""
-    try:
-        return gs.scan(store=store, **settings)
-    except gs.StoreMismatchError:
-        return gs.scan(store=store, overwrite=True, **settings)
+    return gs.scan(store=store, overwrite=True, **settings)  # only what is of another configuration is replaced
 
 
 def filled(store: Path, script: str, settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
@@ -88,10 +85,7 @@ def filled(store: Path, script: str, settings: dict[str, Any], prepare: Callable
         made.frame.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {store.stem}", configuration)
         return made
 
-    try:
-        return fill(job, configuration, store=store)
-    except gs.StoreMismatchError:
-        return fill(job, configuration, store=store, overwrite=True)
+    return fill(job, configuration, store=store, overwrite=True)
 
 
 @dataclass(frozen=True)

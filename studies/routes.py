@@ -78,11 +78,7 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
     """A surrogate of these losses, kept in `store`."""
-    settings: dict[str, Any] = {"losses": list(known), "epochs": 1500, "progress": False}
-    try:
-        return gs.train_surrogate(states, store=store, **settings)
-    except gs.StoreMismatchError:
-        return gs.train_surrogate(states, store=store, overwrite=True, **settings)
+    return gs.train_surrogate(states, list(known), epochs=1500, store=store, overwrite=True, progress=False)
 
 
 def plot(data: Datasets) -> Figure:

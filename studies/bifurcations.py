@@ -25,8 +25,9 @@ from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit import dataset
-from gsimplicit.bifurcation.branch import Branch, fold, follow
+from gsimplicit.bifurcation.branch import Branch, follow
 from gsimplicit.bifurcation.edge import basin_edge
+from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
 from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
 from gsimplicit.landscape.fill import Job

@@ -10,8 +10,10 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
-from gsimplicit.bifurcation.branch import SCALE, _Curve, _Point, _second_transposed, _singular, fold, follow
+from gsimplicit.bifurcation.branch import follow
+from gsimplicit.bifurcation.curve import SCALE, Curve, Point
 from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
+from gsimplicit.bifurcation.fold import _second_transposed, _singular, fold
 from gsimplicit.bifurcation.uniform import (
     eigenvalues,
     hopf,
@@ -155,15 +157,15 @@ def test_near_its_fold_a_branch_goes_as_the_square_root() -> None:
 def test_the_test_function_of_a_fold_has_the_derivatives_it_is_said_to_have(drifting_root: gs.SteadyState) -> None:
     """By central differences, at a drifting pattern, with all terms of the drift; the augmented system needs them."""
     fields, params = drifting_root.fields[0].numpy(), drifting_root.params.tensor()[0].numpy()
-    curve = _Curve("k", fields)
+    curve = Curve("k", fields)
     assert len(curve.directions) == 2
     draw = np.random.default_rng(0)
     b, d = (draw.standard_normal(fields.shape) for _ in range(2))
-    phase = curve._translations(fields)
+    phase = curve.translations(fields)
     c = np.array([3e-3, -2e-3])  # far faster than it drifts, so that its terms weigh
 
     def test(X: Any, speeds: Any, p: Any) -> Any:
-        return _singular(curve, _Point(X, speeds, p), SparseLU(jacobian(X, p, speeds)), phase, b, d)
+        return _singular(curve, Point(X, speeds, p), SparseLU(jacobian(X, p, speeds)), phase, b, d)
 
     at, h = test(fields, c, params), 1e-6
     terms = at.g_X + _second_transposed(fields, at.w, at.psi)  # those of the drift

@@ -1,0 +1,174 @@
+"""The equations of a branch: those of a root, and one more that says how far along it.
+
+As in refinement the drift along each translation a pattern breaks is an unknown, with a phase condition for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gsimplicit import gray_scott
+from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
+from gsimplicit.refine.newton import broken_translations, residual
+from gsimplicit.refine.spectrum import leading
+
+__all__ = ["SCALE", "TOLERANCE", "Curve", "Point"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+TOLERANCE = 1e-12
+"""Largest bordered residual of a point of a branch, per unit time."""
+
+MAX_ITERATIONS = 8
+"""Newton iterations before a step along the branch is halved."""
+
+SCALE = 0.01
+"""A change of the parameter by this counts as far along the branch as a change of u and v by 1 everywhere."""
+
+CLOSE = 1e-8
+"""Distance in the parameter to which folds and instabilities are found."""
+
+
+@dataclass(eq=False)
+class Point:
+    """A point of a branch with its tangent; `t` is the tangent in (fields, drift speeds, parameter / SCALE)."""
+
+    X: Array
+    c: Array
+    params: Array
+    tX: Array = field(default_factory=lambda: np.zeros(0))
+    tp: float = 0.0
+    residual: float = np.inf
+
+
+class Curve:
+    """The extended equations of a branch: bordered residual, phase conditions, and a last equation."""
+
+    def __init__(self, name: str, fields: Array) -> None:
+        self.name, self.index = name, PARAMETERS.index(name)
+        self.directions = broken_translations(fields)
+        self.cells = fields[0].size
+
+    def value(self, point: Point) -> float:
+        """The parameter at a point."""
+        return float(point.params[self.index])
+
+    def leading(self, point: Point, count: int) -> np.ndarray[Any, np.dtype[np.complex128]]:
+        """Leading eigenvalues of the shape, shape (count,), NaN where fewer were found."""
+        if not count:
+            return np.zeros(0, np.complex128)
+        values = leading(point.X, point.params, self.directions, point.c, count).values
+        return np.concatenate([values, np.full(count - len(values), np.nan)])
+
+    def defect(self, X: Array, c: Array, params: Array) -> Array:
+        """The residual with the drift taken out, shape (2, H, W)."""
+        R = residual(X, params)
+        return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
+
+    def translations(self, X: Array) -> Array:
+        """Columns of the drift speeds, shape (r, 2, H, W)."""
+        r = len(self.directions)
+        return np.tensordot(self.directions, gradient(X), axes=1) if r else np.zeros((0, *X.shape))
+
+    def along(self, X: Array) -> Array:
+        """Derivative of the residual in the parameter, by SCALE."""
+        return SCALE * gray_scott.parameter_derivatives(torch.from_numpy(X)[None])[0, self.index].numpy()
+
+    def system(self, point: Point, phase: Array, row: Array, corner: float) -> BorderedLU:
+        """The linearised equations with the last row `row . dX + corner dp`."""
+        lu = SparseLU(jacobian(point.X, point.params, point.c))
+        columns = np.concatenate([self.translations(point.X), self.along(point.X)[None]])
+        rows = np.concatenate([phase, row[None]])
+        corners = np.zeros((len(columns), len(columns)))
+        corners[-1, -1] = corner
+        return BorderedLU(lu, interleaved(columns), interleaved(rows), corners)
+
+    def closed(self, start: Point) -> Point | None:
+        """The root at the parameters of a state near it."""
+        fixed = self._newton(start, start, np.zeros_like(start.X), 1.0, 0.0)
+        return None if fixed is None else fixed[0]
+
+    def advanced(self, now: Point, step: float) -> tuple[Point, int] | None:
+        """The point a step along the branch, with its tangent, and the iterations it took; None where Newton failed."""
+        moved = now.params.copy()
+        moved[self.index] += step * now.tp * SCALE
+        if moved[self.index] < 0:
+            return None
+        guess = Point(now.X + step * now.tX, now.c, moved)
+        done = self._newton(guess, now, now.tX / self.cells, now.tp, step)
+        if done is None:
+            return None
+        new, iterations = done
+        self.tangent(new, now)
+        # a turn of more than 60 degrees is another branch, or a step too long
+        if (new.tX * now.tX).sum() / self.cells + new.tp * now.tp < 0.5:
+            return None
+        return new, iterations
+
+    def _newton(self, guess: Point, origin: Point, row: Array, corner: float, step: float) -> tuple[Point, int] | None:
+        """Newton's method on the extended equations, the last one `row . (X - X0) + corner (p - p0) = step`."""
+        phase = self.translations(origin.X)
+        X, c, params = guess.X, guess.c, guess.params.copy()
+        for n in range(MAX_ITERATIONS):
+            R = self.defect(X, c, params)
+            away = (params[self.index] - origin.params[self.index]) / SCALE
+            off = np.concatenate(
+                [np.tensordot(phase, X - origin.X, axes=3), [(row * (X - origin.X)).sum() + corner * away - step]]
+            )
+            size = float(np.abs(R).max())
+            if not np.isfinite(size):
+                return None
+            if size < TOLERANCE and np.abs(off).max() < 1e-10:
+                return Point(X, c, params, residual=size), n
+            try:
+                system = self.system(Point(X, c, params), phase, row, corner)
+                x, s = system.solve(interleaved(-R[None])[:, 0], -off)
+            except np.linalg.LinAlgError:
+                return None
+            X = X + separate(x, X.shape)
+            c = c + s[:-1] @ self.directions if len(self.directions) else c
+            params[self.index] += SCALE * s[-1]
+            if params[self.index] < 0:
+                return None
+        return None
+
+    def tangent(self, point: Point, before: Point | None) -> None:
+        """The unit tangent, in the direction of the one before."""
+        row = np.zeros_like(point.X) if before is None else before.tX / self.cells
+        corner = 1.0 if before is None else before.tp
+        system = self.system(point, self.translations(point.X), row, corner)
+        goal = np.zeros(len(self.directions) + 1)
+        goal[-1] = 1.0
+        x, s = system.solve(np.zeros(2 * self.cells), goal)
+        tX, tp = separate(x, point.X.shape), float(s[-1])
+        length = np.sqrt((tX**2).sum() / self.cells + tp**2)
+        point.tX, point.tp = tX / length, tp / length
+
+    def between(self, now: Point, step: float, test: Callable[[Point], float]) -> Point:
+        """The point within a step at which a test function vanishes, by bisection and false position."""
+        low, high, at_low = 0.0, step, test(now)
+        ahead = self.advanced(now, high)
+        assert ahead is not None
+        best, at_high = ahead[0], test(ahead[0])
+        left = now
+        for n in range(60):
+            share = at_low / (at_low - at_high)
+            # false position alone keeps one end for ever where the function is curved
+            middle = low + (high - low) * (0.5 if n % 3 == 2 else min(max(share, 0.02), 0.98))
+            ahead = self.advanced(now, middle)
+            if ahead is None:
+                break
+            point, value = ahead[0], test(ahead[0])
+            if value * at_low > 0:
+                low, at_low, left = middle, value, point
+            else:
+                high, at_high, best = middle, value, point
+            if abs(self.value(best) - self.value(left)) < CLOSE and high - low < 1e-4 * step:
+                break
+        return best if abs(at_high) < abs(at_low) else left

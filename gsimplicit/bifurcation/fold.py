@@ -1,0 +1,116 @@
+"""Folds of a branch by the minimally augmented system, apart from the branch they were met on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gsimplicit import gray_scott
+from gsimplicit.bifurcation.branch import Branch, Fold
+from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
+from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
+from gsimplicit.refine.threads import one_blas_thread
+
+__all__ = ["fold"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def fold(branch: Branch, number: int = 0) -> Fold:
+    """A fold of a branch found anew, by Newton's method on the minimally augmented system from a point beside it.
+
+    With the bordered Jacobian A, `[A b; d^T 0] [w; g] = [0; 1]` makes g(X, p) a function that vanishes where A is
+    singular; the fold solves the equations of the branch together with g = 0 (Govaerts, Numerical Methods for
+    Bifurcations of Dynamical Equilibria, 2000). It uses second derivatives and no step along the branch, and so is a
+    second opinion on what `follow` found.
+
+    Args:
+        branch: Of `follow`.
+        number: Which of its folds, in the order they were met.
+
+    Returns:
+        The fold, to a residual of 1e-12.
+
+    Raises:
+        ValueError: The branch has no such fold.
+        np.linalg.LinAlgError: It did not converge.
+    """
+    if not 0 <= number < len(branch.folds):
+        raise ValueError(f"number must count one of the {len(branch.folds)} folds that were met, from 0, got {number}")
+    turns = np.flatnonzero(branch.slope[:-1] * branch.slope[1:] < 0)
+    before = int(turns[number])
+    curve = Curve(branch.parameter, branch.fields[before])
+    start = Point(branch.fields[before], branch.drift[before], branch.params[before])
+    with one_blas_thread():
+        return _augmented(curve, start, branch.folds[number].mode)
+
+
+def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
+    r = len(curve.directions)
+    X, c, params = start.X, start.c, start.params.copy()
+    phase = curve.translations(X)
+    b = d = mode / np.linalg.norm(mode)
+    for _ in range(20):
+        lu = SparseLU(jacobian(X, params, c))
+        test = _singular(curve, Point(X, c, params), lu, phase, b, d)
+        R = curve.defect(X, c, params)
+        off = np.concatenate([np.tensordot(phase, X - start.X, axes=3), [test.g]])
+        size = float(np.abs(R).max())
+        if size < TOLERANCE and abs(test.g) < 1e-11:
+            return Fold(float(params[curve.index]), X, test.w / np.linalg.norm(test.w), size)
+        corner = np.zeros((r + 1, r + 1))
+        corner[-1, :r], corner[-1, -1] = test.g_c, test.g_p
+        columns = interleaved(np.concatenate([curve.translations(X), curve.along(X)[None]]))
+        outer = BorderedLU(lu, columns, interleaved(np.concatenate([phase, test.g_X[None]])), corner)
+        x, s = outer.solve(interleaved(-R[None])[:, 0], -off)
+        X = X + separate(x, X.shape)
+        c = c + s[:-1] @ curve.directions if r else c
+        params[curve.index] += SCALE * s[-1]
+        b, d = test.psi / np.linalg.norm(test.psi), test.w / np.linalg.norm(test.w)
+    raise np.linalg.LinAlgError(f"the fold did not converge: residual {size:.1e}, test function {test.g:.1e}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Singular:
+    """g of `[A b; d^T 0] [w; g] = [0; 1]`, which vanishes where A is singular, and its derivatives.
+
+    In the fields, in the speeds along each direction, and in the parameter by SCALE.
+    """
+
+    w: Array
+    psi: Array
+    g: float
+    g_X: Array
+    g_c: Array
+    g_p: float
+
+
+def _singular(curve: Curve, at: Point, lu: SparseLU, phase: Array, b: Array, d: Array) -> _Singular:
+    r = len(curve.directions)
+    G = curve.translations(at.X)
+    inner = BorderedLU(lu, interleaved(np.concatenate([G, b[None]])), interleaved(np.concatenate([phase, d[None]])))
+    goal, zero = np.zeros(r + 1), np.zeros(2 * curve.cells)
+    goal[-1] = 1.0
+    w_column, w_rest = inner.solve(zero, goal)
+    psi_column, _ = inner.solve(zero, goal, transpose=True)
+    w, psi = separate(w_column, at.X.shape), separate(psi_column, at.X.shape)
+    # g_z = -psi . A_z w, with A's dependence on the fields, the drift speeds and the parameter
+    g_X = -_second_transposed(at.X, w, psi)
+    if r:
+        # A holds c . grad and the columns grad X: their derivatives act on w and on the rest of the null vector
+        g_X = g_X + np.tensordot(w_rest[:r] @ curve.directions, gradient(psi), axes=1)
+    # the factorised Jacobian takes the drift by central differences, and g is of that
+    slopes = np.stack([(np.roll(w, -1, axis) - np.roll(w, 1, axis)) / 2 for axis in (1, 2)])
+    g_c = np.array([-(psi * np.tensordot(e, slopes, axes=1)).sum() for e in curve.directions])
+    mixed = gray_scott.mixed_derivative(torch.from_numpy(w)[None])[0, curve.index].numpy()
+    return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -SCALE * float((psi * mixed).sum()))
+
+
+def _second_transposed(X: Array, w: Array, psi: Array) -> Array:
+    """The field f with `f . y = psi . R_XX[w, y]` for every y: the reaction alone curves."""
+    (u, v), (wu, wv) = X, w
+    gain = psi[1] - psi[0]
+    return np.stack([2 * v * wv * gain, (2 * v * wu + 2 * u * wv) * gain])

@@ -7,7 +7,6 @@ between a start that dies and one that survives the pair is bisected, marched on
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +82,19 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
         fields: u and v, shape (1, 2, H, W).
         horizon: Most steps, >= 1.
         every: Steps between looks, >= 1: the resolution.
+
+    Returns:
+        The number of steps at the first look that finds v dead.
+
+    Raises:
+        ValueError: An argument lies outside its range, or the fields are not one instance.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.edge import lifetime
+        >>> start = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=5))
+        >>> lifetime(gs.Params.preset("paper").replace(k=0.07), start) < 200
+        True
     """
     checks.integer("horizon", horizon, 1)
     checks.integer("every", every, 1)
@@ -199,7 +211,10 @@ def edge_state(
         checks.integer(name, value, 1)
     checks.real("gap", gap, above=0)
     checks.real("tol", tol, above=0)
-    dead: Callable[[torch.Tensor], bool] = lambda x: lifetime(params, x, horizon) is not None  # noqa: E731
+
+    def dead(x: torch.Tensor) -> bool:
+        return lifetime(params, x, horizon) is not None
+
     if not dead(low):
         raise ValueError("dying must be a start that dies; it survives")
     if dead(high):

@@ -110,6 +110,7 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
     """The k at which a mode of the upper state starts to grow without oscillating, and its q.
 
     With d = Du/Dv: `d s - (F + v^2) = 2 sqrt(d s (v^2 - F))`, `q = (d s - F - v^2) / (2 Du)`, any wave number allowed.
+    Beyond the Hopf line, as for small F or where Du is not much larger than Dv, the state oscillates before it is met.
 
     Example:
         >>> from gsimplicit.bifurcation.uniform import turing
@@ -127,9 +128,7 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
     k = _on_upper(F, condition)
     _, v = upper_state(F, k)
     F = np.asarray(F, dtype=np.float64)
-    q = (d * (F + k) - F - v**2) / (2 * Du)
-    # where diffusions are alike the condition has a root at q <= 0, which is no mode
-    return np.where(q > 0, k, np.nan), np.where(q > 0, q, np.nan)
+    return k, (d * (F + k) - F - v**2) / (2 * Du)
 
 
 def _check(Du: float, Dv: float) -> None:

@@ -30,8 +30,8 @@ _INLINE_SECONDS = 5.0
 _STRIKES = 3
 """How often the pool may lose a worker before another tile ends."""
 
-_UNKNOWN = 1024
-"""Tiles in flight on an executor that does not say how many workers it has."""
+_UNKNOWN = 512
+"""Workers taken for granted where an executor does not say how many it has."""
 
 
 @lru_cache(maxsize=2)
@@ -131,7 +131,7 @@ def _workers(executor: Executor) -> int:
     threads: Callable[[], dict[str, int]] | None = getattr(getattr(executor, "_client", None), "nthreads", None)
     if threads is not None:
         return max(1, sum(threads().values()))
-    return _UNKNOWN // 2
+    return _UNKNOWN
 
 
 def _processes() -> Executor:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-__all__ = ["Store", "StoreLockedError", "StoreMismatchError", "StoreWarning", "Values", "stored_part"]
+__all__ = ["Store", "StoreLockedError", "StoreMismatchError", "StoreWarning", "Values", "begun_since", "stored_part"]
 
 Values = dict[str, np.ndarray[Any, Any]]
 """Variables of one point, or of some points stacked, by name."""
@@ -88,12 +88,11 @@ class Store:
         if not self.path.exists() or self._differs_finished() is not None:
             return None
         try:
-            found = dataset.load(self.path)
+            return dataset.load(self.path)
         except OSError as error:
             if self._overwrite:
                 return None
             raise OSError(f"{error}; overwrite=True computes it again") from error
-        return found
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -142,7 +141,7 @@ class Store:
     def read(self) -> Iterator[tuple[list[int], Values]]:
         """Tiles stored so far, as indices and stacked values; damaged ones are deleted, with a warning."""
         damaged = 0
-        for tile in self._tiles():
+        for tile in _tiles(self.folder):
             try:
                 head, indices, values = _unpacked(tile)
                 if head != self._hash:
@@ -170,7 +169,7 @@ class Store:
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"a tile could not be written ({error.strerror}); {len(self._tiles())} tiles are stored and stay: "
+                f"a tile could not be written ({error.strerror}); the {len(_tiles(self.folder))} stored stay: "
                 "when there is space again the same call goes on from them",
                 str(self.folder),
             ) from error
@@ -187,9 +186,6 @@ class Store:
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
-
-    def _tiles(self) -> list[Path]:
-        return _tiles(self.folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -244,7 +240,7 @@ class Store:
         if manifest is not None:
             return dataset.difference(manifest["configuration"], self._whole)
         # no manifest, or a damaged one: each tile names the hash of what it belongs to
-        for tile in self._tiles():
+        for tile in _tiles(self.folder):
             with suppress(OSError, *_DAMAGE):
                 if _unpacked(tile)[0] != self._hash:
                     return "its manifest is gone and its tiles are of something else"

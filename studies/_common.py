@@ -75,9 +75,10 @@ def scanned(store: Path, **settings: Any) -> xr.Dataset:
     return gs.scan(store=store, overwrite=True, **settings)  # only what is of another configuration is replaced
 
 
-def filled(store: Path, script: str, settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
-    """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its script changed."""
-    code = {"code": dataset.code_fingerprint(), "script": hashlib.sha256(Path(script).read_bytes()).hexdigest()}
+def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
+    """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
+    script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
+    code = {"code": dataset.code_fingerprint(), "script": script}
     configuration = {**settings, **code}
 
     def job() -> Job:

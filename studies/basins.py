@@ -69,7 +69,7 @@ def compute(scale: str, folder: Path) -> Datasets:
         "lifetimes": lambda: _lifetimes(side),
         "edges": lambda: _edges(EDGES[scale]),
     }
-    return {f"basins_{n}": filled(folder / f"basins_{n}.nc", __file__, settings, job) for n, job in jobs.items()}
+    return {f"basins_{n}": filled(folder / f"basins_{n}.nc", (__file__,), settings, job) for n, job in jobs.items()}
 
 
 def _params(F: float, k: float = 0.065) -> gs.Params:

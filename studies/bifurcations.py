@@ -10,7 +10,6 @@ The spot's branch at two F. (f) How v changes near the spot's fold.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,12 @@ from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit import dataset
-from gsimplicit.bifurcation.branch import Branch, follow
-from gsimplicit.bifurcation.edge import basin_edge
-from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
 from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from gsimplicit.plotting import class_map
+from studies import _single
 from studies._common import Claim, Datasets, Study, filled, scanned
 
 SIZES = {"quick": (9, 25, 64, 1), "default": (17, 50, 128, 5), "paper": (50, 50, 128, 10)}
@@ -45,11 +42,6 @@ BRANCHES = {
     "default": tuple(np.linspace(0.03, 0.07, 9)),
     "paper": tuple(np.linspace(0.03, 0.07, 17)),
 }
-SPOT = 32
-"""Side of the field of a spot."""
-SPOT_CELLS = 150
-"""A pattern with more cells above v = 0.15 is no single spot."""
-PERIODS = (11, 12, 13)
 SHOWN = (0.035, 0.05)
 """F of (e) and (f)."""
 LOW = 0.0415
@@ -70,25 +62,28 @@ def compute(scale: str, folder: Path) -> Datasets:
             axes=axes,
             losses=["spectrum"],
             initial=gs.initial_state(grid=(side, side), box=gs.Box(half=half)),
-            keep="v" if name == "box" else None,
         )
         for name, half in (("box", 10), ("small_box", 3))
     }
     settings = {"axes": [rows, columns, side]}
     planes["followed"] = filled(
-        folder / "bifurcations_followed.nc", __file__, settings, lambda: _following(planes["box"])
+        folder / "bifurcations_followed.nc", (__file__,), settings, lambda: _following(planes["box"], side)
     )
-    planes["box"] = planes["box"].drop_vars("v")
     planes["cliffs"] = filled(
         folder / "bifurcations_cliffs.nc",
-        __file__,
+        (__file__,),
         {**settings, "seeds": seeds},
         lambda: _cliffs(planes["box"], side, seeds),
     )
     curves = filled(
-        folder / "bifurcations_curves.nc", __file__, {"F": list(BRANCHES[scale])}, lambda: _curves(BRANCHES[scale])
+        folder / "bifurcations_curves.nc",
+        (__file__, _single.__file__),
+        {"F": list(BRANCHES[scale])},
+        lambda: _single.curves(BRANCHES[scale]),
     )
-    spots = filled(folder / "bifurcations_spots.nc", __file__, {"F": list(SHOWN)}, _spots)
+    spots = filled(
+        folder / "bifurcations_spots.nc", (__file__, _single.__file__), {"F": list(SHOWN)}, lambda: _single.spots(SHOWN)
+    )
     return {f"bifurcations_{n}": d for n, d in {**planes, "curves": curves, "spots": spots}.items()}
 
 
@@ -145,7 +140,7 @@ def _cliff_at(item: tuple[float, str, float, float, int, int]) -> Values:
 # (c) each cell from its neighbour's state
 
 
-def _following(box: xr.Dataset) -> Job:
+def _following(box: xr.Dataset, side: int) -> Job:
     """One item a row: where its patterns are in the middle, and the pattern there."""
     one, spacing = box.isel(sample=0), float(box["k"].diff("k").mean())
     k = box["k"].values[0] + spacing * np.arange(round((FOLLOWED_TO - K_RANGE[0]) / spacing) + 1)
@@ -155,8 +150,8 @@ def _following(box: xr.Dataset) -> Job:
         middle = int(cells[len(cells) // 2]) if len(cells) else -1
         state = None
         if middle >= 0:
-            v = one["v"].values[i, middle]
-            state = _fields_of(float(F), float(k[middle]), v.shape)
+            params, start = gs.Params(0.16, 0.08, float(F), float(k[middle])), gs.initial_state(grid=(side, side))
+            state = gs.steady_state(params, start).fields
         items.append((float(F), tuple(map(float, k)), middle, state))
     shape = (len(one["F"]), len(k))
     frame = xr.Dataset(
@@ -167,12 +162,6 @@ def _following(box: xr.Dataset) -> Job:
         {n: (n, at, dataset.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
     )
     return Job(frame, ("F",), items, _follow_row)
-
-
-def _fields_of(F: float, k: float, shape: tuple[int, ...]) -> torch.Tensor:
-    """The state of the box at a point, marched anew."""
-    start = gs.initial_state(grid=(shape[0], shape[1]))
-    return gs.steady_state(gs.Params(0.16, 0.08, F, k), start).fields
 
 
 def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None]) -> Values:
@@ -187,147 +176,6 @@ def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None])
             state = gs.steady_state(gs.Params(0.16, 0.08, F, k[j]), fields, max_steps=RAMP_STEPS)
             kind[j], status[j], fields = int(state.kind[0]), int(state.status[0]), state.fields
     return {"kind": kind, "status": status}
-
-
-# (d) single patterns
-
-CURVES = {
-    "spot_fold": "fold of the single spot",
-    "spot_hopf": "Hopf point of the single spot",
-    "spot_left_fold": "fold of the single spot towards small k",
-    "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
-    "stripe_fold": "fold of stripes towards small k, best of three periods",
-    "planar_edge": "where a band of the box's values dies, without corners",
-}
-
-
-def _curves(feeds: tuple[float, ...]) -> Job:
-    frame = xr.Dataset(
-        {n: ("F", np.full(len(feeds), np.nan), {"long_name": w, "units": "1"}) for n, w in CURVES.items()},
-        {"F": ("F", np.array(feeds), dataset.attributes("F"))},
-    )
-    return Job(frame, ("F",), list(map(float, feeds)), _curves_at)
-
-
-def _spot(F: float) -> gs.SteadyState | None:
-    """A single spot at F, at the largest k where a small box leaves one."""
-    for k, half in product(np.arange(0.073, 0.0605, -0.001), (3, 4, 5)):
-        start = gs.initial_state(grid=(SPOT, SPOT), noise=0.0, box=gs.Box(half=half))
-        state = gs.steady_state(gs.Params(0.16, 0.08, F, float(k)), start, max_steps=20_000)
-        if state.kind[0] != gs.Kind.PATTERN or int((state.v > 0.15).sum()) > SPOT_CELLS:
-            continue
-        root = gs.steady_state(state.params, state.fields, refine=gs.Refine(max_evaluations=100_000))
-        if root.has_root[0]:
-            return root
-    if F <= 0.055:
-        return None
-    # no box leaves one there: the spot of a smaller F, carried along
-    before = _spot(F - 0.005)
-    return None if before is None else _carried(before, F)
-
-
-def _carried(spot: gs.SteadyState, F: float) -> gs.SteadyState | None:
-    """A spot at another F, by following it there at its k."""
-    branch = follow(spot, "F", high=F, max_folds=1)
-    if branch.ended != "range":
-        return None
-    nearest = int(np.argmin(np.abs(branch.values - F)))
-    params = gs.Params(*branch.params[nearest]).replace(F=F)
-    root = gs.steady_state(params, torch.from_numpy(branch.fields[nearest : nearest + 1]), refine=True)
-    return root if root.has_root[0] and root.kind[0] == gs.Kind.PATTERN else None
-
-
-def _curves_at(F: float) -> Values:
-    """Folds and Hopf point of the spot, and fold of the stripes."""
-    out = dict.fromkeys(CURVES, np.nan)
-    spot = _spot(F)
-    if spot is not None:
-        right = follow(spot, "k", low=0.05, high=0.085, max_folds=1, eigenvalues=3)
-        left = follow(spot, "k", low=0.05, high=0.085, direction=-1, max_folds=1)
-        if right.folds:
-            out["spot_fold"], out["spot_fold_augmented"] = right.folds[0].value, fold(right).value
-        if left.folds:
-            out["spot_left_fold"] = left.folds[0].value
-        out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
-    folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
-    out["stripe_fold"] = min(folds, default=np.nan)
-    out["planar_edge"] = _planar_edge(F)
-    return {name: np.float64(value) for name, value in out.items()}
-
-
-def _planar_edge(F: float) -> float:
-    """The k at which a band of u = 0.5, v = 0.25 dies, 64 cells wide: the box without its corners."""
-    band = torch.zeros((1, 2, 3, 192), dtype=torch.float64)
-    band[:, 0], band[:, 0, :, 64:128], band[:, 1, :, 64:128] = 1.0, 0.5, 0.25
-    try:
-        return basin_edge(gs.Params(0.16, 0.08, F, 0.06), band, dies=0.075, survives=0.057, tol=1e-6).value
-    except ValueError:
-        return float("nan")
-
-
-def _stripe_fold(F: float, period: int) -> float | None:
-    """K where stripes of a period fold, coming from the Turing line."""
-    wave = np.cos(2 * np.pi * np.arange(period) / period)
-    for ahead, size in product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)):
-        k = float(turing(F)[0]) + ahead
-        fields = np.stack([np.full((3, period), 0.5) - 1.3 * size * wave, np.full((3, period), 0.2) + size * wave])
-        state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=True)
-        if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
-            branch = follow(state, "k", direction=-1, low=0.05, max_folds=1)
-            return branch.folds[0].value if branch.folds else None
-    return None
-
-
-# (e), (f) whole branches of the spot
-
-
-def _spots() -> Job:
-    """Branches of different lengths: each is brought to 200 points at equal distances along it."""
-    count = 200
-    words = {
-        "k": "kill rate", "v_max": "largest v", "v_mean": "mean of v over the grid",
-        "growth": "largest real part of an eigenvalue, per unit time",
-        "distance": "distance in k from the fold", "slope": "derivative of mean v in k near the fold",
-    }  # fmt: skip
-    frame = xr.Dataset(
-        {
-            n: (("F", "point"), np.full((len(SHOWN), count), np.nan), {"long_name": w, "units": "1"})
-            for n, w in words.items()
-        },
-        {
-            "F": ("F", np.array(SHOWN), dataset.attributes("F")),
-            "point": ("point", np.arange(count), {"long_name": "point along the branch", "units": "1"}),
-        },
-    )
-    return Job(frame, ("F",), list(SHOWN), partial(_spot_branch, count))
-
-
-def _spot_branch(count: int, F: float) -> Values:
-    spot = _spot(F)
-    assert spot is not None
-    out = {n: np.full(count, np.nan) for n in ("k", "v_max", "v_mean", "growth", "distance", "slope")}
-    left = follow(spot, "k", direction=-1, low=0.058, high=0.085, max_folds=1, eigenvalues=3)
-    right = follow(spot, "k", low=0.058, high=0.085, eigenvalues=3, max_points=150)
-    fields = np.concatenate([left.fields[::-1], right.fields[1:]])
-    n = min(count, len(fields))
-    out["k"][:n] = np.concatenate([left.values[::-1], right.values[1:]])[:n]
-    out["v_max"][:n], out["v_mean"][:n] = fields[:n, 1].max(axis=(1, 2)), fields[:n, 1].mean(axis=(1, 2))
-    out["growth"][:n] = np.concatenate([left.eigenvalues[::-1, 0], right.eigenvalues[1:, 0]])[:n].real
-    near, at = _near_fold(right)
-    turn = min(int(np.flatnonzero(near.slope < 0)[0]), count)
-    out["distance"][:turn] = (at - near.values)[:turn]
-    out["slope"][:turn] = np.gradient(near.fields[:turn, 1].mean(axis=(1, 2)), near.values[:turn])
-    return out
-
-
-def _near_fold(branch: Branch) -> tuple[Branch, float]:
-    """The stretch before the fold again, in steps that double away from it."""
-    at = branch.folds[0].value
-    last = int(np.flatnonzero((branch.slope > 0) & (at - branch.values > 3e-4))[-1])
-    state = gs.steady_state(
-        gs.Params(*branch.params[last]), torch.from_numpy(branch.fields[last : last + 1]), refine=True
-    )
-    return follow(state, "k", low=0.05, step=1e-3, max_step=1e-3, max_points=200), at
 
 
 # figure and claims
@@ -448,7 +296,7 @@ def _power(one: xr.Dataset) -> float:
 
 def judge(data: Datasets) -> list[Claim]:
     """What each cliff stands at, and what it does not."""
-    places, curves = data["bifurcations_cliffs"]["k"], data["bifurcations_curves"]
+    places, single = data["bifurcations_cliffs"]["k"], data["bifurcations_curves"]
     F = places["F"].values
     left, right = (places.sel(side=side).median("seed") for side in SIDES)
     known = _all_curves(data, F)
@@ -460,9 +308,9 @@ def judge(data: Datasets) -> list[Claim]:
     inside = (left.values > known["stripe fold"]) & (left.values < known["Turing"]) & wedge
     best = max((curve_distance(right, k, CELL)["within"] for k in known.values()), default=0.0)
     parallel = curve_distance(right, known["planar edge"], CELL)
-    spots = data["bifurcations_spots"]
-    powers = [_power(spots.sel(F=f)) for f in spots["F"].values]
-    apart = float(np.abs(curves["spot_fold"] - curves["spot_fold_augmented"]).max())
+    branches = data["bifurcations_spots"]
+    powers = [_power(branches.sel(F=f)) for f in branches["F"].values]
+    apart = float(np.abs(single["spot_fold"] - single["spot_fold_augmented"]).max())
     followed = boundaries(data["bifurcations_followed"])
     # alive in the last cell counts as further too
     alive = classes(data["bifurcations_followed"]).isel(k=-1).isin([CellClass.PATTERN, CellClass.UNSTEADY])
@@ -508,7 +356,7 @@ def judge(data: Datasets) -> list[Claim]:
         ),
         Claim(
             "at a fold |dv/dk| grows as the distance to the power -1/2 (ours; within 0.05)",
-            ", ".join(f"{p:.3f} at F = {f:g}" for p, f in zip(powers, spots["F"].values, strict=True)),
+            ", ".join(f"{p:.3f} at F = {f:g}" for p, f in zip(powers, branches["F"].values, strict=True)),
             all(abs(p + 0.5) < 0.05 for p in powers),
             "H4",
         ),
@@ -537,7 +385,7 @@ def judge(data: Datasets) -> list[Claim]:
         ),
         Claim(
             "folds by arclength and by the minimally augmented system agree to 1e-6 in k (ours, a check)",
-            f"largest difference {apart:.0e} at {int(curves['spot_fold'].notnull().sum())} values of F",
+            f"largest difference {apart:.0e} at {int(single['spot_fold'].notnull().sum())} values of F",
             apart < 1e-6,
         ),
     ]

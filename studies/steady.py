@@ -60,12 +60,12 @@ def compute(scale: str, folder: Path) -> Datasets:
     return {
         "steady_points": filled(
             folder / "steady_points.nc",
-            __file__,
+            (__file__,),
             {"grids": list(grids), "points": points},
             lambda: _points(grids, points),
         ),
-        "steady_convergence": filled(folder / "steady_convergence.nc", __file__, {"side": ROOT_SIDE}, _convergence),
-        "steady_plateau": filled(folder / "steady_plateau.nc", __file__, {"cells": cells}, lambda: _plateau(cells)),
+        "steady_convergence": filled(folder / "steady_convergence.nc", (__file__,), {"side": ROOT_SIDE}, _convergence),
+        "steady_plateau": filled(folder / "steady_plateau.nc", (__file__,), {"cells": cells}, lambda: _plateau(cells)),
     }
 
 

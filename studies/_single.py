@@ -1,0 +1,160 @@
+"""Single patterns followed by arclength, for `studies.bifurcations`: one spot, stripes, a band without corners."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+
+import numpy as np
+import torch
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit import dataset
+from gsimplicit.bifurcation.branch import Branch, follow
+from gsimplicit.bifurcation.edge import basin_edge
+from gsimplicit.bifurcation.fold import fold
+from gsimplicit.bifurcation.uniform import turing
+from gsimplicit.landscape.fill import Job
+from gsimplicit.landscape.store import Values
+
+SPOT = 32
+"""Side of the field of a spot."""
+SPOT_CELLS = 150
+"""A pattern with more cells above v = 0.15 is no single spot."""
+PERIODS = (11, 12, 13)
+
+CURVES = {
+    "spot_fold": "fold of the single spot",
+    "spot_hopf": "Hopf point of the single spot",
+    "spot_left_fold": "fold of the single spot towards small k",
+    "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
+    "stripe_fold": "fold of stripes towards small k, best of three periods",
+    "planar_edge": "where a band of the box's values dies, without corners",
+}
+
+
+def curves(feeds: tuple[float, ...]) -> Job:
+    frame = xr.Dataset(
+        {n: ("F", np.full(len(feeds), np.nan), {"long_name": w, "units": "1"}) for n, w in CURVES.items()},
+        {"F": ("F", np.array(feeds), dataset.attributes("F"))},
+    )
+    return Job(frame, ("F",), list(map(float, feeds)), _curves_at)
+
+
+def _spot(F: float) -> gs.SteadyState | None:
+    """A single spot at F, at the largest k where a small box leaves one."""
+    for k, half in product(np.arange(0.073, 0.0605, -0.001), (3, 4, 5)):
+        start = gs.initial_state(grid=(SPOT, SPOT), noise=0.0, box=gs.Box(half=half))
+        state = gs.steady_state(gs.Params(0.16, 0.08, F, float(k)), start, max_steps=20_000)
+        if state.kind[0] != gs.Kind.PATTERN or int((state.v > 0.15).sum()) > SPOT_CELLS:
+            continue
+        root = gs.steady_state(state.params, state.fields, refine=gs.Refine(max_evaluations=100_000))
+        if root.has_root[0]:
+            return root
+    if F <= 0.055:
+        return None
+    # no box leaves one there: the spot of a smaller F, carried along
+    before = _spot(F - 0.005)
+    return None if before is None else _carried(before, F)
+
+
+def _carried(spot: gs.SteadyState, F: float) -> gs.SteadyState | None:
+    """A spot at another F, by following it there at its k."""
+    branch = follow(spot, "F", high=F, max_folds=1)
+    if branch.ended != "range":
+        return None
+    nearest = int(np.argmin(np.abs(branch.values - F)))
+    params = gs.Params(*branch.params[nearest]).replace(F=F)
+    root = gs.steady_state(params, torch.from_numpy(branch.fields[nearest : nearest + 1]), refine=True)
+    return root if root.has_root[0] and root.kind[0] == gs.Kind.PATTERN else None
+
+
+def _curves_at(F: float) -> Values:
+    """Folds and Hopf point of the spot, and fold of the stripes."""
+    out = dict.fromkeys(CURVES, np.nan)
+    spot = _spot(F)
+    if spot is not None:
+        right = follow(spot, "k", low=0.05, high=0.085, max_folds=1, eigenvalues=3)
+        left = follow(spot, "k", low=0.05, high=0.085, direction=-1, max_folds=1)
+        if right.folds:
+            out["spot_fold"], out["spot_fold_augmented"] = right.folds[0].value, fold(right).value
+        if left.folds:
+            out["spot_left_fold"] = left.folds[0].value
+        out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
+    folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
+    out["stripe_fold"] = min(folds, default=np.nan)
+    out["planar_edge"] = _planar_edge(F)
+    return {name: np.float64(value) for name, value in out.items()}
+
+
+def _planar_edge(F: float) -> float:
+    """The k at which a band of u = 0.5, v = 0.25 dies, 64 cells wide: the box without its corners."""
+    band = torch.zeros((1, 2, 3, 192), dtype=torch.float64)
+    band[:, 0], band[:, 0, :, 64:128], band[:, 1, :, 64:128] = 1.0, 0.5, 0.25
+    try:
+        return basin_edge(gs.Params(0.16, 0.08, F, 0.06), band, dies=0.075, survives=0.057, tol=1e-6).value
+    except ValueError:
+        return float("nan")
+
+
+def _stripe_fold(F: float, period: int) -> float | None:
+    """K where stripes of a period fold, coming from the Turing line."""
+    wave = np.cos(2 * np.pi * np.arange(period) / period)
+    for ahead, size in product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)):
+        k = float(turing(F)[0]) + ahead
+        fields = np.stack([np.full((3, period), 0.5) - 1.3 * size * wave, np.full((3, period), 0.2) + size * wave])
+        state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=True)
+        if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
+            branch = follow(state, "k", direction=-1, low=0.05, max_folds=1)
+            return branch.folds[0].value if branch.folds else None
+    return None
+
+
+def spots(feeds: tuple[float, ...]) -> Job:
+    """Branches of different lengths: each is brought to 200 points at equal distances along it."""
+    count = 200
+    words = {
+        "k": "kill rate", "v_max": "largest v", "v_mean": "mean of v over the grid",
+        "growth": "largest real part of an eigenvalue, per unit time",
+        "distance": "distance in k from the fold", "slope": "derivative of mean v in k near the fold",
+    }  # fmt: skip
+    frame = xr.Dataset(
+        {
+            n: (("F", "point"), np.full((len(feeds), count), np.nan), {"long_name": w, "units": "1"})
+            for n, w in words.items()
+        },
+        {
+            "F": ("F", np.array(feeds), dataset.attributes("F")),
+            "point": ("point", np.arange(count), {"long_name": "point along the branch", "units": "1"}),
+        },
+    )
+    return Job(frame, ("F",), list(feeds), partial(_spot_branch, count))
+
+
+def _spot_branch(count: int, F: float) -> Values:
+    spot = _spot(F)
+    assert spot is not None
+    out = {n: np.full(count, np.nan) for n in ("k", "v_max", "v_mean", "growth", "distance", "slope")}
+    left = follow(spot, "k", direction=-1, low=0.058, high=0.085, max_folds=1, eigenvalues=3)
+    right = follow(spot, "k", low=0.058, high=0.085, eigenvalues=3, max_points=150)
+    fields = np.concatenate([left.fields[::-1], right.fields[1:]])
+    n = min(count, len(fields))
+    out["k"][:n] = np.concatenate([left.values[::-1], right.values[1:]])[:n]
+    out["v_max"][:n], out["v_mean"][:n] = fields[:n, 1].max(axis=(1, 2)), fields[:n, 1].mean(axis=(1, 2))
+    out["growth"][:n] = np.concatenate([left.eigenvalues[::-1, 0], right.eigenvalues[1:, 0]])[:n].real
+    near, at = _near_fold(right)
+    turn = min(int(np.flatnonzero(near.slope < 0)[0]), count)
+    out["distance"][:turn] = (at - near.values)[:turn]
+    out["slope"][:turn] = np.gradient(near.fields[:turn, 1].mean(axis=(1, 2)), near.values[:turn])
+    return out
+
+
+def _near_fold(branch: Branch) -> tuple[Branch, float]:
+    """The stretch before the fold again, in steps that double away from it."""
+    at = branch.folds[0].value
+    last = int(np.flatnonzero((branch.slope > 0) & (at - branch.values > 3e-4))[-1])
+    state = gs.steady_state(
+        gs.Params(*branch.params[last]), torch.from_numpy(branch.fields[last : last + 1]), refine=True
+    )
+    return follow(state, "k", low=0.05, step=1e-3, max_step=1e-3, max_points=200), at

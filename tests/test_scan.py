@@ -121,6 +121,29 @@ def test_a_point_without_a_steady_state_is_a_status_in_a_scan_and_an_error_in_gr
         gs.grad(gs.Params(0.16, 0.08, 0.035, 0.06), route, **given)
 
 
+def test_routes_that_refine_alike_share_one_root_and_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gsimplicit import steady
+
+    calls: list[Any] = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(args)
+        return real(*args)
+
+    real = steady.refine
+    monkeypatch.setattr(steady, "refine", counted)
+    other = gs.routes.Deq(refine=gs.Refine(eigenvalues=3))
+    given: dict[str, Any] = {"axes": {"k": [0.06]}, "tol": 1e-4, "max_steps": 50_000, "dtype": torch.float64}
+    together = scan(routes=["implicit", "deq", gs.routes.Tangent(refine=True)], **given)
+    assert len(calls) == 1
+    alone = [scan(routes=[r], **given) for r in ("implicit", "deq")]
+    assert len(calls) == 3
+    for n, data in enumerate(alone):
+        np.testing.assert_array_equal(together["gradient"].isel(route=[n]), data["gradient"])
+    scan(routes=["implicit", other], **given)
+    assert len(calls) == 5
+
+
 def test_share_root_starts_every_route_from_one_certified_root() -> None:
     data = scan(axes={"k": [0.06]}, routes=["implicit", "unrolled"], share_root=True, tol=1e-4, max_steps=50_000)
     losses = data["route_loss"].isel(k=0, sample=0, objective=0)

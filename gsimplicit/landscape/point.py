@@ -15,7 +15,7 @@ from gsimplicit.refine import Refine
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.gradient import Objective, losses_of
-from gsimplicit.steady import March, marched_state, solved_state
+from gsimplicit.steady import March
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +116,9 @@ def _residual(plan: Plan, params: Params, out: Values) -> None:
 def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
     """Fill in what is known of the states and routes; returns the fields the losses were taken at."""
     columns = [plan.names.index(o.name) for o in plan.objectives]
-    marched = marched_state(params, plan.initial, plan.marching)
-    # the routes march on from the marched state even where a certified one is what the losses are asked at
-    state = marched if plan.refine is None else solved_state(params, plan.initial, plan.marching, plan.refine, marched)
+    problem = Problem(params, plan.initial, plan.marching)
+    problem.state()  # marched first and once: roots are refined from it, and routes at finite time are asked at it
+    state = problem.state(plan.refine)
     out["loss"][:, columns] = losses_of(state, list(plan.objectives)).numpy().T
     for name in ("status", "kind", "steps", "change", "residual"):
         out[name][:] = getattr(state, name).numpy()
@@ -129,16 +129,13 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
     reached = state.fields.to("cpu", torch.float64)
     if not plan.routes:
         return reached
-    initial, start = plan.initial, marched
     root = None
     if plan.share_root:
-        root = state if plan.refine else solved_state(params, plan.initial, plan.marching, Refine(), marched)
+        root = problem.state(plan.refine or Refine())
         # an instance without a root keeps its marched state, and its routes are not taken
-        initial = root.fields
-        start = marched_state(params, initial, plan.marching)
-    problem = Problem(params, initial, plan.marching)
+        problem = Problem(params, root.fields, plan.marching)
     for r, route in enumerate(plan.routes):
-        _route(plan, problem, start, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
+        _route(plan, problem, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
     return reached
 
 
@@ -164,15 +161,15 @@ DEFINITIONS = (
 def _route(
     plan: Plan,
     problem: Problem,
-    start: SteadyState,
     root: SteadyState | None,
     route: Route,
     out: Values,
     columns: list[int],
 ) -> None:
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
+    start = problem.state()
     try:
-        state = route.solve(problem, start)
+        state = route.solve(problem)
         pulled = route.differentiate(problem, state, plan.objectives)
     except np.linalg.LinAlgError:
         out["route_status"][:] = Status.FAILED

@@ -29,7 +29,7 @@ from gsimplicit.routes.gradient import (
     check_dtype,
     losses_of,
 )
-from gsimplicit.steady import March, as_device, paired, solved_state
+from gsimplicit.steady import March, as_device, paired
 
 if TYPE_CHECKING:
     from gsimplicit.routes.comparison import Comparison
@@ -141,7 +141,7 @@ def compare(
         begin = time.perf_counter()
         asked = [getattr(route, "refine", None) for route in chosen]
         refine = next((s for s in asked if isinstance(s, Refine)), Refine())
-        root = solved_state(problem.params, fields, marching, refine)
+        root = problem.state(refine)
         start = torch.where(root.has_root[:, None, None, None], root.fields.to(torch.float64), fields)
         problem = Problem(problem.params, start, replace(marching, tol=0.0))
         root_seconds = time.perf_counter() - begin
@@ -169,10 +169,11 @@ class Row:
 
 def measured(route: Route, problem: Problem, objective: Any) -> Row:
     """State, gradient, loss and certificate of one route, with the time and the memory they took."""
+    alone = replace(problem)  # knows no state yet, so that each route pays for its own
     with _Memory() as memory:
         begin = time.perf_counter()
-        state = route.solve(problem, None)
-        pulled = route.differentiate(problem, state, [objective])
+        state = route.solve(alone)
+        pulled = route.differentiate(alone, state, [objective])
         seconds = time.perf_counter() - begin
     gradient = pulled.gradient[0].clone()
     if route.needs_root:

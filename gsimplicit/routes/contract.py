@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState
-from gsimplicit.steady import March
+from gsimplicit.steady import March, marched_state, solved_state
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 """From v of shape (B, H, W) to one loss an instance, shape (B,), float64."""
@@ -23,7 +24,7 @@ Loss = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a gradient is asked of.
+    """What a gradient is asked of, and the states found for it so far.
 
     Attributes:
         params: B instances, detached.
@@ -34,6 +35,25 @@ class Problem:
     params: Params
     initial: torch.Tensor
     marching: March
+    _found: list[tuple[Refine | None, SteadyState]] = field(default_factory=list, init=False, repr=False)
+
+    def state(self, refine: Refine | None = None) -> SteadyState:
+        """The marched state, or the root certified as `refine` says. Found once: routes that ask alike share it.
+
+        Initial fields that already are a root are kept.
+        """
+        state = self._known(refine)
+        if state is None:
+            if refine is None:
+                state = marched_state(self.params, self.initial, self.marching)
+            else:
+                state = solved_state(self.params, self.initial, self.marching, refine, self._known(None))
+            self._found.append((refine, state))
+        return state
+
+    def _known(self, refine: Refine | None) -> SteadyState | None:
+        # compared, not hashed: settings may hold a solver of the caller's
+        return next((state for asked, state in self._found if asked == refine), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +95,8 @@ class Route(ABC):
         """Raise a ValueError for parameters the route cannot be asked at."""
 
     @abstractmethod
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
-        """The state the gradient is taken at; `marched` is the problem's marched state where it is known already."""
+    def solve(self, problem: Problem) -> SteadyState:
+        """The state the gradient is taken at."""
 
     @abstractmethod
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:

@@ -15,7 +15,6 @@ from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
-from gsimplicit.steady import solved_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +76,9 @@ class Deq(Route):
         """True: a fixed point is differentiated."""
         return True
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The certified root; initial fields that already are one are kept."""
-        return solved_state(problem.params, problem.initial, problem.marching, self.refine, marched)
+        return problem.state(self.refine)
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""

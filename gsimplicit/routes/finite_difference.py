@@ -18,7 +18,7 @@ from gsimplicit.refine import Refine
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
-from gsimplicit.steady import as_refine, marched_state, solved_state
+from gsimplicit.steady import as_refine
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -76,12 +76,9 @@ class FiniteDifference(Route):
             if value < least:
                 raise ValueError(f"{name} must be >= 2 h = {least:.1e} for central differences, got {value}")
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The marched state, or the certified root."""
-        settings = as_refine(self.refine)
-        if settings is None:
-            return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
-        return solved_state(problem.params, problem.initial, problem.marching, settings, marched)
+        return problem.state(as_refine(self.refine))
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Differences of the fields, contracted with the derivatives of the losses in them."""

@@ -14,7 +14,6 @@ from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
-from gsimplicit.steady import solved_state
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import Solution
@@ -51,9 +50,9 @@ class Implicit(Route):
         """True: without a root there is nothing to differentiate."""
         return True
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The certified root; initial fields that already are one are kept."""
-        return solved_state(problem.params, problem.initial, problem.marching, self.refine, marched)
+        return problem.state(self.refine)
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""

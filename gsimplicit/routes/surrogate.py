@@ -19,7 +19,6 @@ from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
-from gsimplicit.steady import marched_state
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -112,7 +111,7 @@ class Surrogate(Route):
                 f"got {float(params.tensor()[i, p]):g}"
             )
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The marched state.
 
         Raises:
@@ -121,7 +120,7 @@ class Surrogate(Route):
         grid = tuple(problem.initial.shape[2:])
         if grid != self._networks.grid:
             raise ValueError(f"the surrogate was trained on a grid of {self._networks.grid}, got fields on {grid}")
-        return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
+        return problem.state()
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Through the networks' own v, which they must have been trained for.

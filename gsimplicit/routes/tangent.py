@@ -13,7 +13,7 @@ from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
-from gsimplicit.steady import as_refine, marched_state, solved_state
+from gsimplicit.steady import as_refine
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,9 @@ class Tangent(Route):
         """Whether the tangents are those of a root."""
         return self.refine is not False
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The marched state, or the certified root."""
-        settings = as_refine(self.refine)
-        if settings is None:
-            return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
-        return solved_state(problem.params, problem.initial, problem.marching, settings, marched)
+        return problem.state(as_refine(self.refine))
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Tangents of the fields, contracted with the derivatives of the losses; NaN where there are none."""

@@ -11,7 +11,6 @@ from gsimplicit.gray_scott import Params
 from gsimplicit.marching import each, pull_back
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
-from gsimplicit.steady import marched_state
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Unrolled(Route):
         """False: it is defined at finite time."""
         return False
 
-    def solve(self, problem: Problem, marched: SteadyState | None = None) -> SteadyState:
+    def solve(self, problem: Problem) -> SteadyState:
         """The marched state."""
-        return marched_state(problem.params, problem.initial, problem.marching) if marched is None else marched
+        return problem.state()
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint of the marched steps, an instance at a time; NaN for an instance that diverged."""

@@ -1,9 +1,10 @@
-"""Do all routes see the same landscape? An F-k plane of 48 x 48 fields.
+"""Do all routes see the same landscape? An F-k and an F-Dv plane of 48 x 48 fields.
 
 The paper (sec. 5.1) argues that the landscape is inherited however gradients are routed to the parameters. On 48 x 48
 cells most patterns have a steady state, so that the implicit gradient exists; at 128 x 128 it is the exception. The
 implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss; the
-surrogate is trained on the plane's own states, a fifth of them held out.
+surrogate is trained on the F-k plane's own states, a fifth of them held out. At paper scale fields of
+several seeds of the noise are marched at every point, and an F-k plane of 64 x 64 fields is added.
 
 A cliff edge of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
 route inherits it where its gradients leave a jump `U = |dL - (g(p) + g(q)) (q - p) / 2| / R >= 0.25` unexplained, and
@@ -13,7 +14,8 @@ explains it where U < 0.05.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +43,53 @@ from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Claim, Datasets, Study, scanned
 
 DRAWN = ("implicit", "unrolled")
-SIZES = {
-    "quick": (6, 48, DRAWN, 1),
-    "default": (16, 48, ("implicit", "deq", "tangent", "unrolled", "truncated"), 1),
-    "paper": (24, 64, ("implicit", "deq", "tangent", "unrolled", "truncated", "finite_difference"), 4),
+MOST = ("implicit", "deq", "tangent", "unrolled", "truncated")
+ALL = (*MOST, "finite_difference")
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane to scan.
+
+    Attributes:
+        axis: The parameter beside F, a key of `RANGES`.
+        points: Points along each axis.
+        routes: Routes.
+        samples: Fields of different noise at each point.
+        side: Cells along each side of the fields.
+    """
+
+    axis: str
+    points: int
+    routes: tuple[str, ...]
+    samples: int = 1
+    side: int = 48
+
+    @property
+    def scan(self) -> dict[str, Any]:
+        """What `scan` is asked."""
+        return {
+            "axes": {name: np.linspace(*RANGES[name], self.points) for name in ("F", self.axis)},
+            "losses": ["spectrum", "windowed", mean_square],
+            "initial": gs.initial_state(self.samples, grid=(self.side, self.side)),
+        }
+
+
+RANGES = {"F": (0.03, 0.07), "k": (0.053, 0.068), "Dv": (0.05, 0.1)}
+PLANES = {
+    "quick": {"routes": Plane("k", 6, DRAWN), "routes_F_Dv": Plane("Dv", 6, DRAWN)},
+    "default": {"routes": Plane("k", 16, MOST), "routes_F_Dv": Plane("Dv", 16, DRAWN)},
+    "paper": {
+        "routes": Plane("k", 24, ALL, samples=4),
+        "routes_F_Dv": Plane("Dv", 24, ALL, samples=2),
+        "routes_64": Plane("k", 16, DRAWN, side=64),
+    },
 }
-"""Points along each axis, cells along each side of the fields, routes and samples."""
+"""Planes of each scale by the name of their file; the surrogate learns the first."""
 SURE = 0.8
 """What the lower bound of an inherited share must reach: 14 of 14 do, 13 do not."""
+Maps = list[tuple[Any, Any]]
+"""Maps of edges, one a sample."""
 OBJECTIVES = ("spectrum", "windowed", "mean_square")
 SHARES = (0.2, 0.25, 0.3, 0.4)
 """Thresholds of a cliff, as shares of the landscape's height."""
@@ -60,20 +101,16 @@ def mean_square(v: torch.Tensor) -> torch.Tensor:
 
 
 def compute(scale: str, folder: Path) -> Datasets:
-    """One scan with both routes and two losses; the marched state is shared."""
-    points, side, routes, samples = SIZES[scale]
-    plane = {
-        "axes": {"F": np.linspace(0.03, 0.07, points), "k": np.linspace(0.053, 0.068, points)},
-        "losses": ["spectrum", "windowed", mean_square],
-        "initial": gs.initial_state(samples, grid=(side, side)),
-    }
-    data = scanned(folder / "routes.nc", routes=routes, keep="v", **plane)
-    other = {**plane, "axes": {"F": np.linspace(0.03, 0.07, points), "Dv": np.linspace(0.05, 0.1, points)}}
-    second = scanned(folder / "routes_F_Dv.nc", routes=DRAWN if scale != "paper" else routes, **other)
-    model = trained(data, folder / "routes_model.nc", ("spectrum", "windowed", mean_square))
-    learned = scanned(folder / "routes_surrogate.nc", routes=[gs.routes.Surrogate(model)], **plane)
-    learned.attrs["held_out_error"] = model["held_out_error"].mean("member").values
-    return {"routes": data.drop_vars("v"), "routes_F_Dv": second, "routes_surrogate": learned}
+    """Scan the planes, and the first once more with a surrogate trained on it."""
+    out = {}
+    for name, asked in PLANES[scale].items():
+        keep = "v" if name == "routes" else None
+        out[name] = scanned(folder / f"{name}.nc", routes=asked.routes, keep=keep, **asked.scan)
+    model = trained(out["routes"], folder / "routes_model.nc", ("spectrum", "windowed", mean_square))
+    learned = [gs.routes.Surrogate(model)]
+    out["routes_surrogate"] = scanned(folder / "routes_surrogate.nc", routes=learned, **PLANES[scale]["routes"].scan)
+    out["routes_surrogate"].attrs["held_out_error"] = model["held_out_error"].mean("member").values
+    return out | {"routes": out["routes"].drop_vars("v")}
 
 
 def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
@@ -157,69 +194,90 @@ def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
     ax.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
-def _table(one: xr.Dataset, objective: str) -> dict[str, dict[str, float]]:
-    """For each route: its cliff edges, shares of them inherited and explained, the other edges, the maps' agreement."""
+def samples_of(data: xr.Dataset) -> list[xr.Dataset]:
+    """The samples of a scan, each a plane of its own."""
+    return [data.isel(sample=n) for n in range(data.sizes["sample"])]
+
+
+def _table(data: xr.Dataset, objective: str) -> dict[str, dict[str, float]]:
+    """Of each route, over all samples: its cliff edges and the others, shares inherited and explained, agreement."""
     out = {}
-    for route in map(str, one["route"].values):
-        rows = [edges(one, axis, objective, [route]).isel(route=0) for axis in axes_of(one)]
-        U, cliff, marched, known = (
-            np.concatenate([np.ravel(pick(row)) for row in rows])
-            for pick in (
-                lambda row: row["unexplained"].values,
-                lambda row: row["route_cliff"].values,
-                lambda row: row["cliff"].values,
-                lambda row: (row["unexplained"].notnull() & ~row["unknown"]).values,
-            )
-        )
+    for route in map(str, data["route"].values):
+        pooled = [_edges(one, objective, route) for one in samples_of(data)]
+        U, cliff, marched, known = map(np.concatenate, zip(*pooled, strict=True))
         at_cliff, other = U[cliff], U[~cliff & np.isfinite(U)]
         either = ((cliff | marched) & known).sum()
+        each = [_share(u[c] >= 0.25) for u, c, _, _ in pooled if c.any()] or [np.nan]
         out[route] = {
             "cliffs": len(at_cliff),
-            "inherited": float((at_cliff >= 0.25).mean()) if len(at_cliff) else np.nan,
-            "explained": float((at_cliff < 0.05).mean()) if len(at_cliff) else np.nan,
+            "inherited": _share(at_cliff >= 0.25),
+            "explained": _share(at_cliff < 0.05),
             "others": len(other),
-            "smooth": float((other < 0.05).mean()) if len(other) else np.nan,
+            "smooth": _share(other < 0.05),
             "median": float(np.median(other)) if len(other) else np.nan,
             "agreement": float((cliff & marched & known).sum() / either) if either else np.nan,
+            "samples": len(pooled),
+            "least": min(each),
+            "most": max(each),
         }
     return out
 
 
+def _edges(one: xr.Dataset, objective: str, route: str) -> list[Any]:
+    """Of every edge of a plane: U, whether it is a cliff of the route, one of the marched loss, and known of both."""
+    rows = [edges(one, axis, objective, [route]).isel(route=0) for axis in axes_of(one)]
+    known = [row["unexplained"].notnull() & ~row["unknown"] for row in rows]
+    picked = [[row[name] for row in rows] for name in ("unexplained", "route_cliff", "cliff")]
+    return [np.concatenate([np.ravel(x.values) for x in part]) for part in (*picked, known)]
+
+
+def _share(where: np.ndarray[Any, Any]) -> float:
+    return float(where.mean()) if len(where) else np.nan
+
+
+def _roots(data: xr.Dataset, name: str) -> Claim:
+    """How many cells of a plane have a steady or drifting state."""
+    pattern = data["kind"] == gs.Kind.PATTERN
+    status, moved = (data[x].sel(route="implicit") for x in ("route_status", "route_moved"))
+    steady, drifting = status == gs.Status.STEADY, status == gs.Status.DRIFTING
+    root = steady | drifting
+    return Claim(
+        f"{name}: every pattern at the paper's stop goes on to a steady or rigidly drifting state (implicit in the "
+        "paper)",
+        f"certified at 1e-10 for {int((root & pattern).sum())} of {int(pattern.sum())} pattern cells "
+        f"(steady {int((steady & pattern).sum())}, drifting {int((drifting & pattern).sum())}), and for "
+        f"{int((root & ~pattern).sum())} of {int((~pattern).sum())} others; patterns moved by "
+        f"{float(moved.where(root & pattern).median()):.2f} (median max norm) on the way",
+        bool((root | ~pattern).all()),
+    )
+
+
+TITLES = {"routes": "F-k plane", "routes_F_Dv": "F-Dv plane", "routes_64": "F-k plane of 64 x 64"}
+
+
 def judge(data: Datasets) -> list[Claim]:
     """Where roots exist, and what each route inherits."""
-    one = data["routes"].isel(sample=0)
-    pattern = one["kind"] == gs.Kind.PATTERN
-    status, moved = (one[name].sel(route="implicit") for name in ("route_status", "route_moved"))
-    root = status.isin([gs.Status.STEADY, gs.Status.DRIFTING])
-    claims = [
-        Claim(
-            "every pattern at the paper's stop goes on to a steady or rigidly drifting state (implicit in the paper)",
-            f"certified at 1e-10 for {int((root & pattern).sum())} of {int(pattern.sum())} pattern cells on "
-            f"{one.sizes['y']} x {one.sizes['x']} (steady {int(((status == gs.Status.STEADY) & pattern).sum())}, "
-            f"drifting {int(((status == gs.Status.DRIFTING) & pattern).sum())}), and for "
-            f"{int((root & ~pattern).sum())} of {int((~pattern).sum())} others; patterns moved by "
-            f"{float(moved.where(root & pattern).median()):.2f} (median max norm) on the way",
-            bool((root | ~pattern).all()),
-        )
-    ]
-    learned = data["routes_surrogate"].isel(sample=0)
-    planes = {"F-k": [one, learned], "F-Dv": [data["routes_F_Dv"].isel(sample=0)]}
-    for name, objective in product(planes, ("spectrum", "mean_square")):
-        for route, row in {r: row for d in planes[name] for r, row in _table(d, objective).items()}.items():
-            claims.append(_inherited(name, objective, route, row))
-    claims += _maps(one, learned)
-    patternless = one["kind"].isin([gs.Kind.TRIVIAL, gs.Kind.UNIFORM])
-    for route in map(str, one["route"].values):
-        flat = plateau_cells(one, "spectrum", route)
-        each = {
-            word: f"{int((flat & (one['kind'] == kind)).sum())} of {int((one['kind'] == kind).sum())} {word}"
-            for word, kind in (("trivial", gs.Kind.TRIVIAL), ("uniform", gs.Kind.UNIFORM))
+    planes = {name: title for name, title in TITLES.items() if name in data}
+    claims = [_roots(data[name], title) for name, title in planes.items()]
+    for (name, title), objective in product(planes.items(), ("spectrum", "mean_square")):
+        scans = [data[name], *([data["routes_surrogate"]] if name == "routes" else [])]
+        for route, row in {r: row for d in scans for r, row in _table(d, objective).items()}.items():
+            claims.append(_inherited(title, objective, route, row))
+    first, learned = data["routes"], data["routes_surrogate"]
+    claims += _maps(first, learned)
+    kind = first["kind"]
+    for route in map(str, first["route"].values):
+        flat = xr.concat([plateau_cells(one, "spectrum", route) for one in samples_of(first)], "sample")
+        flat = flat.transpose(*kind.dims)
+        counts = {
+            word: (int((flat & (kind == which)).sum()), int((kind == which).sum()))
+            for word, which in (("trivial", gs.Kind.TRIVIAL), ("uniform", gs.Kind.UNIFORM))
         }
         claims.append(
             Claim(
                 f"{route} route: plateaus give no gradient signal (sec. 4.1), foreseen change below 0.1 % of R a cell",
-                f"{' and '.join(each.values())} cells",
-                int(flat.sum()) >= 0.95 * int(patternless.sum()),
+                " and ".join(f"{n} of {m} {word}" for word, (n, m) in counts.items()) + " cells",
+                sum(n for n, _ in counts.values()) >= 0.95 * sum(m for _, m in counts.values()),
             )
         )
     return claims
@@ -231,9 +289,10 @@ def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) ->
     inherits: bool | None = row["inherited"] >= 0.95 and bound >= SURE
     if not inherits and _at_least(row["explained"], int(row["cliffs"])) <= 0.05:
         inherits = None  # too few to tell, or neither inherited nor explained
+    between = f"; {row['least']:.0%} to {row['most']:.0%} between samples" if row["samples"] > 1 else ""
     return Claim(
-        f"{plane} plane, {route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them",
-        f"{row['inherited']:.0%} of {row['cliffs']} cliff edges (at least {bound:.0%}, one-sided 95 %), "
+        f"{plane}, {route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them",
+        f"{row['inherited']:.0%} of {row['cliffs']} cliff edges (at least {bound:.0%}, one-sided 95 %{between}), "
         f"{row['explained']:.0%} explained; of {row['others']} other edges {row['smooth']:.0%} explained, median U "
         f"{row['median']:.2g}; shares {row['agreement']:.0%} of its and the marched loss's cliff edges",
         inherits,
@@ -247,16 +306,19 @@ def _at_least(share: float, count: int) -> float:
     return float(beta.ppf(0.05, hits, count - hits + 1)) if hits else 0.0
 
 
-def _maps(one: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
-    """H3 over all edges, maps of different losses and routes against each other, and how much the threshold matters."""
-    marched = {o: edge_map(one, o) for o in OBJECTIVES}
-    by_loss = {o: agreement(marched["spectrum"], marched[o]) for o in OBJECTIVES[1:]}
-    own = agreement(marched["spectrum"], edge_map(one, "spectrum", "route_cliff", route="implicit"))
-    counts = [int(edge_map(one, "spectrum", share=s)[0].sum()) for s in SHARES]
-    same = agreement(marched["spectrum"], edge_map(one, "spectrum", "class_edge"))
-    rows = {**_table(one, "spectrum"), **_table(learned, "spectrum")}
+def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
+    """H3 over all edges, maps of different losses, routes and samples against each other, and what thresholds do."""
+    samples = samples_of(data)
+    maps = {o: [edge_map(one, o) for one in samples] for o in OBJECTIVES}
+    marched = maps["spectrum"]
+    roots = [edge_map(one, "spectrum", "route_cliff", route="implicit") for one in samples]
+    classes = [edge_map(one, "spectrum", "class_edge") for one in samples]
+    by_loss = {o: _pooled(marched, maps[o]) for o in OBJECTIVES[1:]}
+    own, same = _pooled(marched, roots), _pooled(marched, classes)
+    counts = [sum(int(edge_map(one, "spectrum", share=s)[0].sum()) for one in samples) for s in SHARES]
+    rows = {**_table(data, "spectrum"), **_table(learned, "spectrum")}
     whole = {r: (row["inherited"] >= 0.95, row["smooth"] >= 0.95) for r, row in rows.items()}
-    return [
+    claims = [
         Claim(
             "every route has U >= 0.25 on 95 % of cliff edges, < 0.05 on 95 % of the others (ours, spectrum)",
             ", ".join(f"{r} {row['inherited']:.0%} and {row['smooth']:.0%}" for r, row in rows.items()),
@@ -281,6 +343,28 @@ def _maps(one: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             same.within_one >= 0.9,
         ),
     ]
+    if len(samples) > 1:
+        pairs = [_pooled(*map(list, zip(*combinations(m, 2), strict=True))) for m in (marched, roots)]
+        claims.append(
+            Claim(
+                "the cliffs are the plane's, not the noise's (ours): 90 % within one cell between samples",
+                f"marched {_said(pairs[0])}; at roots {_said(pairs[1])}",
+                pairs[0].within_one >= 0.9,
+            )
+        )
+    return claims
+
+
+def _pooled(first: Maps, second: Maps) -> Agreement:
+    """Agreement of several pairs of maps: edges summed, the largest distance, means of the rest."""
+    each = [agreement(a, b) for a, b in zip(first, second, strict=True)]
+
+    def mean(name: str) -> float:
+        return float(np.mean([x for a in each if np.isfinite(x := getattr(a, name))] or [np.nan]))
+
+    count = (sum(a.first for a in each), sum(a.second for a in each))
+    largest = max(a.hausdorff for a in each)
+    return Agreement(*count, mean("iou"), mean("within_one"), largest, mean("hausdorff95"), mean("kappa"), mean("null"))
 
 
 def _said(a: Agreement) -> str:

@@ -27,7 +27,7 @@ from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from studies._common import Claim, Datasets, Study, filled
-from studies.bifurcations import CELL
+from studies._curves import CELL
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 10, 16, 32)
 SIZES = {
@@ -257,10 +257,12 @@ def plot(data: Datasets) -> Figure:
     return figure
 
 
+COLOURS = ("#1f5a8a", "#7fb08a", "#c0392b", "#7b3fa0", "#d98c5f", "0.4", "k")
+"""One for each F, in both panels."""
+
+
 def _draw_width(width: xr.Dataset, ax: Axes) -> None:
-    for F, colour in zip(
-        width["F"].values, ("#1f5a8a", "#7fb08a", "#c0392b", "#7b3fa0", "#d98c5f", "0.4", "k"), strict=False
-    ):
+    for F, colour in zip(width["F"].values, COLOURS, strict=False):
         one = width["k"].sel(F=F)
         middle, low, high = one.median("seed"), one.min("seed"), one.max("seed")
         ax.errorbar(
@@ -269,15 +271,15 @@ def _draw_width(width: xr.Dataset, ax: Axes) -> None:
     ax.set(xscale="log", xlabel="half width of the box, cells", ylabel="k at which the box dies")
     ax.set_xticks(width["half"].values, [str(h) for h in width["half"].values])
     ax.minorticks_off()
-    ax.set_title("(a) the cliff against the box; bars over seeds of the noise", loc="left")
+    ax.set_title("(a) the cliff against the box, bars over seeds", loc="left")
     ax.legend(fontsize=7, frameon=False)
 
 
 def _draw_starts(starts: xr.Dataset, ax: Axes) -> None:
     names = [str(n) for n in starts["start"].values]
-    for F, marker in zip(starts["F"].values, "os^vDPX", strict=False):
+    for F, marker, colour in zip(starts["F"].values, "os^vDPX", COLOURS, strict=False):
         away = (starts["k"].sel(F=F) - starts["k"].sel(F=F, start="box")) / CELL
-        ax.plot(away.values, np.arange(len(names)), marker, label=f"F = {F:g}")
+        ax.plot(away.values, np.arange(len(names)), marker, color=colour, label=f"F = {F:g}")
     ax.axvline(0, color="0.6", lw=0.7)
     ax.set_yticks(np.arange(len(names)), names)
     ax.set(xlabel="distance from the box's cliff, cells of the paper's plane")

@@ -24,19 +24,16 @@ from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit import dataset
-from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
 from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from gsimplicit.plotting import class_map
 from studies import _single
 from studies._common import Claim, Datasets, Study, filled, scanned
+from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
 
 SIZES = {"quick": (9, 25, 64, 1), "default": (17, 50, 128, 5), "paper": (50, 50, 128, 10)}
 """Values of F and of k, cells along each side of the fields, and seeds for the places of the cliffs."""
-F_RANGE, K_RANGE = (0.03, 0.07), (0.053, 0.068)
-CELL = (K_RANGE[1] - K_RANGE[0]) / 49
-"""One cell in k of the paper's 50 x 50 plane, the unit of all distances here."""
 BRANCHES = {
     "quick": (0.035, 0.05, 0.06),
     "default": tuple(np.linspace(0.03, 0.07, 9)),
@@ -181,26 +178,10 @@ def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None])
 # figure and claims
 
 
-def _uniform(F: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    return {
-        "saddle-node": saddle_node(F),
-        "Hopf": hopf(F),
-        "Hopf of the steps": hopf_of_steps(F),
-        "Turing": turing(F)[0],
-    }
-
-
-STYLES = {
-    "saddle-node": ("#222222", "-"), "Hopf": ("#c0392b", "-"), "Hopf of the steps": ("#c0392b", ":"),
-    "Turing": ("#7b3fa0", "-"), "spot fold": ("#1f5a8a", "-"), "spot Hopf": ("#1f5a8a", "--"),
-    "stripe fold": ("#7b3fa0", "--"), "planar edge": ("#3f8f5a", "-"),
-}  # fmt: skip
-
-
 def _all_curves(data: Datasets, F: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """Every curve at the rows F; those of single patterns between the F they were followed at."""
     single = data["bifurcations_curves"]
-    out = _uniform(F)
+    out = uniform(F)
     for name in ("spot_fold", "spot_hopf", "stripe_fold", "planar_edge"):
         known = single[name].dropna("F")
         values = np.full(len(F), np.nan)
@@ -223,9 +204,7 @@ def plot(data: Datasets) -> Figure:
         one = data[f"bifurcations_{name}"]
         one = one.isel(sample=0) if "sample" in one.dims else one
         class_map(one, ax)
-        for label, k in _all_curves(data, fine).items():
-            colour, style = STYLES[label]
-            ax.plot(k, fine, color=colour, ls=style, lw=1.2, label=label)
+        draw(_all_curves(data, fine), fine, ax)
         ax.set(xlim=(K_RANGE[0], FOLLOWED_TO if name == "followed" else K_RANGE[1]), ylim=F_RANGE)
         ax.set_title(title, loc="left")
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -258,11 +237,13 @@ def _distances(data: Datasets, ax: Axes) -> None:
 def _branches(spots: xr.Dataset, ax: Axes) -> None:
     for F, colour in zip(spots["F"].values, ("#1f5a8a", "#c0392b"), strict=True):
         one = spots.sel(F=F).dropna("point", subset=["k"])
-        for stable, style in ((True, "-"), (False, ":")):
-            chosen = (one["growth"] <= 1e-6) == stable
+        stays = (one["growth"] <= 1e-6).values
+        # the step over which stability changes is drawn as unstable
+        changes = np.r_[stays[:-1] != stays[1:], False]
+        for stable, style, chosen in ((True, "-", stays), (False, ":", ~stays | changes | np.roll(changes, 1))):
             ax.plot(
-                one["k"].where(chosen),
-                one["v_max"].where(chosen),
+                np.where(chosen, one["k"], np.nan),
+                np.where(chosen, one["v_max"], np.nan),
                 color=colour,
                 ls=style,
                 lw=1.6,
@@ -379,8 +360,8 @@ def judge(data: Datasets) -> list[Claim]:
         ),
         Claim(
             "the left cliff is a bifurcation of the uniform state (sec. 5.1): within a cell of a curve in 90 % of rows",
-            _table(left, _uniform(F)),
-            max(curve_distance(left, k, CELL)["within"] for k in _uniform(F).values()) >= 0.9,
+            _table(left, uniform(F)),
+            max(curve_distance(left, k, CELL)["within"] for k in uniform(F).values()) >= 0.9,
             "left cliff",
         ),
         Claim(

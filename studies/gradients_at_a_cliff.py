@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit.landscape.cliffs import edges, loss_range
@@ -101,6 +102,7 @@ def plot(data: Datasets) -> Figure:
         slope.annotate("R over one cell", (float(one["k"][0]), needed), fontsize=7, va="bottom", color="0.4")
         slope.set(yscale="log", ylabel="|dL/dk| (floor 1e-2)")
         rest.axhspan(0.25, 1e3, color="0.93", zorder=0)
+        rest.xaxis.set_major_locator(MaxNLocator(5))
         rest.set(yscale="log", xlabel="k, kill rate", ylabel="unexplained jump U (grey: inherited)")
     panels[1, 1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

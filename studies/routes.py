@@ -41,6 +41,7 @@ from gsimplicit.landscape.cliffs import (
 )
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Claim, Datasets, Study, scanned
+from studies._curves import F_RANGE, K_RANGE, draw, uniform
 
 DRAWN = ("implicit", "unrolled")
 MOST = ("implicit", "deq", "tangent", "unrolled", "truncated")
@@ -75,7 +76,7 @@ class Plane:
         }
 
 
-RANGES = {"F": (0.03, 0.07), "k": (0.053, 0.068), "Dv": (0.05, 0.1)}
+RANGES = {"F": F_RANGE, "k": K_RANGE, "Dv": (0.05, 0.1)}
 PLANES = {
     "quick": {"routes": Plane("k", 6, DRAWN), "routes_F_Dv": Plane("Dv", 6, DRAWN)},
     "default": {"routes": Plane("k", 16, MOST), "routes_F_Dv": Plane("Dv", 16, DRAWN)},
@@ -123,8 +124,7 @@ def plot(data: Datasets) -> Figure:
     one = data["routes"].isel(sample=0)
     R = loss_range(one, "spectrum")
     figure, panels = plt.subplots(2, 3, figsize=(11.5, 7), layout="constrained")
-    class_map(one, panels[0, 0]).set_title("(a) class of each cell, cliffs in black", loc="left")
-    cliff_lines(one, "spectrum", panels[0, 0])
+    _plane(one, panels[0, 0])
     plane(one["loss"].sel(objective="spectrum"), panels[1, 0], colorbar="spectrum loss", cmap="viridis")
     cliff_lines(one, "spectrum", panels[1, 0], color="w")
     panels[1, 0].set_title("(d) loss of the marched state", loc="left")
@@ -134,6 +134,17 @@ def plot(data: Datasets) -> Figure:
         _unexplained(one, route, panels[1, n + 1])
         panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
     return figure
+
+
+def _plane(one: xr.Dataset, ax: Axes) -> None:
+    """Classes, cliffs and the curves of the uniform state."""
+    classes = class_map(one, ax).get_legend()
+    cliff_lines(one, "spectrum", ax)
+    F = np.linspace(*F_RANGE, 161)
+    draw(uniform(F), F, ax)
+    ax.legend(*ax.get_legend_handles_labels(), loc="upper left", fontsize=6, frameon=False, borderpad=0)
+    ax.add_artist(classes)
+    ax.set_title("(a) class of each cell; cliffs (dotted: unsteady)", loc="left")
 
 
 def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
@@ -152,8 +163,8 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
         norm=LogNorm(1e-6, 1e2),
     )
     cliff_lines(one, "spectrum", ax, route=route, color="#2bb3c0")
-    _arrows(one, route, ax)
     flat = plateau_cells(one, "spectrum", route)
+    _arrows(one.where(~flat), route, ax)
     F, k = np.meshgrid(one["F"], one["k"], indexing="ij")
     ax.plot(k[flat.values], F[flat.values], ".", color="w", ms=4.5, ls="none")
     handles = [
@@ -166,7 +177,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
 
 
 def _arrows(one: xr.Dataset, route: str, ax: Axes) -> None:
-    """Direction of steepest descent at each cell, axes measured in cells, all of one length."""
+    """Direction of steepest descent at each cell with a gradient, axes measured in cells, all of one length."""
     down, across = axes_of(one)
     step = {a: float(one[a].diff(a).mean()) for a in (down, across)}
     slopes = one["gradient"].sel(route=route, objective="spectrum", drop=True)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.results import Kind, Status
+from gsimplicit.results import Kind, Stable, Status
 from gsimplicit.version import __version__
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ COORDINATES: dict[str, tuple[str, str]] = {
     "objective": ("loss function", ""),
     "route": ("gradient route", ""),
     "parameter": ("parameter differentiated in", ""),
+    "mode": ("index of the eigenvalue, by falling real part", "1"),
     "component": ("concentration", ""),
     "y": ("row of the grid", "1"),
     "x": ("column of the grid", "1"),
@@ -61,6 +62,9 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "residual": ("largest steady residual", "1"),
     "v_mean": ("mean of v over the grid", "1"),
     "v_std": ("standard deviation of v over the grid", "1"),
+    "stable": ("whether the root is linearly stable", "1"),
+    "eigenvalue_real": ("growth rate of a mode of the root, per unit time", "1"),
+    "eigenvalue_imag": ("angular frequency of a mode of the root, per unit time", "1"),
     "v": ("concentration v", "1"),
     "initial": ("initial concentrations", "1"),
     "target": ("target concentration v", "1"),
@@ -68,7 +72,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
 }
 """Long name and units of every variable of a scan."""
 
-FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind}
+FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind, "stable": Stable}
 """Variables that hold the integers of an enumeration."""
 
 EQUATIONS = (

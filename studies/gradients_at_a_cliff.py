@@ -4,7 +4,7 @@ Right cliff at F = 0.035, left cliff at F = 0.05. Every route stands at its own 
 stop for those at finite time, the certified root for the implicit one and torchdeq's. Over each edge of the line the
 actual jump of the route's loss is set against the one its two gradients foresee, `(g(p) + g(q)) (q - p) / 2`. The
 surrogate is trained on the states of the same line's finer scan. Losses: the log spectrum, and mean v^2, which is
-smooth.
+smooth. The leading eigenvalues of the certified roots say how near each is to a bifurcation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -34,6 +35,8 @@ ROUTES = {
     "truncated": gs.routes.Truncated(),
     "finite_difference": gs.routes.FiniteDifference(),
 }
+MODES = 4
+"""Eigenvalues of each root."""
 OBJECTIVES = ("spectrum", "mean_square")
 STYLES = {
     "implicit": {"color": "#1f5a8a", "lw": 3.0, "alpha": 0.5},
@@ -48,7 +51,7 @@ STYLES = {
 
 
 def compute(scale: str, folder: Path) -> Datasets:
-    """A scan of each line by all routes, and one by a surrogate trained on a finer scan without routes."""
+    """A scan of each line by all routes, one of its roots, and one by a surrogate trained on a finer scan."""
     points, side, names = SIZES[scale]
     start = gs.initial_state(grid=(side, side))
     out = {}
@@ -60,6 +63,10 @@ def compute(scale: str, folder: Path) -> Datasets:
             axes={"k": k},
             routes=[r for n, r in ROUTES.items() if n in (names or ROUTES)],
             **line,
+        )
+        roots = gs.Refine(eigenvalues=MODES)
+        out[f"gradients_{name}_roots"] = scanned(
+            folder / f"gradients_{name}_roots.nc", axes={"k": k}, refine=roots, **line
         )
         fine = scanned(
             folder / f"gradients_{name}_fine.nc", axes={"k": np.linspace(*ends, 4 * points - 3)}, keep="v", **line
@@ -79,10 +86,10 @@ def _lines(data: Datasets, name: str) -> list[tuple[str, xr.Dataset]]:
 
 
 def plot(data: Datasets) -> Figure:
-    """Loss, gradients, and what each route leaves unexplained, along both lines."""
-    figure, panels = plt.subplots(3, 2, figsize=(10, 9.5), layout="constrained", sharex="col")
+    """Loss, gradients, what each route leaves unexplained, and the roots' leading eigenvalues, along both lines."""
+    figure, panels = plt.subplots(4, 2, figsize=(10, 11.5), layout="constrained", sharex="col")
     for column, (name, (F, _)) in enumerate(LINES.items()):
-        loss, slope, rest = panels[:, column]
+        loss, slope, rest, modes = panels[:, column]
         one = data[f"gradients_{name}"].isel(sample=0)
         R = loss_range(one, "spectrum")
         loss.plot(one["k"], one["loss"].sel(objective="spectrum"), "k.-", lw=0.8, label="marched stop")
@@ -102,10 +109,27 @@ def plot(data: Datasets) -> Figure:
         slope.annotate("R over one cell", (float(one["k"][0]), needed), fontsize=7, va="bottom", color="0.4")
         slope.set(yscale="log", ylabel="|dL/dk| (floor 1e-2)")
         rest.axhspan(0.25, 1e3, color="0.93", zorder=0)
-        rest.xaxis.set_major_locator(MaxNLocator(5))
-        rest.set(yscale="log", xlabel="k, kill rate", ylabel="unexplained jump U (grey: inherited)")
+        rest.set(yscale="log", ylabel="unexplained jump U (grey: inherited)")
+        _modes(data[f"gradients_{name}_roots"].isel(sample=0), modes)
     panels[1, 1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _modes(roots: xr.Dataset, ax: Axes) -> None:
+    """Leading growth rate of each root, filled where it is stable."""
+    rate = roots["eigenvalue_real"].isel(mode=0)
+    for kind, colour in ((gs.Kind.UNIFORM, "#5b7fb5"), (gs.Kind.PATTERN, "#3f8f5a"), (gs.Kind.TRIVIAL, "#b08d57")):
+        for stable, fill in ((gs.Stable.YES, colour), (gs.Stable.NO, "none"), (gs.Stable.UNKNOWN, "0.8")):
+            there = rate.where((roots["kind"] == kind) & (roots["stable"] == stable)).dropna("k")
+            words = {gs.Stable.YES: "stable", gs.Stable.NO: "unstable", gs.Stable.UNKNOWN: "changes with its place"}
+            if there.size:
+                label = f"{kind.name.lower()}, {words[stable]}"
+                ax.plot(there["k"], there, "o", ms=4, color=colour, mfc=fill, label=label)
+    ax.axhline(0, color="k", lw=0.6)
+    ax.set_yscale("symlog", linthresh=1e-6)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set(xlabel="k, kill rate", ylabel="leading growth rate of the root")
+    ax.legend(fontsize=7, frameon=False)
 
 
 def _shares(data: Datasets, objective: str, route: str) -> dict[str, float]:
@@ -130,6 +154,19 @@ def _shares(data: Datasets, objective: str, route: str) -> dict[str, float]:
     }  # fmt: skip
 
 
+def _beside(data: Datasets, name: str) -> list[xr.Dataset]:
+    """The roots on either side of the largest jump of a line's marched loss."""
+    one, roots = (data[f"gradients_{name}{end}"].isel(sample=0) for end in ("", "_roots"))
+    at = int(abs(edges(one, "k", "spectrum")["jump"]).argmax())
+    return [roots.isel(k=at), roots.isel(k=at + 1)]
+
+
+def _described(root: xr.Dataset) -> str:
+    kind, stable = gs.Kind(int(root["kind"])).name.lower(), gs.Stable(int(root["stable"]))
+    word = {gs.Stable.YES: "stable", gs.Stable.NO: "unstable", gs.Stable.UNKNOWN: "unknown"}[stable]
+    return f"{kind} at k = {float(root['k']):.5f}, leading rate {float(root['eigenvalue_real'][0]):.1e}, {word}"
+
+
 def judge(data: Datasets) -> list[Claim]:
     """Per route and loss: is the cliff foreseen?"""
     claims = []
@@ -149,6 +186,17 @@ def judge(data: Datasets) -> list[Claim]:
                     holds,
                 )
             )
+    beside = {name: _beside(data, name) for name in LINES}
+    stable = [int(root["stable"]) for pair in beside.values() for root in pair]
+    claims.append(
+        Claim(
+            "a steady state loses its stability at the cliff (sec. 5.1): the root on one side of it is not stable",
+            "; ".join(
+                f"{name} cliff: " + " and ".join(_described(root) for root in pair) for name, pair in beside.items()
+            ),
+            gs.Stable.NO in stable if gs.Stable.UNKNOWN not in stable else None,
+        )
+    )
     errors = {
         name: ", ".join(f"{x:.2f}" for x in np.ravel(data[f"gradients_{name}_surrogate"].attrs["held_out_error"]))
         for name in LINES

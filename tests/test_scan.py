@@ -153,6 +153,22 @@ def test_share_root_starts_every_route_from_one_certified_root() -> None:
     assert data["loss"].item() != losses.sel(route="implicit").item()
 
 
+def test_a_refined_scan_keeps_the_eigenvalues_it_was_asked_for(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"axes": {"k": [0.06, 0.08]}, "tol": 1e-4, "max_steps": 20_000}
+    data = scan(refine=gs.Refine(eigenvalues=2), store=tmp_path / "roots.nc", **given)
+    root = gs.steady_state(gs.Params(0.16, 0.08, 0.035, 0.08), fields(), refine=gs.Refine(eigenvalues=2))
+    assert data["eigenvalue_real"].dims == data["eigenvalue_imag"].dims == ("k", "sample", "mode")
+    np.testing.assert_array_equal(data["eigenvalue_real"].sel(k=0.08), root.eigenvalues.real)
+    trivial = [-0.035, -0.035 - 0.16 * (2 - 2 * np.cos(2 * np.pi / 32))]  # -F, and one wave of u across the grid
+    np.testing.assert_allclose(data["eigenvalue_real"].sel(k=0.08, sample=0), trivial, rtol=1e-9)
+    assert data["stable"].sel(k=0.08).item() == gs.Stable.YES == root.stable.item()
+    assert data["stable"].attrs["flag_meanings"] == "unknown yes no"
+    stored = xr.open_dataset(tmp_path / "roots.nc")
+    xr.testing.assert_equal(stored.load(), data)
+    assert gs.scan_arguments(stored)["refine"] == gs.Refine(eigenvalues=2)
+    assert "stable" not in scan(refine=True, **given)
+
+
 def test_refine_takes_the_loss_at_the_certified_root() -> None:
     start = fields()
     data = scan(axes={"k": [0.06]}, losses=[mean_square], initial=start, refine=True, tol=1e-4, max_steps=50_000)

@@ -44,6 +44,11 @@ class Plan:
     share_root: bool
     keep_v: bool
 
+    @property
+    def modes(self) -> int:
+        """Eigenvalues kept of every root."""
+        return self.refine.eigenvalues if self.refine is not None and self.objectives else 0
+
 
 def blank(plan: Plan) -> Values:
     """The variables of a point that was not computed, each without the axes of the scan."""
@@ -55,6 +60,10 @@ def blank(plan: Plan) -> Values:
         "steps": np.zeros(S, np.int32),
         **{name: np.full(S, np.nan) for name in ("change", "residual", "v_mean", "v_std")},
     }
+    modes = plan.modes
+    if modes:
+        out["stable"] = np.zeros(S, np.int8)
+        out["eigenvalue_real"], out["eigenvalue_imag"] = np.full((S, modes), np.nan), np.full((S, modes), np.nan)
     if R:
         out["gradient"] = np.full((S, R, L, len(PARAMETERS)), np.nan)
         out["route_loss"] = np.full((S, R, L), np.nan)
@@ -124,6 +133,9 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
         out[name][:] = getattr(state, name).numpy()
     v = state.v.to("cpu", torch.float64)
     out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
+    if plan.modes:
+        out["stable"][:] = state.stable.numpy()
+        out["eigenvalue_real"][:], out["eigenvalue_imag"][:] = state.eigenvalues.real, state.eigenvalues.imag
     if plan.keep_v:
         out["v"][:] = state.v.cpu().numpy()
     reached = state.fields.to("cpu", torch.float64)

@@ -70,7 +70,8 @@ def scan(
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.
-        refine: Take losses at the certified root instead of the marched state.
+        refine: Take losses at the certified root instead of the marched state; `Refine(eigenvalues=n)` keeps whether
+            each is stable, and its n leading eigenvalues.
         share_root: Start every route from one certified root; points without one have no gradient.
         keep: "v" keeps v of every point.
         follow: Name of the last axis, as "k": each point starts from the state of the one before it along that axis,
@@ -277,6 +278,8 @@ def _labelled(
         "route_definition": ("sample", "route", "objective"),
         "route_status": ("sample", "route"),
         "route_moved": ("sample", "route"),
+        "eigenvalue_real": ("sample", "mode"),
+        "eigenvalue_imag": ("sample", "mode"),
         "v": ("sample", "y", "x"),
     }
     variables = {
@@ -309,6 +312,8 @@ def _labelled(
         "y": np.arange(H),
         "x": np.arange(W),
     }
+    if plan.modes:
+        coordinates["mode"] = np.arange(plan.modes)
     if plan.routes:
         coordinates["route"] = np.array([r.name for r in plan.routes])
         coordinates["parameter"] = np.array(PARAMETERS)

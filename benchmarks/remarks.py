@@ -1,7 +1,8 @@
-"""Numbers that docs/results.md quotes beside the studies: `python -m benchmarks.remarks`, about two minutes.
+"""Numbers that the docs quote beside the studies: `python -m benchmarks.remarks`, about three minutes.
 
 The height of the left plateau against the cadence of the stop test; the spectrum loss of the certified roots of the
-paper's point; the uncertainty of the implicit gradient where the lattice hardly pins a pattern.
+paper's point; the uncertainty of the implicit gradient where the lattice hardly pins a pattern; the edge of a spot's
+basin beside its Hopf point.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.losses import log_spectrum
 from gsimplicit.routes.gradient import default_target
 
@@ -46,8 +48,39 @@ def definitions() -> None:
         print(f"{name}: full and bordered differ by {certificate.other_definition.item():.1e}")
 
 
+def edge_cycle() -> None:
+    """A state kept on the edge between a full spot and one that dies, near the spot's Hopf point: largest v."""
+    grid, params = (32, 32), gs.Params(0.16, 0.08, 0.035, 0.0725)
+
+    def on(fields: torch.Tensor, steps: int) -> torch.Tensor:
+        return gs.steady_state(params, fields, tol=0.0, max_steps=steps, dtype=torch.float64).fields
+
+    dying = gs.initial_state(grid=grid, noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
+    spot = gs.initial_state(grid=grid, noise=0.0, box=gs.Box(half=3))
+    grown = gs.steady_state(params.replace(k=0.07), spot, tol=0.0, max_steps=20_000)
+    living = gs.steady_state(params, grown.fields, refine=True).fields.to(torch.float64)
+    tops: list[float] = []
+    while len(tops) < 1000:
+        while float((living - dying).abs().max()) > 1e-10:
+            middle = (living + dying) / 2
+            if lifetime(params, middle, 6000) is None:
+                living = middle
+            else:
+                dying = middle
+        for _ in range(100):
+            living, dying = on(living, 2), on(dying, 2)
+            tops.append(float(living[0, 1].max()))
+    v = np.array(tops[200:])
+    peaks = np.flatnonzero((v[1:-1] > v[:-2]) & (v[1:-1] >= v[2:]))
+    print(
+        f"edge at F = 0.035, k = 0.0725: largest v from {v.min():.3f} to {v.max():.3f}, "
+        f"{2 * np.diff(peaks).mean():.0f} steps from peak to peak ({len(peaks)} peaks)"
+    )
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     plateau()
     paper_point()
     definitions()
+    edge_cycle()

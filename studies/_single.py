@@ -1,9 +1,10 @@
-"""Single patterns followed by arclength, for `studies.bifurcations`: one spot, stripes, a band without corners."""
+"""Single patterns, followed by arclength or tracked on an edge: one spot, stripes, a band without corners."""
 
 from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit import dataset
 from gsimplicit.bifurcation.branch import Branch, follow
-from gsimplicit.bifurcation.edge import basin_edge
+from gsimplicit.bifurcation.edge import EdgeState, basin_edge, edge_state
 from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import turing
 from gsimplicit.landscape.fill import Job
@@ -20,6 +21,10 @@ from gsimplicit.landscape.store import Values
 
 SPOT = 32
 """Side of the field of a spot."""
+HORIZON = 6000
+"""Steps after which what lives counts as survived."""
+EDGES = 5
+"""Edge states beside a branch."""
 SPOT_CELLS = 150
 """A pattern with more cells above v = 0.15 is no single spot."""
 PERIODS = (11, 12, 13)
@@ -88,6 +93,15 @@ def _curves_at(F: float) -> Values:
     return {name: np.float64(value) for name, value in out.items()}
 
 
+def spot_edge(params: gs.Params, spot: torch.Tensor) -> EdgeState | None:
+    """The state on the edge between a faint spot, which dies, and a full one, which lives."""
+    faint = gs.initial_state(grid=(SPOT, SPOT), noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
+    try:
+        return edge_state(params, faint, spot, rounds=400, horizon=HORIZON)
+    except ValueError:
+        return None
+
+
 def _planar_edge(F: float) -> float:
     """The k at which a band of u = 0.5, v = 0.25 dies, 64 cells wide: the box without its corners."""
     band = torch.zeros((1, 2, 3, 192), dtype=torch.float64)
@@ -118,15 +132,18 @@ def spots(feeds: tuple[float, ...]) -> Job:
         "k": "kill rate", "v_max": "largest v", "v_mean": "mean of v over the grid",
         "growth": "largest real part of an eigenvalue, per unit time",
         "distance": "distance in k from the fold", "slope": "derivative of mean v in k near the fold",
+        "edge_k": "kill rate of an edge state", "edge_v_max": "its largest v", "edge_rate": "its unstable rate",
     }  # fmt: skip
+    sizes = {n: ("edge", EDGES) if n.startswith("edge") else ("point", count) for n in words}
     frame = xr.Dataset(
         {
-            n: (("F", "point"), np.full((len(feeds), count), np.nan), {"long_name": w, "units": "1"})
+            n: (("F", sizes[n][0]), np.full((len(feeds), sizes[n][1]), np.nan), {"long_name": w, "units": "1"})
             for n, w in words.items()
         },
         {
             "F": ("F", np.array(feeds), dataset.attributes("F")),
             "point": ("point", np.arange(count), {"long_name": "point along the branch", "units": "1"}),
+            "edge": ("edge", np.arange(EDGES), {"long_name": "edge state between a faint spot and a full one"}),
         },
     )
     return Job(frame, ("F",), list(feeds), partial(_spot_branch, count))
@@ -144,10 +161,22 @@ def _spot_branch(count: int, F: float) -> Values:
     out["v_max"][:n], out["v_mean"][:n] = fields[:n, 1].max(axis=(1, 2)), fields[:n, 1].mean(axis=(1, 2))
     out["growth"][:n] = np.concatenate([left.eigenvalues[::-1, 0], right.eigenvalues[1:, 0]])[:n].real
     near, at = _near_fold(right)
+    stable = np.flatnonzero(out["growth"][:n] < 0)
+    beside = stable[np.linspace(0, len(stable) - 1, EDGES).round().astype(int)]
+    edges = [_edge_beside(F, float(out["k"][i]), fields[i : i + 1]) for i in beside]
+    out["edge_k"], out["edge_v_max"], out["edge_rate"] = np.array(edges).T
     turn = min(int(np.flatnonzero(near.slope < 0)[0]), count)
     out["distance"][:turn] = (at - near.values)[:turn]
     out["slope"][:turn] = np.gradient(near.fields[:turn, 1].mean(axis=(1, 2)), near.values[:turn])
     return out
+
+
+def _edge_beside(F: float, k: float, full: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    """Kill rate, largest v and unstable rate of the edge state below a full spot."""
+    edge = spot_edge(gs.Params(0.16, 0.08, F, k), torch.from_numpy(full))
+    if edge is None:
+        return k, np.nan, np.nan
+    return k, float(edge.fields[1].max()), float(edge.eigenvalues[0].real)
 
 
 def _near_fold(branch: Branch) -> tuple[Branch, float]:

@@ -26,8 +26,10 @@ from gsimplicit import dataset
 from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
+from studies import _single
 from studies._common import Claim, Datasets, Study, filled
 from studies._curves import CELL
+from studies._single import HORIZON, spot_edge
 
 WIDTHS = (2, 3, 4, 5, 6, 8, 10, 16, 32)
 SIZES = {
@@ -37,7 +39,6 @@ SIZES = {
 }
 """Cells along each side, half widths, F, and seeds."""
 DIES, SURVIVES = 0.08, 0.0605
-HORIZON = 6000
 NEAR = 10.0 ** np.arange(-3, -10.5, -0.5)
 """Distances in k of (c)."""
 CLOSE = 2e-6
@@ -69,7 +70,8 @@ def compute(scale: str, folder: Path) -> Datasets:
         "lifetimes": lambda: _lifetimes(side),
         "edges": lambda: _edges(EDGES[scale]),
     }
-    return {f"basins_{n}": filled(folder / f"basins_{n}.nc", (__file__,), settings, job) for n, job in jobs.items()}
+    scripts = (__file__, _single.__file__)
+    return {f"basins_{n}": filled(folder / f"basins_{n}.nc", scripts, settings, job) for n, job in jobs.items()}
 
 
 def _params(F: float, k: float = 0.065) -> gs.Params:
@@ -194,14 +196,11 @@ def _edges(at: tuple[float, ...]) -> Job:
 
 
 def _edge_at(k: float) -> Values:
-    grid = (32, 32)
-    faint = gs.initial_state(grid=grid, noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
     # a spot grown where it does not divide, so that it lives at every k below its fold
-    full = gs.initial_state(grid=grid, noise=0.0, box=gs.Box(half=3))
+    full = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3))
     full = gs.steady_state(_params(F_EDGE, 0.07), full, tol=0.0, max_steps=1000).fields
-    try:
-        edge = edge_state(_params(F_EDGE, k), faint, full, rounds=400, horizon=HORIZON)
-    except ValueError:
+    edge = spot_edge(_params(F_EDGE, k), full)
+    if edge is None:
         return {n: np.float64(np.nan) for n in ("rate", "second", "unstable", "residual")}
     values = edge.eigenvalues.real
     return {

@@ -20,7 +20,6 @@ import torch
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit import dataset
@@ -28,7 +27,7 @@ from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_di
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from gsimplicit.plotting import class_map
-from studies import _single
+from studies import _single, _spots
 from studies._common import Claim, Datasets, Study, filled, scanned
 from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
 
@@ -210,8 +209,8 @@ def plot(data: Datasets) -> Figure:
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=8, fontsize=8, frameon=False)
     _distances(data, panels[1, 0])
-    _branches(data["bifurcations_spots"], panels[1, 1])
-    _law(data["bifurcations_spots"], panels[1, 2])
+    _spots.branches(data, panels[1, 1])
+    _spots.law(data["bifurcations_spots"], panels[1, 2])
     return figure
 
 
@@ -234,47 +233,6 @@ def _distances(data: Datasets, ax: Axes) -> None:
     ax.legend(fontsize=6.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
-def _branches(spots: xr.Dataset, ax: Axes) -> None:
-    for F, colour in zip(spots["F"].values, ("#1f5a8a", "#c0392b"), strict=True):
-        one = spots.sel(F=F).dropna("point", subset=["k"])
-        stays = (one["growth"] <= 1e-6).values
-        # the step over which stability changes is drawn as unstable
-        changes = np.r_[stays[:-1] != stays[1:], False]
-        for stable, style, chosen in ((True, "-", stays), (False, ":", ~stays | changes | np.roll(changes, 1))):
-            ax.plot(
-                np.where(chosen, one["k"], np.nan),
-                np.where(chosen, one["v_max"], np.nan),
-                color=colour,
-                ls=style,
-                lw=1.6,
-                label=f"F = {F:g}, {'stable' if stable else 'unstable'}",
-            )
-    ax.set(xlabel="k, kill rate", ylabel="largest v of the spot")
-    ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title("(e) the single spot, 32 x 32 cells", loc="left")
-    ax.legend(fontsize=7, frameon=False, loc="upper left")
-
-
-def _law(spots: xr.Dataset, ax: Axes) -> None:
-    for F, colour in zip(spots["F"].values, ("#1f5a8a", "#c0392b"), strict=True):
-        one = spots.sel(F=F)
-        good = (one["distance"] > 3e-6).values  # the last point has a neighbour on one side only
-        x, y = one["distance"].values[good], np.abs(one["slope"].values[good])
-        ax.loglog(x, y, "o", ms=3, color=colour, label=f"F = {F:g}, power {_power(one):.3f}")
-        near = x < 1e-4
-        ax.loglog(x, np.exp(np.mean(np.log(y[near] * np.sqrt(x[near])))) / np.sqrt(x), color=colour, lw=0.7)
-    ax.set(xlabel="distance in k from the fold", ylabel="|d mean(v) / dk|")
-    ax.set_title("(f) at the spot's fold; lines: power -1/2", loc="left")
-    ax.legend(fontsize=7, frameon=False)
-
-
-def _power(one: xr.Dataset) -> float:
-    """Exponent of |d mean v / dk| against the distance from the fold, over its last decades."""
-    x, y = one["distance"].values, np.abs(one["slope"].values)
-    good = (x > 3e-6) & (x < 1e-4)
-    return float(np.polyfit(np.log(x[good]), np.log(y[good]), 1)[0]) if good.sum() > 3 else float("nan")
-
-
 def judge(data: Datasets) -> list[Claim]:
     """What each cliff stands at, and what it does not."""
     places, single = data["bifurcations_cliffs"]["k"], data["bifurcations_curves"]
@@ -290,7 +248,7 @@ def judge(data: Datasets) -> list[Claim]:
     best = max((curve_distance(right, k, CELL)["within"] for k in known.values()), default=0.0)
     parallel = curve_distance(right, known["planar edge"], CELL)
     branches = data["bifurcations_spots"]
-    powers = [_power(branches.sel(F=f)) for f in branches["F"].values]
+    powers = [_spots.power(branches.sel(F=f)) for f in branches["F"].values]
     apart = float(np.abs(single["spot_fold"] - single["spot_fold_augmented"]).max())
     followed = boundaries(data["bifurcations_followed"])
     # alive in the last cell counts as further too
@@ -334,6 +292,13 @@ def judge(data: Datasets) -> list[Claim]:
             "+-0.5 cell",
             bool(np.nanmean(np.abs(followed["right"].values - first) <= 2 * CELL) >= 0.9),
             "H4",
+        ),
+        Claim(
+            "the edge states between a faint spot and a full one are the unstable half of the spot's branch (ours): "
+            "largest v and rate within 1e-3",
+            "; ".join(_spots.off_branch(branches.sel(F=f)) for f in branches["F"].values),
+            bool(np.nanmax([_spots.apart(branches.sel(F=f)) for f in branches["F"].values]) < 1e-3),
+            "H1",
         ),
         Claim(
             "at a fold |dv/dk| grows as the distance to the power -1/2 (ours; within 0.05)",

@@ -157,7 +157,7 @@ def _shares(data: Datasets, objective: str, route: str) -> dict[str, float]:
 def _beside(data: Datasets, name: str) -> list[xr.Dataset]:
     """The roots on either side of the largest jump of a line's marched loss."""
     one, roots = (data[f"gradients_{name}{end}"].isel(sample=0) for end in ("", "_roots"))
-    at = int(abs(edges(one, "k", "spectrum")["jump"]).argmax())
+    at = int(abs(edges(one, "k", "spectrum")["jump"]).argmax("k"))
     return [roots.isel(k=at), roots.isel(k=at + 1)]
 
 

@@ -153,3 +153,17 @@ def test_an_edge_map_has_cliffs_on_the_doubled_lattice_and_unknown_ones_apart() 
         edge_map(data, "spectrum", "route_cliff")
     with pytest.raises(ValueError, match="data must be one sample of a scan over two parameters"):
         edge_map(data.isel(F=0), "spectrum")
+
+
+def test_the_table_of_the_routes_study_counts_the_edges_of_every_sample() -> None:
+    from studies.routes import _table
+
+    other = LINE.copy(deep=True)
+    # foreseen to a twentieth: explained; the jump itself stays a cliff
+    other["gradient"][3, 0, 0, 3] = other["gradient"][2, 0, 0, 3] = 196.0
+    one = _table(xr.concat([LINE], "sample"), "spectrum")["implicit"]
+    both = _table(xr.concat([LINE, other], "sample"), "spectrum")["implicit"]
+    assert (one["cliffs"], one["inherited"], one["explained"]) == (1, 1.0, 0.0)
+    assert (both["cliffs"], both["inherited"], both["explained"]) == (2, 0.5, 0.5)
+    assert (both["least"], both["most"], both["samples"]) == (0.0, 1.0, 2)
+    assert both["others"] == 2 * one["others"]

@@ -82,7 +82,7 @@ PLANES = {
     "default": {"routes": Plane("k", 16, MOST), "routes_F_Dv": Plane("Dv", 16, DRAWN)},
     "paper": {
         "routes": Plane("k", 24, ALL, samples=4),
-        "routes_F_Dv": Plane("Dv", 24, ALL, samples=2),
+        "routes_F_Dv": Plane("Dv", 16, ALL, samples=2),
         "routes_64": Plane("k", 16, DRAWN, side=64),
     },
 }

@@ -2,9 +2,9 @@
 
 The paper (sec. 5.1) argues that the landscape is inherited however gradients are routed to the parameters. On 48 x 48
 cells most patterns have a steady state, so that the implicit gradient exists; at 128 x 128 it is the exception. The
-implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss; the
-surrogate is trained on the F-k plane's own states, a fifth of them held out. At paper scale fields of
-several seeds of the noise are marched at every point, and an F-k plane of 64 x 64 fields is added.
+implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss, and
+on one more plane all at one root. The surrogate is trained on the F-k plane's own states, a fifth of them held out. At
+paper scale several seeds of the noise are marched at every point, and an F-k plane of 64 x 64 fields is added.
 
 A cliff edge of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
 route inherits it where its gradients leave a jump `U = |dL - (g(p) + g(q)) (q - p) / 2| / R >= 0.25` unexplained, and
@@ -58,6 +58,8 @@ class Plane:
         routes: Routes.
         samples: Fields of different noise at each point.
         side: Cells along each side of the fields.
+        share_root: Whether all routes are asked at one certified root; those at finite time then see the steps it takes
+            to find it settled, 64 of them.
     """
 
     axis: str
@@ -65,6 +67,7 @@ class Plane:
     routes: tuple[str, ...]
     samples: int = 1
     side: int = 48
+    share_root: bool = False
 
     @property
     def scan(self) -> dict[str, Any]:
@@ -73,13 +76,22 @@ class Plane:
             "axes": {name: np.linspace(*RANGES[name], self.points) for name in ("F", self.axis)},
             "losses": ["spectrum", "windowed", mean_square],
             "initial": gs.initial_state(self.samples, grid=(self.side, self.side)),
+            "share_root": self.share_root,
         }
 
 
 RANGES = {"F": F_RANGE, "k": K_RANGE, "Dv": (0.05, 0.1)}
 PLANES = {
-    "quick": {"routes": Plane("k", 6, DRAWN), "routes_F_Dv": Plane("Dv", 6, DRAWN)},
-    "default": {"routes": Plane("k", 16, MOST), "routes_F_Dv": Plane("Dv", 16, DRAWN)},
+    "quick": {
+        "routes": Plane("k", 6, DRAWN),
+        "routes_F_Dv": Plane("Dv", 6, DRAWN),
+        "routes_shared": Plane("k", 6, DRAWN, share_root=True),
+    },
+    "default": {
+        "routes": Plane("k", 16, MOST),
+        "routes_F_Dv": Plane("Dv", 16, DRAWN),
+        "routes_shared": Plane("k", 16, MOST, share_root=True),
+    },
     "paper": {
         "routes": Plane("k", 24, ALL, samples=4),
         "routes_F_Dv": Plane("Dv", 16, ALL, samples=2),
@@ -263,13 +275,18 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
     )
 
 
-TITLES = {"routes": "F-k plane", "routes_F_Dv": "F-Dv plane", "routes_64": "F-k plane of 64 x 64"}
+TITLES = {
+    "routes": "F-k plane",
+    "routes_F_Dv": "F-Dv plane",
+    "routes_64": "F-k plane of 64 x 64",
+    "routes_shared": "F-k plane at one root",
+}
 
 
 def judge(data: Datasets) -> list[Claim]:
     """Where roots exist, and what each route inherits."""
     planes = {name: title for name, title in TITLES.items() if name in data}
-    claims = [_roots(data[name], title) for name, title in planes.items()]
+    claims = [_roots(data[name], title) for name, title in planes.items() if name != "routes_shared"]
     for (name, title), objective in product(planes.items(), ("spectrum", "mean_square")):
         scans = [data[name], *([data["routes_surrogate"]] if name == "routes" else [])]
         for route, row in {r: row for d in scans for r, row in _table(d, objective).items()}.items():

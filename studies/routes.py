@@ -19,14 +19,9 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy.stats import beta
 
 import gsimplicit as gs
@@ -36,14 +31,12 @@ from gsimplicit.landscape.cliffs import (
     axes_of,
     edge_map,
     edges,
-    loss_range,
     plateau_cells,
 )
-from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Claim, Datasets, Study, scanned
-from studies._curves import F_RANGE, K_RANGE, draw, uniform
+from studies._curves import F_RANGE, K_RANGE
+from studies._route_figure import DRAWN, plot
 
-DRAWN = ("implicit", "unrolled")
 MOST = ("implicit", "deq", "tangent", "unrolled", "truncated")
 ALL = (*MOST, "finite_difference")
 
@@ -129,92 +122,6 @@ def compute(scale: str, folder: Path) -> Datasets:
 def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
     """A surrogate of these losses, kept in `store`."""
     return gs.train_surrogate(states, list(known), epochs=1500, store=store, overwrite=True, progress=False)
-
-
-def plot(data: Datasets) -> Figure:
-    """Classes and loss, the size of each route's gradient, and what each left unexplained of the jumps."""
-    one = data["routes"].isel(sample=0)
-    R = loss_range(one, "spectrum")
-    figure, panels = plt.subplots(2, 3, figsize=(11.5, 7), layout="constrained")
-    _plane(one, panels[0, 0])
-    plane(one["loss"].sel(objective="spectrum"), panels[1, 0], colorbar="spectrum loss", cmap="viridis")
-    cliff_lines(one, "spectrum", panels[1, 0], color="w")
-    panels[1, 0].set_title("(d) loss of the marched state", loc="left")
-    for n, route in enumerate(DRAWN):
-        _slope_map(one, route, R, panels[0, n + 1])
-        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over one cell", loc="left")
-        _unexplained(one, route, panels[1, n + 1])
-        panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
-    return figure
-
-
-def _plane(one: xr.Dataset, ax: Axes) -> None:
-    """Classes, cliffs and the curves of the uniform state."""
-    classes = class_map(one, ax).get_legend()
-    cliff_lines(one, "spectrum", ax)
-    F = np.linspace(*F_RANGE, 161)
-    draw(uniform(F), F, ax)
-    ax.legend(*ax.get_legend_handles_labels(), loc="upper left", fontsize=6, frameon=False, borderpad=0)
-    ax.add_artist(classes)
-    ax.set_title("(a) class of each cell; cliffs (dotted: unsteady)", loc="left")
-
-
-def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
-    """Foreseen change of the loss over one cell, as a share of R; plateau cells dotted, cells without one hatched."""
-    foreseen = sum(
-        abs(one["gradient"].sel(route=route, objective="spectrum", parameter=a, drop=True))
-        * float(np.diff(one[a]).mean())
-        for a in axes_of(one)
-    )
-    ax.set_facecolor("0.85")
-    plane(
-        foreseen.clip(min=1e-6 * R) / R,
-        ax,
-        colorbar="foreseen change / height R (floor 1e-6)",
-        cmap="magma",
-        norm=LogNorm(1e-6, 1e2),
-    )
-    cliff_lines(one, "spectrum", ax, route=route, color="#2bb3c0")
-    flat = plateau_cells(one, "spectrum", route)
-    _arrows(one.where(~flat), route, ax)
-    F, k = np.meshgrid(one["F"], one["k"], indexing="ij")
-    ax.plot(k[flat.values], F[flat.values], ".", color="w", ms=4.5, ls="none")
-    handles = [
-        Patch(facecolor="0.85", edgecolor="0.4", label="no gradient"),
-        plt.Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
-        plt.Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
-        plt.Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
-    ]
-    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7, frameon=False)
-
-
-def _arrows(one: xr.Dataset, route: str, ax: Axes) -> None:
-    """Direction of steepest descent at each cell with a gradient, axes measured in cells, all of one length."""
-    down, across = axes_of(one)
-    step = {a: float(one[a].diff(a).mean()) for a in (down, across)}
-    slopes = one["gradient"].sel(route=route, objective="spectrum", drop=True)
-    g = {a: -slopes.sel(parameter=a, drop=True).transpose(down, across).values * step[a] for a in (down, across)}
-    length = np.hypot(g[down], g[across])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = (np.where(length > 1e-12, g[a] / length, np.nan) * 0.7 * step[a] for a in (across, down))
-    where = np.meshgrid(one[across], one[down])
-    ax.quiver(*where, x, y, angles="xy", scale_units="xy", scale=1, pivot="mid", width=0.004, color="#8fd0ff")
-
-
-def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
-    """Actual against foreseen jump of the route's own loss over every edge, cliffs apart."""
-    R, limit = loss_range(one, "spectrum"), 1.3
-    for axis, marker in (("F", "s"), ("k", "o")):
-        edge = edges(one, axis, "spectrum", [route]).isel(route=0)
-        for cliff, colour in ((False, "0.55"), (True, "#c0392b")):
-            chosen = edge["route_cliff"] == cliff
-            x, y = (edge[name].where(chosen).values.ravel() / R for name in ("foreseen", "route_jump"))
-            label = f"{'cliff' if cliff else 'other'} edge along {axis}"
-            ax.plot(np.clip(x, -limit, limit), y, marker, color=colour, ms=3, ls="none", alpha=0.7, label=label)
-    ax.axline((0, 0), slope=1, color="k", lw=0.6)
-    ax.set(xlabel=f"foreseen jump / R (clipped at {limit})", ylabel="jump of the route's loss / R")
-    ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
-    ax.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def samples_of(data: xr.Dataset) -> list[xr.Dataset]:

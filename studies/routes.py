@@ -1,10 +1,11 @@
-"""Do all routes see the same landscape? An F-k and an F-Dv plane of 48 x 48 fields.
+"""Do all routes see the same landscape? An F-k plane of 48 x 48 fields, and what other planes say.
 
 The paper (sec. 5.1) argues that the landscape is inherited however gradients are routed to the parameters. On 48 x 48
 cells most patterns have a steady state, so that the implicit gradient exists; at 128 x 128 it is the exception. The
 implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss, and
 on one more plane all at one root. The surrogate is trained on the F-k plane's own states, a fifth of them held out. At
-paper scale several seeds of the noise are marched at every point, and an F-k plane of 64 x 64 fields is added.
+128 x 128 the unrolled route stands alone. Paper scale marches several seeds of the noise at every point, adds the F-Dv
+plane and 64 x 64, and asks for roots at 128 x 128 as well.
 
 A cliff edge of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
 route inherits it where its gradients leave a jump `U = |dL - (g(p) + g(q)) (q - p) / 2| / R >= 0.25` unexplained, and
@@ -25,6 +26,7 @@ import xarray as xr
 from scipy.stats import beta
 
 import gsimplicit as gs
+from gsimplicit import dataset
 from gsimplicit.landscape.cliffs import (
     Agreement,
     agreement,
@@ -77,18 +79,20 @@ RANGES = {"F": F_RANGE, "k": K_RANGE, "Dv": (0.05, 0.1)}
 PLANES = {
     "quick": {
         "routes": Plane("k", 6, DRAWN),
-        "routes_F_Dv": Plane("Dv", 6, DRAWN),
         "routes_shared": Plane("k", 6, DRAWN, share_root=True),
+        "routes_128": Plane("k", 4, ("unrolled",), side=128),
     },
     "default": {
         "routes": Plane("k", 16, MOST),
-        "routes_F_Dv": Plane("Dv", 16, DRAWN),
         "routes_shared": Plane("k", 16, MOST, share_root=True),
+        "routes_128": Plane("k", 16, ("unrolled",), side=128),
     },
     "paper": {
         "routes": Plane("k", 24, ALL, samples=4),
         "routes_F_Dv": Plane("Dv", 16, ALL, samples=2),
         "routes_64": Plane("k", 16, DRAWN, side=64),
+        "routes_128": Plane("k", 16, DRAWN, side=128),
+        "routes_shared": Plane("k", 16, MOST, share_root=True),
     },
 }
 """Planes of each scale by the name of their file; the surrogate learns the first."""
@@ -182,10 +186,16 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
     )
 
 
+def _asks_roots(data: xr.Dataset) -> bool:
+    """Whether the implicit route went on from the marched state."""
+    return "implicit" in data["route"] and not dataset.configuration_of(data.attrs)["share_root"]
+
+
 TITLES = {
     "routes": "F-k plane",
     "routes_F_Dv": "F-Dv plane",
     "routes_64": "F-k plane of 64 x 64",
+    "routes_128": "F-k plane of 128 x 128",
     "routes_shared": "F-k plane at one root",
 }
 
@@ -193,7 +203,7 @@ TITLES = {
 def judge(data: Datasets) -> list[Claim]:
     """Where roots exist, and what each route inherits."""
     planes = {name: title for name, title in TITLES.items() if name in data}
-    claims = [_roots(data[name], title) for name, title in planes.items() if name != "routes_shared"]
+    claims = [_roots(data[name], title) for name, title in planes.items() if _asks_roots(data[name])]
     for (name, title), objective in product(planes.items(), ("spectrum", "mean_square")):
         scans = [data[name], *([data["routes_surrogate"]] if name == "routes" else [])]
         for route, row in {r: row for d in scans for r, row in _table(d, objective).items()}.items():

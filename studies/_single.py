@@ -1,4 +1,4 @@
-"""Single patterns, followed by arclength or tracked on an edge: one spot, stripes, a band without corners."""
+"""Single patterns, followed by arclength or tracked on an edge: one spot, stripes, hexagons, a band without corners."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ EDGES = 5
 SPOT_CELLS = 150
 """A pattern with more cells above v = 0.15 is no single spot."""
 PERIODS = (11, 12, 13)
+LATTICES = ((13, 22), (14, 24), (15, 26))
+"""Rows and columns of two cells of a nearly regular hexagonal lattice."""
+STARTS = tuple(product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)))
+"""Distances in k from the Turing line, and amplitudes, from which waves are refined."""
+HIGH = 0.06
+"""Above this F no such start leads to hexagons: those of this F are carried there."""
 
 CURVES = {
     "spot_fold": "fold of the single spot",
     "spot_hopf": "Hopf point of the single spot",
-    "spot_left_fold": "fold of the single spot towards small k",
     "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
     "stripe_fold": "fold of stripes towards small k, best of three periods",
+    "hexagon_fold": "fold of hexagons of holes towards small k, lowest of three lattices",
     "planar_edge": "where a band of the box's values dies, without corners",
 }
 
@@ -81,14 +87,12 @@ def _curves_at(F: float) -> Values:
     spot = _spot(F)
     if spot is not None:
         right = follow(spot, "k", low=0.05, high=0.085, max_folds=1, eigenvalues=3)
-        left = follow(spot, "k", low=0.05, high=0.085, direction=-1, max_folds=1)
         if right.folds:
             out["spot_fold"], out["spot_fold_augmented"] = right.folds[0].value, fold(right).value
-        if left.folds:
-            out["spot_left_fold"] = left.folds[0].value
         out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
     folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
     out["stripe_fold"] = min(folds, default=np.nan)
+    out["hexagon_fold"] = min((x for x in (_hexagon_fold(F, n) for n in LATTICES) if x is not None), default=np.nan)
     out["planar_edge"] = _planar_edge(F)
     return {name: np.float64(value) for name, value in out.items()}
 
@@ -115,13 +119,36 @@ def _planar_edge(F: float) -> float:
 def _stripe_fold(F: float, period: int) -> float | None:
     """K where stripes of a period fold, coming from the Turing line."""
     wave = np.cos(2 * np.pi * np.arange(period) / period)
-    for ahead, size in product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)):
+    for ahead, size in STARTS:
         k = float(turing(F)[0]) + ahead
         fields = np.stack([np.full((3, period), 0.5) - 1.3 * size * wave, np.full((3, period), 0.2) + size * wave])
         state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=True)
         if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
             branch = follow(state, "k", direction=-1, low=0.05, max_folds=1)
             return branch.folds[0].value if branch.folds else None
+    return None
+
+
+def _hexagon_fold(F: float, lattice: tuple[int, int]) -> float | None:
+    """K where hexagons of holes fold; None where none are met, or the branch crosses to another pattern."""
+    hexagons = _hexagons(min(F, HIGH), lattice)
+    if hexagons is not None and F > HIGH:
+        hexagons = _carried(hexagons, F)
+    if hexagons is None:
+        return None
+    branch = follow(hexagons, "k", direction=-1, low=0.05, max_folds=1)
+    return branch.folds[0].value if branch.folds else None
+
+
+def _hexagons(F: float, lattice: tuple[int, int]) -> gs.SteadyState | None:
+    rows, columns = (2 * np.pi * np.arange(n) / n for n in lattice)
+    wave = (np.cos(2 * columns)[None] + 2 * np.cos(rows)[:, None] * np.cos(columns)[None]) / 3
+    for ahead, size in STARTS:
+        fields = np.stack([0.5 + 1.3 * size * wave, 0.2 - size * wave])
+        params = gs.Params(0.16, 0.08, F, float(turing(F)[0]) + ahead)
+        state = gs.steady_state(params, fields[None], refine=True)
+        if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
+            return state
     return None
 
 

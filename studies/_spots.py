@@ -85,6 +85,12 @@ def apart(one: xr.Dataset) -> np.ndarray[Any, Any]:
     return np.abs([one[edge] - np.interp(one["edge_k"], beyond["k"], beyond[name]) for name, edge in pairs])
 
 
+def lies_on(one: xr.Dataset) -> bool:
+    """Whether there are edge states at half the k or more, all of them on the branch."""
+    found = np.isfinite(one["edge_v_max"].values)
+    return bool(found.mean() >= 0.5 and (apart(one)[:, found] < 1e-3).all())
+
+
 def off_branch(one: xr.Dataset) -> str:
     v, rate = apart(one)
     found = np.isfinite(v)

@@ -186,17 +186,17 @@ def judge(data: Datasets) -> list[Claim]:
                     holds,
                 )
             )
-    beside = {name: _beside(data, name) for name in LINES}
-    stable = [int(root["stable"]) for pair in beside.values() for root in pair]
-    claims.append(
-        Claim(
-            "a steady state loses its stability at the cliff (sec. 5.1): the root on one side of it is not stable",
-            "; ".join(
-                f"{name} cliff: " + " and ".join(_described(root) for root in pair) for name, pair in beside.items()
-            ),
-            gs.Stable.NO in stable if gs.Stable.UNKNOWN not in stable else None,
+    for name, (F, _) in LINES.items():
+        beside = _beside(data, name)
+        stable = [int(root["stable"]) for root in beside]
+        claims.append(
+            Claim(
+                f"{name} cliff, F = {F:g}: a steady state loses stability there (sec. 5.1): a root beside it is not "
+                "stable",
+                " and ".join(_described(root) for root in beside),
+                gs.Stable.NO in stable if gs.Stable.UNKNOWN not in stable else None,
+            )
         )
-    )
     errors = {
         name: ", ".join(f"{x:.2f}" for x in np.ravel(data[f"gradients_{name}_surrogate"].attrs["held_out_error"]))
         for name in LINES

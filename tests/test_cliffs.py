@@ -32,6 +32,7 @@ def landscape(loss: list[float], slope: list[float], kind: list[int], status: li
             "route_loss": (("k", "route", "objective"), np.array(loss)[:, None, None]),
             "kind": ("k", np.array(kind, np.int8)),
             "status": ("k", np.array(status, np.int8)),
+            "route_status": (("k", "route"), np.array(status, np.int8)[:, None]),
         },
         {"k": k, "objective": ["spectrum"], "route": ["implicit"], "parameter": ["Du", "Dv", "F", "k"]},
     )

@@ -109,7 +109,8 @@ def edges(
     Returns:
         On the midpoints of `axis`: `jump` (L(q) - L(p)), `cliff`, `class_edge`, `unknown` (an end is unsteady or
         failed); and by route `route_jump`, `foreseen` ((g(p) + g(q)) (q - p) / 2, NaN where an end has no gradient),
-        `route_cliff` (the route's own loss jumps as much) and `unexplained` (|route_jump - foreseen| / R).
+        `route_unknown` (the route's own state is unsteady or failed at an end, or has no gradient), `route_cliff`
+        (its loss jumps as much, and is known) and `unexplained` (|route_jump - foreseen| / R).
         Attributes: `height` R and `least_jump`.
     """
     R, cell = loss_range(data, objective), classes(data)
@@ -138,7 +139,10 @@ def edges(
         gp, gq = pair(chosen["gradient"].sel(parameter=axis, drop=True))
         out["route_jump"] = Rq - Rp
         out["foreseen"] = (gp + gq) * h / 2
-        out["route_cliff"] = (abs(out["route_jump"]) >= share * R) & out["foreseen"].notnull()
+        ended = [Status.NOT_RUN, Status.UNSTEADY, Status.DIVERGED, Status.FAILED]
+        sp, sq = pair(chosen["route_status"].isin(ended))
+        out["route_unknown"] = sp | sq | out["foreseen"].isnull()
+        out["route_cliff"] = (abs(out["route_jump"]) >= share * R) & ~out["route_unknown"]
         out["unexplained"] = abs(out["route_jump"] - out["foreseen"]) / R
     return out
 
@@ -157,8 +161,8 @@ def edge_map(
 
     Returns:
         Two bool arrays of shape (2 n - 1, 2 m - 1) over the doubled lattice: cells have even indices, the edge between
-        two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or that have
-        no gradient.
+        two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or has no
+        gradient.
     """
     if len(axes_of(data)) != 2 or "sample" in data["status"].dims:
         raise ValueError(f"data must be one sample of a scan over two parameters, got dimensions {data['status'].dims}")
@@ -178,7 +182,7 @@ def edge_map(
             one = one.isel(route=0)
         one = one.transpose(down, across)
         found[rows, columns] = one[what].values
-        lost = one["unknown"] if route is None else one["foreseen"].isnull()
+        lost = one["unknown"] if route is None else one["route_unknown"]
         unknown[rows, columns] = lost.values
     return found, unknown
 
@@ -192,6 +196,8 @@ class Agreement:
         second: Edges of the second.
         iou: Intersection over union.
         within_one: Share of the edges of both that have one of the other within a cell.
+        first_within: Share of the first's that have one of the second's within a cell.
+        second_within: The converse.
         hausdorff: Largest distance from an edge of one to the nearest of the other, in cells.
         hausdorff95: Its 95th percentile.
         kappa: Cohen's kappa of the two maps: 1 the same, 0 as chance has it.
@@ -202,6 +208,8 @@ class Agreement:
     second: int
     iou: float
     within_one: float
+    first_within: float
+    second_within: float
     hausdorff: float
     hausdorff95: float
     kappa: float
@@ -219,14 +227,18 @@ def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
     points = [np.argwhere(x) / 2 for x in (a, b)]
     nan = float("nan")
     if not len(points[0]) or not len(points[1]):
-        return Agreement(len(points[0]), len(points[1]), 0.0 if either else nan, nan, nan, nan, nan, nan)
-    apart = np.concatenate([KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]])
+        # an empty map has no distance to another, but is far from one that is not empty
+        none = 0.0 if either else nan
+        return Agreement(len(points[0]), len(points[1]), none, none, none, none, nan, nan, nan, nan)
+    each: list[Any] = [KDTree(points[1]).query(points[0])[0], KDTree(points[0]).query(points[1])[0]]
+    apart = np.concatenate(each)
     # along both axes at once: a straight cliff shifted along itself would still be itself
     shifts = [d for d in range(-12, 13) if abs(d) >= 6 and d % 2 == 0]
     copies = [_shifted_kappa(a, b, known & lattice, *s) for s in product(shifts, shifts)]
     null = [kappa for kappa in copies if np.isfinite(kappa)] or [nan]
     return Agreement(
-        len(points[0]), len(points[1]), float((a & b).sum() / either), float((apart <= 1).mean()), float(apart.max()),
+        len(points[0]), len(points[1]), float((a & b).sum() / either), float((apart <= 1).mean()),
+        float((each[0] <= 1).mean()), float((each[1] <= 1).mean()), float(apart.max()),
         float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.mean(null)),
     )  # fmt: skip
 

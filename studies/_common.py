@@ -132,7 +132,7 @@ def verdict(reports: list[Report]) -> str:
             False: "refuted" if ours else "not as claimed",
             None: "open",
         }
-        state = words[states.pop()] if len(states) == 1 else "in part"
+        state = words[states.pop()] if len(states) == 1 else "mixed"
         lines.append(f"{topic}: {state}")
         for c in claims:
             answer = "yes" if c.holds else "open" if c.holds is None else "no"

@@ -361,6 +361,14 @@ def judge(data: Datasets) -> list[Claim]:
             single and per_spot and abs(predicted / tracked - 1) < 0.05,
             "H1",
         ),
+        Claim(
+            "the right cliff is the edge of the start's basin (ours): it moves with the start by over a cell, and with "
+            "the noise by less",
+            f"by {float(span.min()):.1f} to {float(span.max()):.1f} cells with the width of the box, by "
+            f"{float(noise.sel(half=10).max()):.2f} at most with the seed",
+            bool((span > 1).all() and (noise.sel(half=10) < 1).all()),
+            "right cliff",
+        ),
     ]  # fmt: skip
 
 

@@ -195,6 +195,7 @@ def judge(data: Datasets) -> list[Claim]:
                 "stable",
                 " and ".join(_described(root) for root in beside),
                 gs.Stable.NO in stable if gs.Stable.UNKNOWN not in stable else None,
+                f"{name} cliff",
             )
         )
     errors = {

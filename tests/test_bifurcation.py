@@ -231,6 +231,15 @@ def test_bad_branches_are_refused() -> None:
 # edges of basins
 
 
+def test_a_death_at_the_horizon_is_seen_whatever_the_looks() -> None:
+    params, start = gs.Params.preset("paper").replace(k=0.07), gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+    exact = lifetime(params, start, every=1)
+    assert exact is not None
+    for every in (1, 20, 1000):
+        assert lifetime(params, start, horizon=exact, every=every) == exact
+        assert lifetime(params, start, horizon=exact - 1, every=every) is None
+
+
 def test_the_edge_between_a_faint_and_a_full_spot_has_one_unstable_direction_and_sets_the_lifetime() -> None:
     params = gs.Params(0.16, 0.08, 0.035, 0.07)
     full = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3))

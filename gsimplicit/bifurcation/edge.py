@@ -99,11 +99,13 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
     checks.integer("horizon", horizon, 1)
     checks.integer("every", every, 1)
     now = _single("fields", fields)
-    for steps in range(0, horizon, every):
-        if float(now[0, 1].max()) < TRIVIAL_LIMIT:
-            return steps
-        now = march(now, params, tol=0.0, max_steps=every).fields
-    return None
+    steps = 0
+    while float(now[0, 1].max()) >= TRIVIAL_LIMIT:
+        ahead = min(every, horizon - steps)
+        if not ahead:
+            return None
+        now, steps = march(now, params, tol=0.0, max_steps=ahead).fields, steps + ahead
+    return steps
 
 
 def basin_edge(

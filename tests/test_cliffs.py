@@ -168,3 +168,25 @@ def test_the_table_of_the_routes_study_counts_the_edges_of_every_sample() -> Non
     assert (both["cliffs"], both["inherited"], both["explained"]) == (2, 0.5, 0.5)
     assert (both["least"], both["most"], both["samples"]) == (0.0, 1.0, 2)
     assert both["others"] == 2 * one["others"]
+
+
+def test_a_jump_to_a_route_state_that_is_not_steady_is_unknown_to_the_route() -> None:
+    line = landscape([0.0, 0.0, 100.0, 0.0], [0.0] * 4, [3, 3, 3, 3], [S, S, S, U])
+    edge = edges(line, "k", "spectrum", ["implicit"]).isel(route=0)
+    assert edge["route_unknown"].values.tolist() == [False, False, True]
+    assert edge["route_cliff"].values.tolist() == [False, True, False]
+    # the route's own end counts, not the march's: a root may stand beyond a march that did not settle
+    settled = line.assign(route_status=(("k", "route"), np.full((4, 1), S, np.int8)))
+    assert edges(settled, "k", "spectrum", ["implicit"]).isel(route=0)["route_cliff"].values.tolist()[-1]
+
+
+def test_an_empty_map_is_far_from_one_that_is_not_and_shares_are_told_apart() -> None:
+    one, none, unknown = (np.zeros((7, 7), bool) for _ in range(3))
+    one[0, 1] = one[6, 5] = True
+    part = np.zeros((7, 7), bool)
+    part[0, 1] = True
+    apart = agreement((one, unknown), (none, unknown))
+    assert (apart.within_one, apart.first_within, apart.iou) == (0.0, 0.0, 0.0)
+    assert np.isnan(agreement((none, unknown), (none, unknown)).within_one)
+    half = agreement((one, unknown), (part, unknown))
+    assert (half.first_within, half.second_within) == (0.5, 1.0)

@@ -86,8 +86,8 @@ PLANES = {
     },
     "default": {
         "routes": Plane("k", 16, MOST),
-        "routes_shared": Plane("k", 16, MOST, share_root=True),
-        "routes_128": Plane("k", 16, ("unrolled",), side=128),
+        "routes_shared": Plane("k", 16, DRAWN, share_root=True),
+        "routes_128": Plane("k", 10, ("unrolled",), side=128),
     },
     "paper": {
         "routes": Plane("k", 24, ALL, samples=4),

@@ -127,6 +127,7 @@ def _modes(roots: xr.Dataset, ax: Axes) -> None:
                 ax.plot(there["k"], there, "o", ms=4, color=colour, mfc=fill, label=label)
     ax.axhline(0, color="k", lw=0.6)
     ax.set_yscale("symlog", linthresh=1e-6)
+    ax.set_ylim(-0.1, max(1e-5, 3 * float(rate.max())))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set(xlabel="k, kill rate", ylabel="leading growth rate of the root")
     ax.legend(fontsize=7, frameon=False)

@@ -79,9 +79,9 @@ def _params(F: float, k: float = 0.065) -> gs.Params:
 
 
 def _critical(F: float, start: torch.Tensor) -> float:
-    """The k at which a start dies, to 1e-6; NaN where it dies or lives everywhere asked."""
+    """The k at which a start dies, to a twentieth of a cell; NaN where it dies or lives everywhere asked."""
     try:
-        return basin_edge(_params(F), start, dies=DIES, survives=SURVIVES, tol=1e-6, horizon=HORIZON).value
+        return basin_edge(_params(F), start, dies=DIES, survives=SURVIVES, tol=CELL / 20, horizon=HORIZON).value
     except ValueError:
         return float("nan")
 
@@ -192,7 +192,7 @@ def _edges(at: tuple[float, ...]) -> Job:
         {n: ("k", np.full(len(at), np.nan), _words(w)) for n, w in words.items()},
         {"k": ("k", np.array(at), dataset.attributes("k"))},
     )
-    return Job(frame, ("k",), list(map(float, at)), _edge_at)
+    return Job(frame, ("k",), list(map(float, at)), _edge_at, heavy=True)
 
 
 def _edge_at(k: float) -> Values:

@@ -32,8 +32,8 @@ from studies import _single, _spots
 from studies._common import Claim, Datasets, Study, filled, scanned
 from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
 
-SIZES = {"quick": (9, 25, 64, 1), "default": (17, 50, 128, 5), "paper": (50, 50, 128, 10)}
-"""Values of F and of k, cells along each side of the fields, and seeds for the places of the cliffs."""
+SIZES = {"quick": (9, 25, 64, 1, 3), "default": (9, 50, 128, 3, 5), "paper": (50, 50, 128, 10, 9)}
+"""Values of F and of k, cells along each side, seeds for the places of the cliffs, and more F at the Hopf line."""
 BRANCHES = {
     "quick": (0.035, 0.05, 0.06),
     "default": tuple(np.linspace(0.03, 0.07, 9)),
@@ -51,7 +51,7 @@ RAMP_STEPS = 20_000
 
 def compute(scale: str, folder: Path) -> Datasets:
     """Two planes from boxes, one that follows the pattern, the curves of single patterns, and branches in full."""
-    rows, columns, side, seeds = SIZES[scale]
+    rows, columns, side, seeds, more = SIZES[scale]
     axes = {"F": np.linspace(*F_RANGE, rows), "k": np.linspace(*K_RANGE, columns)}
     planes = {
         name: scanned(
@@ -69,8 +69,8 @@ def compute(scale: str, folder: Path) -> Datasets:
     planes["cliffs"] = filled(
         folder / "bifurcations_cliffs.nc",
         (__file__,),
-        {**settings, "seeds": seeds},
-        lambda: _cliffs(planes["box"], side, seeds),
+        {**settings, "seeds": seeds, "more": more},
+        lambda: _cliffs(planes["box"], side, seeds, more),
     )
     curves = filled(
         folder / "bifurcations_curves.nc",
@@ -90,10 +90,10 @@ SIDES = {"left": gs.Kind.UNIFORM, "right": gs.Kind.TRIVIAL}
 """The kind of state beyond each cliff."""
 
 
-def _cliffs(box: xr.Dataset, side: int, seeds: int) -> Job:
+def _cliffs(box: xr.Dataset, side: int, seeds: int, more: int) -> Job:
     """The rows of the plane, and more of them where the Hopf line is at stake."""
     one = boundaries(box.isel(sample=0))
-    F = np.union1d(one["F"].values, np.linspace(F_RANGE[0], LOW, 9 if seeds > 1 else 3))
+    F = np.union1d(one["F"].values, np.linspace(F_RANGE[0], LOW, more))
     shape = (len(F), len(SIDES), seeds)
     words = {"long_name": "kill rate at which the kind of state changes", "units": "1"}
     frame = xr.Dataset(
@@ -158,7 +158,7 @@ def _following(box: xr.Dataset, side: int) -> Job:
         },
         {n: (n, at, dataset.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
     )
-    return Job(frame, ("F",), items, _follow_row)
+    return Job(frame, ("F",), items, _follow_row, heavy=True)
 
 
 def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None]) -> Values:

@@ -52,11 +52,20 @@ def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
 
 
 def run(
-    evaluate: Evaluate, items: Sequence[Any], tiles: Sequence[list[int]], keep: Keep, executor: Executor | None
+    evaluate: Evaluate,
+    items: Sequence[Any],
+    tiles: Sequence[list[int]],
+    keep: Keep,
+    executor: Executor | None,
+    *,
+    heavy: bool = False,
 ) -> None:
-    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end."""
+    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end.
+
+    Heavy ones go to processes at once; others are tried here first.
+    """
     left = list(tiles)
-    if executor is None:
+    if executor is None and not heavy:
         left = _inline(evaluate, items, left, keep)
     left.reverse()
     if executor is not None:

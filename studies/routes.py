@@ -212,7 +212,8 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
         f"{name}: every pattern at the paper's stop goes on to a steady or rigidly drifting state (implicit in the "
         "paper)",
         f"certified at 1e-10 within {asked['refine']['max_evaluations']} evaluations for "
-        f"{int((root & pattern).sum())} of {int(pattern.sum())} pattern cells (steady {int((steady & pattern).sum())}, drifting {int((drifting & pattern).sum())}), and for "
+        f"{int((root & pattern).sum())} of {int(pattern.sum())} pattern cells (steady "
+        f"{int((steady & pattern).sum())}, drifting {int((drifting & pattern).sum())}), and for "
         f"{int((root & ~pattern).sum())} of {int((~pattern).sum())} others; patterns moved by "
         f"{float(moved.where(root & pattern).median()):.2f} (median max norm) on the way",
         bool((root | ~pattern).all()),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from studies import basins, bifurcations, fig2, fig3, gradients_at_a_cliff, routes, steady
-from studies._common import OUTPUT, SCALES, closing_table, run, verdict
+from studies._common import OUTPUT, SCALES, closing_table, dismiss, run, verdict
 
 STUDIES = {
     module.STUDY.name: module.STUDY
@@ -31,7 +31,10 @@ def main() -> int:
     if unknown:
         parser.error(f"no study {', '.join(unknown)}: choose from {', '.join(STUDIES)}")
     folder = given.output / given.scale
-    reports = [run(STUDIES[name], given.scale, folder) for name in given.names or STUDIES]
+    try:
+        reports = [run(STUDIES[name], given.scale, folder) for name in given.names or STUDIES]
+    finally:
+        dismiss()
     table = closing_table(reports, given.scale) + verdict(reports)
     print(table)
     (folder / "claims.txt").write_text(table + "\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 import gsimplicit as gs
 from gsimplicit import dataset
 from gsimplicit.landscape.fill import Job, fill
+from gsimplicit.landscape.run import processes
 
 OUTPUT = Path("output")
 """Folder of the files, below the folder the studies are run in."""
@@ -70,9 +73,32 @@ class Study:
     judge: Callable[[Datasets], list[Claim]]
 
 
+@cache
+def workers() -> Executor:
+    """One pool of processes for all datasets: each of its own would import and load compiled code for ten seconds."""
+    return processes()
+
+
+def dismiss() -> None:
+    """End the workers at once, whatever they do."""
+    if workers.cache_info().currsize:
+        workers().shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+        workers.cache_clear()
+
+
+def on_workers(compute: Callable[[Executor | None], xr.Dataset]) -> xr.Dataset:
+    """What `compute` gives, on the workers."""
+    try:
+        return compute(workers())
+    except BrokenExecutor:  # one was killed, for memory say: what is stored stays, and a pool that heals goes on
+        dismiss()
+        return compute(None)
+
+
 def scanned(store: Path, **settings: Any) -> xr.Dataset:
     """A scan kept in `store`: found again, resumed, or made anew where the study has changed since."""
-    return gs.scan(store=store, overwrite=True, **settings)  # only what is of another configuration is replaced
+    # only what is of another configuration is replaced
+    return on_workers(lambda pool: gs.scan(store=store, overwrite=True, executor=pool, **settings))
 
 
 def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
@@ -86,7 +112,7 @@ def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prep
         made.frame.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {store.stem}", configuration)
         return made
 
-    return fill(job, configuration, store=store, overwrite=True)
+    return on_workers(lambda pool: fill(job, configuration, store=store, overwrite=True, executor=pool))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def curves(feeds: tuple[float, ...]) -> Job:
         {n: ("F", np.full(len(feeds), np.nan), {"long_name": w, "units": "1"}) for n, w in CURVES.items()},
         {"F": ("F", np.array(feeds), dataset.attributes("F"))},
     )
-    return Job(frame, ("F",), list(map(float, feeds)), _curves_at, heavy=True)
+    return Job(frame, ("F",), list(map(float, feeds)), _curves_at)
 
 
 def _spot(F: float) -> gs.SteadyState | None:
@@ -173,7 +173,7 @@ def spots(feeds: tuple[float, ...]) -> Job:
             "edge": ("edge", np.arange(EDGES), {"long_name": "edge state between a faint spot and a full one"}),
         },
     )
-    return Job(frame, ("F",), list(feeds), partial(_spot_branch, count), heavy=True)
+    return Job(frame, ("F",), list(feeds), partial(_spot_branch, count))
 
 
 def _spot_branch(count: int, F: float) -> Values:

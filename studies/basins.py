@@ -192,7 +192,7 @@ def _edges(at: tuple[float, ...]) -> Job:
         {n: ("k", np.full(len(at), np.nan), _words(w)) for n, w in words.items()},
         {"k": ("k", np.array(at), dataset.attributes("k"))},
     )
-    return Job(frame, ("k",), list(map(float, at)), _edge_at, heavy=True)
+    return Job(frame, ("k",), list(map(float, at)), _edge_at)
 
 
 def _edge_at(k: float) -> Values:

@@ -158,7 +158,7 @@ def _following(box: xr.Dataset, side: int) -> Job:
         },
         {n: (n, at, dataset.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
     )
-    return Job(frame, ("F",), items, _follow_row, heavy=True)
+    return Job(frame, ("F",), items, _follow_row)
 
 
 def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None]) -> Values:

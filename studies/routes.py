@@ -37,7 +37,7 @@ from gsimplicit.landscape.cliffs import (
     edges,
     plateau_cells,
 )
-from studies._common import Claim, Datasets, Study, scanned
+from studies._common import Claim, Datasets, Study, on_workers, scanned
 from studies._curves import F_RANGE, K_RANGE
 from studies._route_figure import DRAWN, plot
 
@@ -95,8 +95,8 @@ PLANES = {
     },
     "default": {
         "routes": Plane("k", 16, MOST, evaluations=200_000),
-        "routes_shared": Plane("k", 7, DRAWN, share_root=True),
-        "routes_128": Plane("k", 7, ("unrolled",), side=128),
+        "routes_shared": Plane("k", 6, DRAWN, share_root=True),
+        "routes_128": Plane("k", 6, ("unrolled",), side=128),
     },
     "paper": {
         "routes": Plane("k", 24, ALL, samples=4),
@@ -136,7 +136,8 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
     """A surrogate of these losses, kept in `store`."""
-    return gs.train_surrogate(states, list(known), epochs=1500, store=store, overwrite=True, progress=False)
+    settings: dict[str, Any] = {"epochs": 1500, "store": store, "overwrite": True, "progress": False}
+    return on_workers(lambda pool: gs.train_surrogate(states, list(known), executor=pool, **settings))
 
 
 def samples_of(data: xr.Dataset) -> list[xr.Dataset]:

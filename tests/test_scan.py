@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -19,7 +18,6 @@ import gsimplicit as gs
 from gsimplicit import dataset
 from gsimplicit.identity import identity
 from gsimplicit.landscape import run as running
-from gsimplicit.landscape.fill import Job, fill
 
 GRID = (32, 32)
 AXES = {"F": [0.03, 0.035], "k": [0.06, 0.065, 0.07]}
@@ -196,17 +194,6 @@ def test_the_pool_of_processes_gives_the_same_bits_and_takes_functions_defined_a
     inline = scan(losses=["spectrum", local])
     monkeypatch.setattr(running, "_INLINE_SECONDS", 0.0)  # send all but the first tile to the processes
     xr.testing.assert_identical(inline.drop_attrs(), scan(losses=["spectrum", local]).drop_attrs())
-
-
-@pytest.mark.parametrize("heavy", [False, True])
-def test_a_quick_job_runs_in_the_calling_process_and_no_point_of_a_heavy_one_does(heavy: bool) -> None:
-    frame = xr.Dataset({"process": ("point", np.zeros(3, np.int64))})
-
-    def evaluate(item: int) -> dict[str, Any]:
-        return {"process": np.int64(os.getpid())}
-
-    done = fill(lambda: Job(frame, ("point",), [0, 1, 2], evaluate, heavy=heavy), {}, progress=False)
-    assert ((done["process"] != os.getpid()) == heavy).all()
 
 
 @pytest.mark.parametrize("stored", [False, True])

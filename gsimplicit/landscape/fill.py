@@ -46,14 +46,12 @@ class Job:
         items: One item a point: all that `evaluate` needs to know of it.
         evaluate: From an item to the variables of its point. It is sent to workers with the items of a tile. It must
             depend on nothing but its item, or the bits depend on how the points are cut.
-        heavy: Whether a point takes longer than worker processes take to start: then none is tried here first.
     """
 
     frame: xr.Dataset
     over: tuple[str, ...]
     items: Sequence[Any]
     evaluate: Callable[[Any], Values]
-    heavy: bool = False
 
 
 def fill(
@@ -194,7 +192,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
 
     with bar:
         try:
-            run(job.evaluate, job.items, tiles, keep, executor, heavy=job.heavy)
+            run(job.evaluate, job.items, tiles, keep, executor)
         except BaseException as error:
             if kept is not None:
                 stored = count - int(missing.sum())

@@ -52,20 +52,11 @@ def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
 
 
 def run(
-    evaluate: Evaluate,
-    items: Sequence[Any],
-    tiles: Sequence[list[int]],
-    keep: Keep,
-    executor: Executor | None,
-    *,
-    heavy: bool = False,
+    evaluate: Evaluate, items: Sequence[Any], tiles: Sequence[list[int]], keep: Keep, executor: Executor | None
 ) -> None:
-    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end.
-
-    Heavy ones go to processes at once; others are tried here first.
-    """
+    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end."""
     left = list(tiles)
-    if executor is None and not heavy:
+    if executor is None:
         left = _inline(evaluate, items, left, keep)
     left.reverse()
     if executor is not None:
@@ -89,7 +80,7 @@ def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], 
     strikes = 0
     while waiting:
         before = len(waiting)
-        pool = _processes()
+        pool = processes()
         try:
             _drain(evaluate, items, waiting, keep, pool)
         except BrokenExecutor as error:
@@ -143,7 +134,7 @@ def _workers(executor: Executor) -> int:
     return _UNKNOWN
 
 
-def _processes() -> Executor:
+def processes() -> Executor:
     """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere."""
     import loky
 

@@ -41,12 +41,23 @@ class Claim:
         found: What was found, in numbers.
         holds: True reproduced, False refuted, None undecided here.
         topic: What it decides in the verdict, "H1" say, or "implicit route".
+        error: How far the numbers may be off; with a topic.
+        refuted_by: What would have refuted it; with a topic.
+
+    Raises:
+        ValueError: A claim that decides something does not say how sure it is, or what would have refuted it.
     """
 
     text: str
     found: str
     holds: bool | None
     topic: str = ""
+    error: str = ""
+    refuted_by: str = ""
+
+    def __post_init__(self) -> None:
+        if self.topic and not (self.error and self.refuted_by):
+            raise ValueError(f"error and refuted_by must be given for a claim on {self.topic}: {self.text!r}")
 
     @property
     def verdict(self) -> str:
@@ -144,7 +155,7 @@ def run(study: Study, scale: str, folder: Path) -> Report:
 
 
 def verdict(reports: list[Report]) -> str:
-    """What the claims decide together, a line a topic: routes, cliffs and hypotheses."""
+    """What the claims decide together, by topic: routes, cliffs and hypotheses."""
     topics: dict[str, list[Claim]] = {}
     for claim in (c for r in reports for c in r.claims if c.topic):
         topics.setdefault(claim.topic, []).append(claim)
@@ -152,17 +163,13 @@ def verdict(reports: list[Report]) -> str:
     for topic in sorted(topics):
         claims = topics[topic]
         states = {c.holds for c in claims}
-        ours = topic.startswith("H")
-        words = {
-            True: "confirmed" if ours else "as claimed",
-            False: "refuted" if ours else "not as claimed",
-            None: "open",
-        }
-        state = words[states.pop()] if len(states) == 1 else "mixed"
-        lines.append(f"{topic}: {state}")
+        words = {True: "confirmed", False: "refuted", None: "open"}
+        state = words[states.pop()] if len(states) == 1 else "in part"
+        lines.append(f"{topic}: {state}" if topic.startswith("H") else f"{topic}:")
         for c in claims:
             answer = "yes" if c.holds else "open" if c.holds is None else "no"
-            lines += [f"    {answer}: {c.text}", f"        {c.found}"]
+            lines += [f"    {answer}: {c.text}", f"        found: {c.found}"]
+            lines += [f"        uncertainty: {c.error}", f"        refuted by: {c.refuted_by}"]
     return "\n".join(["", "verdict", "=" * 100, *lines]) if lines else ""
 
 

@@ -30,7 +30,7 @@ def plot(data: Datasets) -> Figure:
     panels[1, 0].set_title("(d) loss of the marched state", loc="left")
     for n, route in enumerate(DRAWN):
         _slope_map(one, route, R, panels[0, n + 1])
-        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over one cell", loc="left")
+        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen a cell", loc="left")
         _unexplained(one, route, panels[1, n + 1])
         panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
     return figure
@@ -44,11 +44,11 @@ def _plane(one: xr.Dataset, ax: Axes) -> None:
     draw(uniform(F), F, ax)
     ax.legend(*ax.get_legend_handles_labels(), loc="upper left", fontsize=6, frameon=False, borderpad=0)
     ax.add_artist(classes)
-    ax.set_title("(a) class of each cell; cliffs (dotted: unsteady)", loc="left")
+    ax.set_title("(a) classes; cliffs (dotted: unsteady)", loc="left")
 
 
 def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
-    """Foreseen change of the loss over one cell, as a share of R; plateau cells dotted, cells without one hatched."""
+    """Foreseen change of the loss over one cell, as a share of R; plateau cells dotted, cells without one grey."""
     foreseen = sum(
         abs(one["gradient"].sel(route=route, objective="spectrum", parameter=a, drop=True))
         * float(np.diff(one[a]).mean())
@@ -95,7 +95,7 @@ def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
     for axis, marker in (("F", "s"), ("k", "o")):
         edge = edges(one, axis, "spectrum", [route]).isel(route=0)
         for cliff, colour in ((False, "0.55"), (True, "#c0392b")):
-            chosen = edge["route_cliff"] == cliff
+            chosen = (edge["route_cliff"] == cliff) & ~edge["route_unknown"]
             x, y = (edge[name].where(chosen).values.ravel() / R for name in ("foreseen", "route_jump"))
             label = f"{'cliff' if cliff else 'other'} edge along {axis}"
             ax.plot(np.clip(x, -limit, limit), y, marker, color=colour, ms=3, ls="none", alpha=0.7, label=label)

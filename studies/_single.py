@@ -82,7 +82,7 @@ def _carried(spot: gs.SteadyState, F: float) -> gs.SteadyState | None:
 
 
 def _curves_at(F: float) -> Values:
-    """Folds and Hopf point of the spot, and fold of the stripes."""
+    """Folds and Hopf point of the spot, folds of stripes and hexagons, and where a band of the box's values dies."""
     out = dict.fromkeys(CURVES, np.nan)
     spot = _spot(F)
     if spot is not None:

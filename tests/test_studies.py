@@ -11,7 +11,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit.routes.gradient import default_target
-from studies._common import Claim, Report, closing_table
+from studies._common import Claim, Report, closing_table, verdict
 from studies.fig2 import STUDY
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,26 @@ def test_the_closing_table_gives_claim_finding_verdict_and_files(holds: bool | N
     assert "found: one cell" in table
     assert "files: out/fig2.nc" in table
     assert f"1 {word}" in table.splitlines()[-1]
+
+
+def test_the_verdict_gives_each_claim_of_a_topic_with_its_uncertainty_and_what_would_have_refuted_it() -> None:
+    decided = [
+        Claim("the cliff is a fold", "12 of 12 rows", True, "H2", "+-0.1 cell", "under 90 % of rows"),
+        Claim("it is the Hopf line", "3 of 4 rows", False, "H2", "+-0.2 cell", "under 90 % of rows"),
+        Claim("beside the question", "7", True),
+    ]
+    lines = verdict([Report(STUDY, decided, [], 1.0)]).splitlines()
+    assert "H2: in part" in lines
+    at = lines.index("    no: it is the Hopf line")
+    assert lines[at + 1 : at + 4] == [
+        "        found: 3 of 4 rows", "        uncertainty: +-0.2 cell", "        refuted by: under 90 % of rows",
+    ]  # fmt: skip
+    assert not any("beside the question" in line for line in lines)
+
+
+def test_a_claim_that_decides_must_say_what_would_have_refuted_it() -> None:
+    with pytest.raises(ValueError, match="error and refuted_by must be given for a claim on H1"):
+        Claim("the box decides", "29 cells", True, "H1")
 
 
 def test_plateaus_stand_where_they_were_measured_against_the_default_target() -> None:

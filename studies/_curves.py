@@ -19,7 +19,8 @@ CELL = (K_RANGE[1] - K_RANGE[0]) / 49
 STYLES = {
     "saddle-node": ("#222222", "-"), "Hopf": ("#c0392b", "-"), "Hopf of the steps": ("#c0392b", ":"),
     "Turing": ("#7b3fa0", "-"), "spot fold": ("#1f5a8a", "-"), "spot Hopf": ("#1f5a8a", "--"),
-    "stripe fold": ("#7b3fa0", "--"), "hexagon fold": ("#d9742b", "-"), "planar edge": ("#3f8f5a", "-"),
+    "stripe fold": ("#7b3fa0", "--"), "hexagon fold": ("#d9742b", "-"), "hexagon patch": ("#d9742b", ":"),
+    "planar edge": ("#3f8f5a", "-"),
 }  # fmt: skip
 """Colour and line of each curve."""
 

@@ -15,9 +15,10 @@ from gsimplicit import dataset
 from gsimplicit.bifurcation.branch import Branch, follow
 from gsimplicit.bifurcation.edge import EdgeState, basin_edge, edge_state
 from gsimplicit.bifurcation.fold import fold
-from gsimplicit.bifurcation.uniform import turing
+from gsimplicit.bifurcation.uniform import turing, upper_state
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
+from studies._curves import CELL
 
 SPOT = 32
 """Side of the field of a spot."""
@@ -32,6 +33,10 @@ LATTICES = ((13, 22), (14, 24), (15, 26))
 """Rows and columns of two cells of a nearly regular hexagonal lattice."""
 STARTS = tuple(product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)))
 """Distances in k from the Turing line, and amplitudes, from which waves are refined."""
+LOOK, LOOKS = 20_000, 6
+"""Steps over which a strip that does not shrink is taken to be held, and how often it is looked at."""
+ENOUGH = gs.Refine(max_evaluations=100_000)
+"""What the search for a pattern from a wave may cost: what is one settles soon."""
 HIGH = 0.06
 """Above this F no such start leads to hexagons: those of this F are carried there."""
 
@@ -41,6 +46,7 @@ CURVES = {
     "spot_fold_augmented": "fold of the single spot by the minimally augmented system",
     "stripe_fold": "fold of stripes towards small k, best of three periods",
     "hexagon_fold": "fold of hexagons of holes towards small k, lowest of three lattices",
+    "hexagon_patch": "where half a field of these hexagons is lost to the uniform state",
     "planar_edge": "where a band of the box's values dies, without corners",
 }
 
@@ -92,7 +98,10 @@ def _curves_at(F: float) -> Values:
         out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
     folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
     out["stripe_fold"] = min(folds, default=np.nan)
-    out["hexagon_fold"] = min((x for x in (_hexagon_fold(F, n) for n in LATTICES) if x is not None), default=np.nan)
+    folding = [b for b in (_hexagon_branch(F, n) for n in LATTICES) if b is not None and b.folds]
+    if folding:
+        lowest = min(folding, key=lambda branch: branch.folds[0].value)
+        out["hexagon_fold"], out["hexagon_patch"] = lowest.folds[0].value, _patch_edge(F, lowest)
     out["planar_edge"] = _planar_edge(F)
     return {name: np.float64(value) for name, value in out.items()}
 
@@ -122,22 +131,69 @@ def _stripe_fold(F: float, period: int) -> float | None:
     for ahead, size in STARTS:
         k = float(turing(F)[0]) + ahead
         fields = np.stack([np.full((3, period), 0.5) - 1.3 * size * wave, np.full((3, period), 0.2) + size * wave])
-        state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=True)
+        state = gs.steady_state(gs.Params(0.16, 0.08, F, k), fields[None], refine=ENOUGH)
         if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
             branch = follow(state, "k", direction=-1, low=0.05, max_folds=1)
             return branch.folds[0].value if branch.folds else None
     return None
 
 
-def _hexagon_fold(F: float, lattice: tuple[int, int]) -> float | None:
-    """K where hexagons of holes fold; None where none are met, or the branch crosses to another pattern."""
+def _hexagon_branch(F: float, lattice: tuple[int, int]) -> Branch | None:
+    """Hexagons of holes, to their fold unless they cross to another pattern before; None where none are met."""
     hexagons = _hexagons(min(F, HIGH), lattice)
     if hexagons is not None and F > HIGH:
         hexagons = _carried(hexagons, F)
     if hexagons is None:
         return None
-    branch = follow(hexagons, "k", direction=-1, low=0.05, max_folds=1)
-    return branch.folds[0].value if branch.folds else None
+    return follow(hexagons, "k", direction=-1, low=0.05, max_folds=1)
+
+
+def _patch_edge(F: float, branch: Branch) -> float:
+    """K below which a strip of hexagons, half the field, shrinks until it is gone, edges along either side tried.
+
+    NaN where it does not change within two cells of the fold.
+    """
+    fold_at = branch.folds[0].value
+    upper = slice(int(np.argmin(branch.values)) + 1)
+
+    def lives(k: float) -> bool:
+        nearest = int(np.argmin(np.abs(branch.values[upper] - k)))
+        params = gs.Params(0.16, 0.08, F, k)
+        hexagons = _marched(params, torch.from_numpy(branch.fields[nearest : nearest + 1]), 3000)
+        u, v = upper_state(F, k)
+        uniform = torch.tensor([float(u), float(v)], dtype=torch.float64)[:, None, None]
+        return all(_strip_lives(params, hexagons[0], uniform, axis) for axis in (1, 2))
+
+    dies, survives = fold_at + 0.1 * CELL, fold_at + 2 * CELL
+    if lives(dies) or not lives(survives):
+        return float("nan")
+    while survives - dies > CELL / 20:
+        middle = (survives + dies) / 2
+        dies, survives = (dies, middle) if lives(middle) else (middle, survives)
+    return (survives + dies) / 2
+
+
+def _strip_lives(params: gs.Params, hexagons: torch.Tensor, uniform: torch.Tensor, axis: int) -> bool:
+    """Whether a strip across the field, half of it, stops shrinking before it is gone."""
+    copies = 8 if hexagons.shape[axis] < 20 else 6
+    fields = hexagons.repeat(*(copies if n == axis else 1 for n in range(3)))
+    size = fields.shape[axis]
+    outside = torch.ones(size, dtype=torch.bool)
+    outside[size // 4 : 3 * size // 4] = False
+    where = (slice(None), outside) if axis == 1 else (slice(None), slice(None), outside)
+    fields[where] = uniform
+    width = size // 2
+    for _ in range(LOOKS):
+        fields = _marched(params, fields[None], LOOK)[0]
+        now = int(((fields[1] - uniform[1]).abs().amax(dim=2 - axis) > 0.03).sum())
+        if now >= width or not now:
+            return now > 0
+        width = now
+    return False
+
+
+def _marched(params: gs.Params, fields: torch.Tensor, steps: int) -> torch.Tensor:
+    return gs.steady_state(params, fields, tol=0.0, max_steps=steps, dtype=torch.float64).fields
 
 
 def _hexagons(F: float, lattice: tuple[int, int]) -> gs.SteadyState | None:
@@ -146,7 +202,7 @@ def _hexagons(F: float, lattice: tuple[int, int]) -> gs.SteadyState | None:
     for ahead, size in STARTS:
         fields = np.stack([0.5 + 1.3 * size * wave, 0.2 - size * wave])
         params = gs.Params(0.16, 0.08, F, float(turing(F)[0]) + ahead)
-        state = gs.steady_state(params, fields[None], refine=True)
+        state = gs.steady_state(params, fields[None], refine=ENOUGH)
         if state.has_root[0] and state.kind[0] == gs.Kind.PATTERN:
             return state
     return None

@@ -31,11 +31,10 @@ from studies._common import Claim, Datasets, Study, filled
 from studies._curves import CELL
 from studies._single import HORIZON, spot_edge
 
-WIDTHS = (2, 3, 4, 5, 6, 8, 10, 16, 32)
 SIZES = {
     "quick": (64, (3, 5, 10), (0.035,), 2),
-    "default": (128, WIDTHS, (0.035, 0.045, 0.055), 5),
-    "paper": (128, WIDTHS, (0.03, 0.035, 0.04, 0.045, 0.05, 0.055, 0.06), 10),
+    "default": (128, (2, 3, 4, 5, 8, 10, 16, 32), (0.035, 0.045, 0.055), 5),
+    "paper": (128, (2, 3, 4, 5, 6, 8, 10, 16, 32), (0.03, 0.035, 0.04, 0.045, 0.05, 0.055, 0.06), 10),
 }
 """Cells along each side, half widths, F, and seeds."""
 DIES, SURVIVES = 0.08, 0.0605

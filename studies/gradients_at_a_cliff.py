@@ -183,6 +183,9 @@ def judge(data: Datasets) -> list[Claim]:
                     f"{row['explained']:.0f} explained; foreseen share of the jump, median {row['share']:.2g}; of "
                     f"{row['edges'] - row['cliffs']:.0f} other edges {row['smooth']:.0%} explained",
                     holds,
+                    f"{route} route",
+                    "two lines, one seed",
+                    "a cliff that is not inherited",
                 )
             )
     for name, (F, _) in LINES.items():

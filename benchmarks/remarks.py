@@ -1,8 +1,8 @@
-"""Numbers that the docs quote beside the studies: `python -m benchmarks.remarks`, about three minutes.
+"""Numbers that the docs quote beside the studies: `python -m benchmarks.remarks`, about five minutes.
 
 The height of the left plateau against the cadence of the stop test; the spectrum loss of the certified roots of the
 paper's point; the uncertainty of the implicit gradient where the lattice hardly pins a pattern; the edge of a spot's
-basin beside its Hopf point.
+basin beside its Hopf point; how the fold of hexagons depends on their lattice.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import gsimplicit as gs
 from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.losses import log_spectrum
 from gsimplicit.routes.gradient import default_target
+from studies._curves import CELL
+from studies._single import hexagon_branch
+
+LATTICES = ((10, 17), (11, 19), (12, 21), (13, 22), (13, 23), (14, 24), (14, 25), (15, 26), (16, 28), (17, 29))
+"""Rows and columns of two cells."""
 
 
 def plateau() -> None:
@@ -78,9 +83,19 @@ def edge_cycle() -> None:
     )
 
 
+def lattices() -> None:
+    """Folds of hexagons in ten nearly regular lattices, from the lowest of them, in cells of the paper's plane."""
+    for F in (0.045, 0.055, 0.07):
+        found = {n: branch for n in LATTICES if (branch := hexagon_branch(F, n)) is not None and branch.folds}
+        folds = {n: branch.folds[0].value for n, branch in found.items()}
+        lowest = min(folds.values())
+        print(f"F = {F:g}: " + ", ".join(f"{a} x {b} +{(k - lowest) / CELL:.2f}" for (a, b), k in folds.items()))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     plateau()
     paper_point()
     definitions()
     edge_cycle()
+    lattices()

@@ -98,7 +98,7 @@ def _curves_at(F: float) -> Values:
         out["spot_hopf"] = next((i.value for i in right.instabilities if abs(i.eigenvalue.imag) > 1e-5), np.nan)
     folds = [x for x in (_stripe_fold(F, n) for n in PERIODS) if x is not None]
     out["stripe_fold"] = min(folds, default=np.nan)
-    folding = [b for b in (_hexagon_branch(F, n) for n in LATTICES) if b is not None and b.folds]
+    folding = [b for b in (hexagon_branch(F, n) for n in LATTICES) if b is not None and b.folds]
     if folding:
         lowest = min(folding, key=lambda branch: branch.folds[0].value)
         out["hexagon_fold"], out["hexagon_patch"] = lowest.folds[0].value, _patch_edge(F, lowest)
@@ -138,7 +138,7 @@ def _stripe_fold(F: float, period: int) -> float | None:
     return None
 
 
-def _hexagon_branch(F: float, lattice: tuple[int, int]) -> Branch | None:
+def hexagon_branch(F: float, lattice: tuple[int, int]) -> Branch | None:
     """Hexagons of holes, to their fold unless they cross to another pattern before; None where none are met."""
     hexagons = _hexagons(min(F, HIGH), lattice)
     if hexagons is not None and F > HIGH:

@@ -15,7 +15,7 @@ from gsimplicit import dataset
 from gsimplicit.bifurcation.branch import Branch, follow
 from gsimplicit.bifurcation.edge import EdgeState, basin_edge, edge_state
 from gsimplicit.bifurcation.fold import fold
-from gsimplicit.bifurcation.uniform import turing, upper_state
+from gsimplicit.bifurcation.uniform import hopf, turing, upper_state
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from studies._curves import CELL
@@ -151,9 +151,11 @@ def hexagon_branch(F: float, lattice: tuple[int, int]) -> Branch | None:
 def _patch_edge(F: float, branch: Branch) -> float:
     """K below which a strip of hexagons, half the field, shrinks until it is gone, edges along either side tried.
 
-    NaN where it does not change within two cells of the fold.
+    NaN where the uniform state is not stable at the fold, or nothing changes within two cells of it.
     """
     fold_at = branch.folds[0].value
+    if fold_at > hopf(F):  # NaN where there is no such line
+        return float("nan")
     upper = slice(int(np.argmin(branch.values)) + 1)
 
     def lives(k: float) -> bool:

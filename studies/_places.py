@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 import gsimplicit as gs
@@ -71,18 +69,13 @@ def _cliff_at(item: tuple[float, str, float, float, int, int]) -> Values:
 
 
 def following(box: xr.Dataset, side: int) -> Job:
-    """One item a row: where its patterns are in the middle, and the pattern there."""
+    """One item a row: where its patterns are in the middle."""
     one, spacing = box.isel(sample=0), float(box["k"].diff("k").mean())
     k = box["k"].values[0] + spacing * np.arange(round((FOLLOWED_TO - K_RANGE[0]) / spacing) + 1)
-    items: list[tuple[float, tuple[float, ...], int, Any]] = []
-    for i, F in enumerate(one["F"].values):
-        cells = np.flatnonzero(classes(one).values[i] == CellClass.PATTERN)
-        middle = int(cells[len(cells) // 2]) if len(cells) else -1
-        state = None
-        if middle >= 0:
-            params, start = gs.Params(0.16, 0.08, float(F), float(k[middle])), gs.initial_state(grid=(side, side))
-            state = gs.steady_state(params, start).fields
-        items.append((float(F), tuple(map(float, k)), middle, state))
+    items = []
+    for F, row in zip(one["F"].values.tolist(), classes(one).values, strict=True):
+        cells = np.flatnonzero(row == CellClass.PATTERN)
+        items.append((F, tuple(k.tolist()), int(cells[len(cells) // 2]) if len(cells) else -1, side))
     shape = (len(one["F"]), len(k))
     frame = xr.Dataset(
         {
@@ -94,12 +87,13 @@ def following(box: xr.Dataset, side: int) -> Job:
     return Job(frame, ("F",), items, _follow_row)
 
 
-def _follow_row(item: tuple[float, tuple[float, ...], int, torch.Tensor | None]) -> Values:
+def _follow_row(item: tuple[float, tuple[float, ...], int, int]) -> Values:
     """Kinds and statuses of a row, from its middle to either side."""
-    F, k, middle, start = item
+    F, k, middle, side = item
     kind, status = np.zeros(len(k), np.int8), np.zeros(len(k), np.int8)
-    if start is None:
+    if middle < 0:
         return {"kind": kind, "status": status}
+    start = gs.steady_state(gs.Params(0.16, 0.08, F, k[middle]), gs.initial_state(grid=(side, side))).fields
     for order in (range(middle, len(k)), range(middle, -1, -1)):
         fields = start
         for j in order:

@@ -24,7 +24,7 @@ SPOT = 32
 """Side of the field of a spot."""
 HORIZON = 6000
 """Steps after which what lives counts as survived."""
-EDGES = 4
+EDGES = 5
 """Edge states beside a branch."""
 SPOT_CELLS = 150
 """A pattern with more cells above v = 0.15 is no single spot."""

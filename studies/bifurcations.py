@@ -33,7 +33,7 @@ SIZES = {"quick": (9, 25, 64, 1, 3), "default": (9, 50, 128, 3, 4), "paper": (50
 """Values of F and of k, cells along each side, seeds for the places of the cliffs, and more F at the Hopf line."""
 BRANCHES = {
     "quick": (0.035, 0.05, 0.06),
-    "default": tuple(np.linspace(0.03, 0.07, 9)),
+    "default": (*np.linspace(0.03, 0.06, 7), 0.07),
     "paper": tuple(np.linspace(0.03, 0.07, 17)),
 }
 SHOWN = (0.035, 0.05)

@@ -102,7 +102,7 @@ PLANES = {
         "routes": Plane("k", 24, ALL, samples=4),
         "routes_F_Dv": Plane("Dv", 16, ALL, samples=2),
         "routes_64": Plane("k", 16, DRAWN, side=64),
-        "routes_128": Plane("k", 10, DRAWN, side=128, evaluations=200_000),
+        "routes_128": Plane("k", 8, DRAWN, side=128, evaluations=200_000),
         "routes_shared": Plane("k", 16, MOST, share_root=True),
     },
 }

@@ -5,7 +5,7 @@ cells most patterns have a steady state, so that the implicit gradient exists; a
 implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss, and
 on one more plane all at one root. The surrogate is trained on the F-k plane's own states, a fifth of them held out. At
 128 x 128 the unrolled route stands alone. Paper scale marches several seeds of the noise at every point, adds the F-Dv
-plane and 64 x 64, and asks for roots at 128 x 128 as well.
+plane and more points on 64 x 64, and asks for roots at 128 x 128 as well.
 
 A cliff edge of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
 route inherits it where its gradients leave a jump `U = |dL - (g(p) + g(q)) (q - p) / 2| / R >= 0.25` unexplained, and
@@ -95,6 +95,7 @@ PLANES = {
     },
     "default": {
         "routes": Plane("k", 16, MOST, evaluations=200_000),
+        "routes_64": Plane("k", 6, DRAWN, side=64, evaluations=200_000),
         "routes_shared": Plane("k", 6, DRAWN, share_root=True),
         "routes_128": Plane("k", 6, ("unrolled",), side=128),
     },

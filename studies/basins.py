@@ -303,7 +303,7 @@ def judge(data: Datasets) -> list[Claim]:
     span = (median.max("half") - median.min("half")) / CELL
     noise = (width["k"].max("seed") - width["k"].min("seed")) / CELL
     away = (starts["k"] - starts["k"].sel(start="box")) / CELL
-    seeds = f"+-{0.05 + float(noise.max()) / 2:.2f} cell, by bisection and {width.sizes['seed']} seeds"
+    seeds = f"+-{0.025 + float(noise.max()) / 2:.2f} cell, by bisection and {width.sizes['seed']} seeds"
     wide = median.sel(half=[h for h in width["half"].values if h >= 8])
     settled = (wide.max("half") - wide.min("half")) / CELL
     slope, rate = _slope(lives), edges["rate"]
@@ -335,7 +335,7 @@ def judge(data: Datasets) -> list[Claim]:
                       for f in width["F"].values),
             bool((noise.sel(half=10) < 1).all()),
             "H1",
-            "+-0.05 cell, by bisection",
+            "+-0.025 cell, by bisection",
             "a shift of a cell or more",
         ),
         Claim(
@@ -355,7 +355,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"distances, a factor {spread:.1f} (a fold's ghost: {np.sqrt(NEAR[0] / NEAR[-1]):.0f})",
             bool(min(gains) > 0 and abs(gains[1] / gains[0] - 1) < 0.1),
             "H1",
-            "0.3 steps, by one step over a half; one F",
+            "not estimated; steps are whole, and it is one F",
             "gains that differ by 10 % or more, as beside a fold",
         ),
         Claim(
@@ -368,7 +368,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{float(rate.min()):.3f} to {float(rate.max()):.3f}",
             single and per_spot and abs(predicted / tracked - 1) < 0.05,
             "H1",
-            "3 %, by the distance in k; tracked on 64 x 64, a cell beyond the cliff, at one F",
+            "not estimated; tracked on 64 x 64, a cell beyond the cliff, at one F",
             "rates that differ by 5 %, or another count of modes",
         ),
         Claim(

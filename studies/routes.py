@@ -318,6 +318,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
     counts = [sum(int(edge_map(one, "spectrum", share=s)[0].sum()) for one in samples) for s in SHARES]
     rows = {**_table(data, "spectrum"), **_table(learned, "spectrum")}
     whole = {r: (row["inherited"] >= 0.95, row["smooth"] >= 0.95) for r, row in rows.items()}
+    by_share = {r: _inherited_at(d, r) for d in (data, learned) for r in map(str, d["route"].values)}
     claims = [
         Claim(
             "every route has U >= 0.25 on 95 % of cliff edges, < 0.05 on 95 % of the others (ours, spectrum)",
@@ -354,17 +355,14 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             f"{', '.join(map(str, counts))} cliff edges",
             same.within_one >= 0.9,
         ),
-    ]
-    by_share = {r: _inherited_at(d, r) for d in (data, learned) for r in map(str, d["route"].values)}
-    claims.append(
         Claim(
             "what is inherited does not hang on the threshold (ours): shares of the spectrum loss's cliffs within 10 % "
             "of each other",
             f"with U of {', '.join(f'{t:g}' for t in VARIED)} or more: "
             + "; ".join(f"{r} {', '.join(f'{s:.0%}' for s in shares)}" for r, shares in by_share.items()),
             all(max(shares) - min(shares) <= 0.1 for shares in by_share.values()),
-        )
-    )
+        ),
+    ]
     if len(samples) > 1:
         pairs = [_pooled(*map(list, zip(*combinations(m, 2), strict=True))) for m in (marched, roots)]
         claims.append(

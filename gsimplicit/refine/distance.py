@@ -70,7 +70,7 @@ def _start(system: Bordered, *, border: bool) -> Array:
 
     x: Any = np.random.default_rng(0).standard_normal(system.fields.shape)
     if border or not len(system.directions):
-        return x
+        return np.asarray(x)
     slopes = np.tensordot(system.directions, gradient(system.fields), axes=1).sum(axis=0)
     scale = float(np.linalg.norm(x)) / max(float(np.linalg.norm(slopes)), 1e-300)
     return np.asarray(x + scale * slopes)

@@ -64,12 +64,14 @@ class Deq(Route):
     def __post_init__(self) -> None:
         if not isinstance(self.refine, Refine):
             raise TypeError(f"refine of Deq must be gsimplicit.Refine, got {self.refine!r}")
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver of Deq must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
-        checks.real("tol of Deq", self.tol, least=1e-13, below=1)
-        checks.integer("max_iterations", self.max_iterations, 3)
-        checks.real("damping", self.damping, above=0, most=1)
-        checks.integer("phantom", self.phantom, 0)
+        values = {
+            "solver": checks.choice("solver of Deq", self.solver, SOLVERS),
+            "tol": checks.real("tol of Deq", self.tol, least=1e-13, below=1),
+            "max_iterations": checks.integer("max_iterations", self.max_iterations, 3),
+            "damping": checks.real("damping", self.damping, above=0, most=1),
+            "phantom": checks.integer("phantom", self.phantom, 0),
+        }
+        checks.keep(self, values)
 
     @property
     def needs_root(self) -> bool:

@@ -82,6 +82,8 @@ class Surrogate(Route):
             raise ValueError(f"model of Surrogate holds no networks; {HOW}")
         if not self.model.attrs.get("gsimplicit_complete", 1):
             raise ValueError("model of Surrogate must be whole: its training was interrupted; train it to the end")
+        # a copy: the networks are made of it here, and what tells it from another is read from it later
+        object.__setattr__(self, "model", self.model.copy(deep=True).load())
         object.__setattr__(self, "_networks", _Networks(self.model))
 
     @property

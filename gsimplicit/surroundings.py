@@ -13,15 +13,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["caller", "is_door", "own_surroundings"]
+__all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -77,6 +78,38 @@ def _entered() -> ExitStack | None:
         quiet = {name: "ignore" if name == "under" else what for name, what in raising.items()}
         stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
     return stack
+
+
+class _SingleFactories(TorchFunctionMode):
+    """Makes tensors that are given no dtype in float32, whatever the process's default is."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func in _FACTORIES and kwargs.get("dtype") is None and out.dtype == torch.get_default_dtype():
+            out = func(*args, **{**kwargs, "dtype": torch.float32})
+        return out
+
+
+_FACTORIES = frozenset({torch.tensor, torch.zeros, torch.ones, torch.full, torch.empty, torch.eye})
+
+
+def with_single_factories(function: Callable[P, R]) -> Callable[P, R]:
+    """A library's function that makes tensors of the default dtype, with float32 for that, as it was tried.
+
+    Setting the default itself would change it under other threads.
+    """
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.get_default_dtype() == torch.float32:
+            return function(*args, **kwargs)
+        with _SingleFactories():
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def caller() -> int:

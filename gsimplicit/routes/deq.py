@@ -15,6 +15,7 @@ from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.surroundings import with_single_factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,9 @@ class Deq(Route):
         seen: list[Any] = []
         settings = {"max_iter": self.max_iterations, "tol": self.tol, "stop_mode": "rel"}
         kind: Any = self.phantom or "ift"
-        factory = backward_factory(grad_type=kind, b_solver=get_solver(self.solver), b_solver_kwargs=settings)
+        factory = backward_factory(
+            grad_type=kind, b_solver=with_single_factories(get_solver(self.solver)), b_solver_kwargs=settings
+        )
         with torch.enable_grad():
             end = factory(None, lambda x, tau=1.0: mapping(x), z, writer=seen.append)[-1]
             right = torch.cat([cotangent.reshape(-1) / size, torch.zeros(len(system.directions), dtype=torch.float64)])

@@ -19,6 +19,7 @@ from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +74,7 @@ class Surrogate(Route):
     model: xr.Dataset
     _networks: _Networks = field(init=False, repr=False)
 
+    @own_surroundings
     def __post_init__(self) -> None:
         import xarray as xr
 

@@ -18,7 +18,7 @@ from gsimplicit.refine import Refine
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
-from gsimplicit.steady import as_refine
+from gsimplicit.steady import as_refine, plain_refine
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -54,9 +54,11 @@ class FiniteDifference(Route):
     refine: bool | Refine = False
 
     def __post_init__(self) -> None:
-        if self.step is not None:
-            checks.real("step of FiniteDifference", self.step, above=0)
-        as_refine(self.refine)
+        values = {
+            "step": None if self.step is None else checks.real("step of FiniteDifference", self.step, above=0),
+            "refine": plain_refine(self.refine),
+        }
+        checks.keep(self, values)
 
     @property
     def needs_root(self) -> bool:

@@ -19,6 +19,7 @@ from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +74,7 @@ class Surrogate(Route):
     model: xr.Dataset
     _networks: _Networks = field(init=False, repr=False)
 
+    @own_surroundings
     def __post_init__(self) -> None:
         import xarray as xr
 
@@ -82,6 +84,8 @@ class Surrogate(Route):
             raise ValueError(f"model of Surrogate holds no networks; {HOW}")
         if not self.model.attrs.get("gsimplicit_complete", 1):
             raise ValueError("model of Surrogate must be whole: its training was interrupted; train it to the end")
+        # a copy: the networks are made of it here, and what tells it from another is read from it later
+        object.__setattr__(self, "model", self.model.copy(deep=True).load())
         object.__setattr__(self, "_networks", _Networks(self.model))
 
     @property

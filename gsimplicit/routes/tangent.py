@@ -8,12 +8,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
-from gsimplicit.steady import as_refine
+from gsimplicit.steady import as_refine, plain_refine
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Tangent(Route):
     refine: bool | Refine = False
 
     def __post_init__(self) -> None:
-        as_refine(self.refine)
+        checks.keep(self, {"refine": plain_refine(self.refine)})
 
     @property
     def needs_root(self) -> bool:

@@ -27,9 +27,10 @@ SOLVERS = ("anderson", "broyden", "fixed_point_iter")
 
 @dataclass(frozen=True)
 class Deq(Route):
-    """torchdeq (arXiv 2310.18605) at a certified root, on the map `z -> z - M^-1 G(z)`.
+    """torchdeq (arXiv 2310.18605) at a certified root z0, on the map `z -> z - M^-1 (G(z) - G(z0))`.
 
-    z holds the fields and, where the root drifts, its velocity; G is the residual, bordered by the translations. On the
+    z holds the fields and, where the root drifts, its velocity; G is the residual, bordered by the translations. The
+    little that certification leaves of it, G(z0), is held constant, so that z0 is the fixed point to the bit. On the
     raw Euler map its solvers take thousands of iterations, since a pattern's slow modes contract by 1e-4 a step. So the
     map is preconditioned: by M, the Jacobian at the root, held constant, damped. With `damping` d the map contracts by
     1 - d in every direction.
@@ -170,11 +171,17 @@ def _mapping(
             out = out + moved.reshape(1, n)
         return torch.cat([out, ((x - base).reshape(1, n) @ phase.T)], dim=1)
 
-    def mapping(z: torch.Tensor) -> torch.Tensor:
-        return z - damping * _inverse(defect(z), prepared, shape)
-
     speed = torch.from_numpy(system.directions @ system.velocity)
-    return mapping, torch.cat([base.reshape(-1), speed])[None]
+    root = torch.cat([base.reshape(-1), speed])[None]
+    # what the certificate leaves of G is held: without it a step would move a weakly pinned root by M^-1 G, far
+    # beyond the tolerance, and the linearisation would stand elsewhere than the loss's derivative
+    with torch.no_grad():
+        left = defect(root)
+
+    def mapping(z: torch.Tensor) -> torch.Tensor:
+        return z - damping * _inverse(defect(z) - left, prepared, shape)
+
+    return mapping, root
 
 
 def _waves(n: int) -> torch.Tensor:

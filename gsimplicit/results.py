@@ -218,6 +218,14 @@ _ADVICE = {
 }
 
 
+def copied(state: SteadyState) -> SteadyState:
+    """The same state in memory of its own, cut off from autograd."""
+    parts = {f.name: getattr(state, f.name) for f in fields(SteadyState)}
+    params = parts.pop("params").detach()  # is a copy
+    own = {n: value.detach().clone() if isinstance(value, torch.Tensor) else value for n, value in parts.items()}
+    return SteadyState(params=params, **own)
+
+
 def concatenate(states: Sequence[SteadyState]) -> SteadyState:
     """One batch from several, in order."""
     parts = {f.name: [getattr(s, f.name) for s in states] for f in fields(SteadyState)}

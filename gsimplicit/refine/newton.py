@@ -143,6 +143,7 @@ def newton(
     bordered: bool = True,
     linear: LinearSolver | None = None,
     patience: int = PATIENCE,
+    held: Array | None = None,
 ) -> Root:
     """Refine one state to a root of the bordered (or the raw) residual.
 
@@ -153,6 +154,8 @@ def newton(
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
         patience: Iterations after which it must have got somewhere.
+        held: What the residual is to be instead of zero, shape (2, H, W): what a certified root leaves of its own, so
+            that roots near by are followed from that very root.
 
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
@@ -162,7 +165,7 @@ def newton(
     phase = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else None
 
     def defect(X: Array, c: Array) -> Array:
-        R = residual(X, parameters)
+        R = residual(X, parameters) if held is None else residual(X, parameters) - held
         return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
 
     X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)

@@ -26,7 +26,7 @@ import torch
 from gsimplicit import gray_scott
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine.linear import Bordered, gradient
-from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared
+from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -160,7 +160,7 @@ def newton(
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
     """
-    linear = Direct() if linear is None else linear
+    linear = Direct() if linear is None else guarded(linear)
     directions = broken_translations(fields) if bordered else np.zeros((0, 2))
     phase = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else None
 

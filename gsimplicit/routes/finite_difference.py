@@ -15,9 +15,9 @@ from gsimplicit import checks
 from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
+from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
-from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.objective import Loss, MixedInstancesError, slope_of, value_of
 from gsimplicit.steady import as_refine
@@ -37,8 +37,9 @@ class FiniteDifference(Route):
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
     its branch, with what its certificate leaves of the residual; where one is not, or is of another kind, there is no
     gradient, nor where a parameter lies less than 2 h above 0, or the loss has no finite derivative by autograd: a
-    difference across a kink is a number all the same. Marching must be float64: the step is below the resolution of float32. The certificate's error estimate is
-    `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain difference, the extrapolated one is better.
+    difference across a kink is a number all the same. Marching must be float64: the step is below the resolution of
+    float32. The certificate's error estimate is `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain
+    difference, the extrapolated one is better.
 
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -94,7 +95,8 @@ def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
         if not value.requires_grad:
             return None
         several = len(at) > 1 and getattr(loss, "target", None) is None
-        slope = torch.autograd.grad(value.sum(), at, allow_unused=True, retain_graph=several)[0]
+        found = torch.autograd.grad(value.sum(), at, allow_unused=True, retain_graph=several)
+        slope = cast("torch.Tensor | None", found[0])
         if slope is None:
             return None
         if several:

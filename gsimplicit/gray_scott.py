@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 import torch
 
+from gsimplicit.pickling import ByValue
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -111,11 +113,12 @@ class StabilityWarning(UserWarning):
 
 
 @dataclass(frozen=True, eq=False)
-class Params:
+class Params(ByValue):
     """The four Gray-Scott parameters, as one batch of B instances.
 
     Each argument is a float, a sequence, a numpy array or a torch tensor, of shape () or (B,); they are broadcast
-    against each other. All scalars give B = 1. Values are kept as float64 tensors and stay attached to autograd.
+    against each other. All scalars give B = 1. Values are kept as float64 tensors and stay attached to autograd, but
+    for pickles and deep copies.
 
     Args:
         Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.

@@ -15,6 +15,7 @@ PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
     "version",
     "checks",
+    "pickling",
     "gray_scott",
     "initial",
     "results",

@@ -346,7 +346,7 @@ class _GuardedPrepared:
 
 def guarded(linear: LinearSolver) -> LinearSolver:
     """The solver, behind copies where it is not one of this package's."""
-    return linear if isinstance(linear, Direct | Gmres | _Guarded) else cast("LinearSolver", _Guarded(linear))
+    return linear if type(linear) in (Direct, Gmres, _Guarded) else cast("LinearSolver", _Guarded(linear))
 
 
 def chosen(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:

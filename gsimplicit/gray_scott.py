@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 
-from gsimplicit.pickling import ByValue
+from gsimplicit import checks
+from gsimplicit.arrays import holds_tensor, real_tensor
+from gsimplicit.surroundings import caller, own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,12 +116,12 @@ class StabilityWarning(UserWarning):
 
 
 @dataclass(frozen=True, eq=False)
-class Params(ByValue):
+class Params:
     """The four Gray-Scott parameters, as one batch of B instances.
 
     Each argument is a float, a sequence, a numpy array or a torch tensor, of shape () or (B,); they are broadcast
-    against each other. All scalars give B = 1. Values are kept as float64 tensors and stay attached to autograd, but
-    for pickles and deep copies.
+    against each other. All scalars give B = 1. Values are copied, kept as float64 tensors on the CPU and stay attached
+    to autograd. Pickles and deep copies hold the values alone, cut off from autograd.
 
     Args:
         Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
@@ -128,7 +131,8 @@ class Params(ByValue):
 
     Raises:
         ValueError: A value is not finite or negative, or the shapes do not broadcast to one batch.
-        TypeError: A value is not a real number, sequence, array or tensor of them.
+        TypeError: A value is not a real number, sequence, array or tensor of them: booleans, text, dates, complex
+            numbers, masked or missing values, sparse and quantised tensors and those of device meta are refused.
 
     Example:
         >>> import gsimplicit as gs
@@ -142,14 +146,17 @@ class Params(ByValue):
     F: torch.Tensor
     k: torch.Tensor
 
-    PRESETS: ClassVar[dict[str, tuple[float, float, float, float]]] = {
-        "paper": (0.16, 0.08, 0.035, 0.065),
-        "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
-        "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
-        "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
-    }
+    PRESETS: ClassVar[Mapping[str, tuple[float, float, float, float]]] = MappingProxyType(
+        {
+            "paper": (0.16, 0.08, 0.035, 0.065),
+            "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
+            "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
+            "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
+        }
+    )
     """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258."""
 
+    @own_surroundings
     def __init__(self, Du: Any, Dv: Any, F: Any, k: Any) -> None:
         given = {name: _as_parameter(name, value) for name, value in zip(PARAMETERS, (Du, Dv, F, k), strict=True)}
         sizes = {value.numel() for value in given.values() if value.numel() != 1}
@@ -158,7 +165,8 @@ class Params(ByValue):
             raise ValueError(f"parameters must broadcast to one batch (B,), got {shapes}")
         size = sizes.pop() if sizes else 1
         for name, value in given.items():
-            object.__setattr__(self, name, value.reshape(-1).expand(size))
+            # repeated, not expanded: instances share no memory
+            object.__setattr__(self, name, value.reshape(-1) if value.numel() == size else value.repeat(size))
 
     @classmethod
     def preset(cls, name: str) -> Params:
@@ -167,19 +175,28 @@ class Params(ByValue):
         Raises:
             ValueError: There is no preset of that name.
         """
-        if name not in cls.PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(map(repr, cls.PRESETS))}, got {name!r}")
-        return cls(*cls.PRESETS[name])
+        return cls(*cls.PRESETS[checks.choice("preset", name, cls.PRESETS)])
 
     @classmethod
-    def stack(cls, values: torch.Tensor) -> Params:
-        """Parameters from a tensor of shape (B, 4), columns Du, Dv, F, k."""
-        if values.ndim != 2 or values.shape[1] != len(PARAMETERS):
-            raise ValueError(f"values must have shape (B, 4), got {tuple(values.shape)}")
+    @own_surroundings
+    def stack(cls, values: torch.Tensor | np.ndarray[Any, Any]) -> Params:
+        """Parameters from a tensor or array of shape (B, 4), columns Du, Dv, F, k.
+
+        Raises:
+            ValueError: The shape is another, or a value is not finite or negative.
+            TypeError: Not real numbers.
+        """
+        if not isinstance(values, torch.Tensor):
+            values = real_tensor("values", values, attached=True)
+        if values.ndim != 2 or values.shape[1] != len(PARAMETERS) or not len(values):
+            raise ValueError(f"values must have shape (B, 4) with B >= 1, got {tuple(values.shape)}")
+        if values.dtype != torch.float64 or type(values) is not torch.Tensor:
+            values = real_tensor("values", values, attached=True)
         return cls(*values.unbind(1))
 
     @classmethod
-    def from_unbounded(cls, raw: torch.Tensor) -> Params:
+    @own_surroundings
+    def from_unbounded(cls, raw: torch.Tensor | np.ndarray[Any, Any]) -> Params:
         """Parameters from unbounded coordinates: `softplus` for Du and Dv, `0.1 sigmoid` for F and k.
 
         The coordinates of arXiv 2606.11258, section 2.2. Any real number is allowed, so that an optimiser needs no
@@ -189,14 +206,23 @@ class Params(ByValue):
             raw: Coordinates of shape (B, 4) or (4,), columns for Du, Dv, F, k.
 
         Raises:
-            ValueError: The shape is another.
+            ValueError: The shape is another, or a coordinate is not finite.
+            TypeError: Not real numbers.
         """
         n = len(PARAMETERS)
+        raw = real_tensor("raw", raw, attached=True)
         if raw.ndim not in (1, 2) or raw.shape[-1] != n:
             raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
-        raw = raw.reshape(-1, n).to(torch.float64)
+        if not raw.numel():
+            raise ValueError(f"raw must hold at least one instance, got shape {tuple(raw.shape)}")
+        raw = raw.reshape(-1, n)
+        for j, name in enumerate(PARAMETERS):
+            bad = raw.detach()[:, j][~torch.isfinite(raw.detach()[:, j])].tolist()
+            if bad:
+                raise ValueError(f"{name} must be finite, got {bad[0]} in column {j} of raw")
         return cls(*torch.nn.functional.softplus(raw[:, :2]).unbind(1), *(0.1 * torch.sigmoid(raw[:, 2:])).unbind(1))
 
+    @own_surroundings
     def to_unbounded(self) -> torch.Tensor:
         """Unbounded coordinates of shape (B, 4), the inverse of `from_unbounded`.
 
@@ -218,8 +244,9 @@ class Params(ByValue):
         D, rates = self.tensor()[:, :2], self.tensor()[:, 2:] / 0.1
         return torch.cat([D + torch.log(-torch.expm1(-D)), torch.logit(rates)], dim=1)
 
+    @own_surroundings
     def tensor(self) -> torch.Tensor:
-        """All parameters as one tensor of shape (B, 4), columns Du, Dv, F, k."""
+        """All parameters as one new tensor of shape (B, 4), columns Du, Dv, F, k."""
         return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
 
     def detach(self) -> Params:
@@ -230,8 +257,10 @@ class Params(ByValue):
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
         return replace(self, **changes)
 
+    @own_surroundings
     def expand(self, size: int) -> Params:
         """The same parameters as a batch of `size` instances, from a batch of 1 or of `size`."""
+        size = checks.integer("size", size, 1)
         if len(self) not in (1, size):
             raise ValueError(f"a batch of {len(self)} parameters cannot be expanded to {size}")
         return Params.stack(self.tensor().expand(size, -1))
@@ -245,8 +274,21 @@ class Params(ByValue):
         return self.Du.shape[0]
 
     def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> Params:
+        if isinstance(index, bool | str | None | float | tuple):
+            raise TypeError(f"index must be an integer, a slice or a list of integers, got {index!r}")
         chosen = [int(index)] if isinstance(index, int | np.integer) else index
         return Params.stack(self.tensor()[chosen])
+
+    def __copy__(self) -> Params:
+        return Params.stack(self.tensor())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Params:
+        # torch copies no tensor that is attached: what a copy of the graph would mean is not defined
+        return self.detach()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an array: the pools of multiprocessing would send a tensor as shared memory, which ends with its process
+        return Params.stack, (self.tensor().detach().numpy(),)
 
     def __iter__(self) -> Iterator[Params]:
         return (self[i] for i in range(len(self)))
@@ -257,22 +299,14 @@ class Params(ByValue):
 
 
 def _as_parameter(name: str, value: Any) -> torch.Tensor:
-    """One parameter as a float64 tensor of shape () or (B,), or a clear error."""
-    if isinstance(value, torch.Tensor):
-        tensor = value
-    elif isinstance(value, Sequence) and any(isinstance(one, torch.Tensor) for one in value):
+    """One parameter as a float64 tensor of shape () or (B,) with memory of its own, or a clear error."""
+    if isinstance(value, list | tuple) and holds_tensor(value):
         # a list of tensors stays attached to autograd
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must be a real number, sequence, array or tensor of them, got {value!r}")
-        tensor = torch.from_numpy(array.astype(np.float64))
-    if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise TypeError(f"{name} must be real, got dtype {tensor.dtype}")
+        tensor = real_tensor(name, value, attached=True)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
-    tensor = tensor.to("cpu", torch.float64)
     bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
     if bool(bad.any()):
         i = int(bad.nonzero()[0, 0])
@@ -280,14 +314,13 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
     return tensor
 
 
-def warn_if_unstable(params: Params, stacklevel: int = 3) -> None:
+def warn_if_unstable(params: Params) -> None:
     """Warn where the explicit step of size 1 is unstable already at the state u = 1, v = 0.
 
     The most negative eigenvalue there is `-(8 Du + F)` or `-(8 Dv + F + k)`; Euler with unit step needs it above -2.
 
     Args:
         params: B instances.
-        stacklevel: Frames from here to the line the warning names, as in `warnings.warn`.
     """
     p = params.detach()
     limits = {"8 Du + F": 8 * p.Du + p.F, "8 Dv + F + k": 8 * p.Dv + p.F + p.k}
@@ -298,7 +331,7 @@ def warn_if_unstable(params: Params, stacklevel: int = 3) -> None:
                 f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
                 f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; expect status diverged",
                 StabilityWarning,
-                stacklevel=stacklevel,
+                stacklevel=caller(),
             )
 
 
@@ -444,12 +477,17 @@ def homogeneous_states(F: float, k: float) -> Homogeneous:
     Returns:
         The trivial state, and the upper and lower ones where `F > 4 (F + k)^2`.
 
+    Raises:
+        TypeError: F or k is no single real number; `bifurcation.uniform.upper_state` takes arrays.
+        ValueError: Negative, or not finite.
+
     Example:
         >>> from gsimplicit import gray_scott
         >>> u, v = gray_scott.homogeneous_states(0.03, 0.05).upper
         >>> round(u, 3), round(v, 3)
         (0.309, 0.259)
     """
+    F, k = (checks.real(f"{n} of homogeneous_states", x, least=0) for n, x in (("F", F), ("k", k)))
     s = F + k
     square = F * F - 4 * F * s * s
     if square <= 0 or s == 0:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arrays import as_device, real_fields
 from gsimplicit.gray_scott import Params, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
@@ -16,16 +17,18 @@ from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
+from gsimplicit.surroundings import own_surroundings
 
 __all__ = [
     "March",
     "as_device",
     "as_fields",
+    "as_march",
     "as_refine",
-    "as_tensor",
     "check_finite",
     "marched_state",
     "paired",
+    "plain_refine",
     "solved_state",
     "steady_state",
 ]
@@ -54,11 +57,15 @@ class March:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        checks.real("tol", self.tol, least=0)
-        checks.integer("max_steps", self.max_steps, 1)
-        checks.integer("check_every", self.check_every, 1)
-        if self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {self.dtype}")
+        values = {
+            "tol": checks.real("tol", self.tol, least=0),
+            "max_steps": checks.integer("max_steps", self.max_steps, 1),
+            "check_every": checks.integer("check_every", self.check_every, 1),
+            "device": as_device(self.device),
+        }
+        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {checks.shown(self.dtype)}")
+        checks.keep(self, values)
 
     def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
         """March `fields` (B, 2, H, W) with B instances of parameters."""
@@ -71,51 +78,35 @@ class March:
         )
 
 
+def as_march(
+    tol: float,
+    max_steps: int,
+    check_every: int,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+    *,
+    precise: bool = False,
+) -> March:
+    """How to march; the dtype None is float32, or float64 where `tol` is 0 or `precise`."""
+    exact = precise or not checks.real("tol", tol, least=0)
+    return March(
+        tol, max_steps, check_every, (torch.float64 if exact else torch.float32) if dtype is None else dtype,
+        as_device(device),
+    )  # fmt: skip
+
+
 def as_fields(name: str, value: Any) -> torch.Tensor:
-    """A tensor or numpy array of u and v, shape (B, 2, H, W), as float64, or a clear error.
+    """A tensor or numpy array of u and v, shape (B, 2, H, W), as a float64 copy on the CPU, or a clear error.
 
     Raises:
         TypeError: Not a tensor or array of floats.
         ValueError: Wrong shape, a value that is not finite (naming the instance), or attached to autograd.
     """
-    if not isinstance(value, torch.Tensor | np.ndarray):
-        raise TypeError(f"{name} must be a torch tensor or numpy array, got {type(value).__name__}")
-    tensor = as_tensor(name, value)
+    tensor = real_fields(name, value, attached=False, device="cpu")
     if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
         raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
-    if tensor.requires_grad:
-        raise ValueError(
-            f"{name} requires gradients, but only derivatives in the parameters are computed: pass {name}.detach()"
-        )
     check_finite(name, tensor)
-    return tensor.to(torch.float64)
-
-
-def as_tensor(name: str, value: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-    """A tensor or numpy array of floats as a tensor; arrays are copied, whatever their strides and flags.
-
-    Raises:
-        TypeError: Not of floats.
-    """
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        value = torch.from_numpy(np.array(value, dtype=np.float64, order="C"))
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name} must hold floats, got {value.dtype}")
-    return value
-
-
-def as_device(device: torch.device | str | None) -> torch.device:
-    """The device meant; None is the CPU.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    try:
-        found = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one torch can use, got {device!r}: {error}") from error
-    return found
+    return tensor
 
 
 def check_finite(name: str, tensor: torch.Tensor) -> None:
@@ -148,15 +139,25 @@ def paired(params: Params, initial: Any) -> tuple[Params, torch.Tensor]:
     return params.expand(size), fields.expand(size, -1, -1, -1)
 
 
-def as_refine(value: bool | Refine) -> Refine | None:
-    """The settings meant by a `refine` argument; None is no refinement."""
+def plain_refine(value: Any) -> bool | Refine:
+    """A `refine` argument as a bool or settings."""
     if isinstance(value, Refine):
         return value
-    if not isinstance(value, bool):
-        raise TypeError(f"refine must be a bool or gsimplicit.Refine, got {value!r}")
-    return Refine() if value else None
+    found = checks.plain(value)
+    if not isinstance(found, bool):
+        raise TypeError(f"refine must be a bool or gsimplicit.Refine, got {checks.shown(value)}")
+    return found
 
 
+def as_refine(value: bool | Refine) -> Refine | None:
+    """The settings meant by a `refine` argument; None is no refinement."""
+    found = plain_refine(value)
+    if isinstance(found, Refine):
+        return found
+    return Refine() if found else None
+
+
+@own_surroundings
 def steady_state(
     params: Params,
     initial: torch.Tensor | np.ndarray[Any, Any] | None = None,
@@ -199,13 +200,7 @@ def steady_state(
     """
     params, fields = paired(params, initial)
     settings = as_refine(refine)
-    marching = March(
-        tol,
-        max_steps,
-        check_every,
-        dtype or (torch.float32 if tol else torch.float64),
-        as_device(device),
-    )
+    marching = as_march(tol, max_steps, check_every, dtype, device)
     warn_if_unstable(params)
     return (
         marched_state(params, fields, marching)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
+from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine import LinearSolver, Refine
 from gsimplicit.refine.solvers import chosen as solver
@@ -16,6 +18,7 @@ from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, losses_of, posed
 from gsimplicit.routes.objective import Loss
+from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["TaylorTest", "taylor_test"]
 
@@ -40,6 +43,7 @@ class TaylorTest:
     orders: np.ndarray[Any, np.dtype[np.float64]]
 
 
+@own_surroundings
 def taylor_test(
     params: Params,
     route: str | Route = "implicit",
@@ -83,12 +87,15 @@ def taylor_test(
         >>> bool(abs(found.orders - 2).max() < 0.05)
         True
     """
-    lengths, along = np.array(sizes, dtype=np.float64), np.array(direction, dtype=np.float64)
+    numbers = "a sequence or array of real numbers"
+    lengths, along = real_array("sizes", sizes, numbers), real_array("direction", direction, numbers)
     good = lengths.ndim == 1 and len(lengths) >= 2 and bool((np.isfinite(lengths) & (lengths > 0)).all())
     if not good or np.diff(lengths).max() >= 0:
-        raise ValueError(f"sizes must be at least two numbers > 0, each smaller than the one before, got {sizes}")
+        raise ValueError(
+            f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
+        )
     if along.shape != (4,) or not np.isfinite(along).all() or not along.any():
-        raise ValueError(f"direction must be four finite numbers, not all 0, got {direction}")
+        raise ValueError(f"direction must be four finite numbers, not all 0, got {checks.shown(direction)}")
     chosen = as_route(route)
     problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None)
     if len(problem.params) != 1:

@@ -16,6 +16,8 @@ ROOMS = [
     "version",
     "checks",
     "pickling",
+    "arrays",
+    "surroundings",
     "gray_scott",
     "initial",
     "results",

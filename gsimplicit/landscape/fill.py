@@ -23,6 +23,7 @@ from gsimplicit import checks, dataset
 from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store, Values, begun_since, stored_part
 from gsimplicit.results import Status
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,7 +85,7 @@ def fill(
         OSError: The store cannot be written, or there is not enough space.
     """
     if tile is not None:
-        checks.integer("tile", tile, least=1)
+        tile = checks.integer("tile", tile, least=1)
     if not (store is None or isinstance(store, str | os.PathLike)):
         raise TypeError(f"store must be a path, got {store!r}")
     if not (executor is None or isinstance(executor, Executor)):
@@ -118,6 +119,7 @@ def _filled(job: Job, kept: Store | None, executor: Executor | None, progress: b
     return frame
 
 
+@own_surroundings
 def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
     """What is stored of a scan so far, also while it runs; nothing is changed.
 

@@ -115,8 +115,9 @@ def _residual(plan: Plan, params: Params, out: Values) -> None:
     at = plan.names.index("residual")
     assert plan.residual_at is not None
     values = params.tensor().clone().requires_grad_()
-    loss = residual_loss(Params.stack(values), plan.residual_at)
-    (slope,) = torch.autograd.grad(loss.sum(), values)
+    with torch.enable_grad():
+        loss = residual_loss(Params.stack(values), plan.residual_at)
+        (slope,) = torch.autograd.grad(loss.sum(), values)
     out["loss"][:, at] = loss.detach().numpy()
     if plan.routes:
         out["route_loss"][:, :, at] = loss.detach().numpy()[:, None]

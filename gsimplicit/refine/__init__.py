@@ -57,12 +57,14 @@ class Refine:
     linear: LinearSolver | None = None
 
     def __post_init__(self) -> None:
-        checks.real("tol of Refine", self.tol, above=0, most=1e-6)
-        checks.integer("max_evaluations", self.max_evaluations, 1)
-        checks.integer("eigenvalues", self.eigenvalues, 0)
-        checks.flag("lattice", self.lattice)
-        if self.tail not in _TAILS:
-            raise ValueError(f"tail must be one of {', '.join(map(repr, _TAILS))}, got {self.tail!r}")
+        values = {
+            "tol": checks.real("tol of Refine", self.tol, above=0, most=1e-6),
+            "max_evaluations": checks.integer("max_evaluations", self.max_evaluations, 1),
+            "eigenvalues": checks.integer("eigenvalues", self.eigenvalues, 0),
+            "lattice": checks.flag("lattice", self.lattice),
+            "tail": checks.choice("tail", self.tail, _TAILS),
+        }
+        checks.keep(self, values)
         if self.linear is not None and (
             isinstance(self.linear, type)
             or not callable(getattr(self.linear, "prepare", None))

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from gsimplicit import gray_scott
+from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine.linear import Bordered, gradient
 from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
@@ -222,7 +223,18 @@ def rigid_distance(fields: Array, goal: Array) -> float:
     """Largest difference of two patterns (2, H, W) after the rigid shift that fits best, in the max norm.
 
     The shift is found to a cell by correlation, then by least squares.
+
+    Raises:
+        ValueError: The patterns are not of one shape (2, H, W), not finite, or masked.
+        TypeError: One is no tensor or array of floats.
     """
+    fields, goal = (
+        np.asarray(real_fields(n, x, attached=False, device="cpu")) for n, x in (("fields", fields), ("goal", goal))
+    )
+    if fields.ndim != 3 or len(fields) != 2 or fields.shape != goal.shape:
+        raise ValueError(f"fields and goal must be of one shape (2, H, W), got {fields.shape} and {goal.shape}")
+    if not (np.isfinite(fields).all() and np.isfinite(goal).all()):
+        raise ValueError("fields and goal must be finite")
     correlation = np.fft.ifft2(np.fft.fft2(fields[1]) * np.fft.fft2(goal[1]).conj()).real
     at = np.array(np.unravel_index(np.argmax(correlation), correlation.shape), dtype=np.float64)
     for _ in range(6):

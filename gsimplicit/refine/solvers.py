@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arrays import as_device
 from gsimplicit.marching import each
 
 if TYPE_CHECKING:
@@ -147,18 +148,15 @@ class Gmres:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        checks.real("tol of Gmres", self.tol, least=1e-13, most=1e-8)
-        checks.integer("cycle", self.cycle, 20)
-        checks.integer("deflate", self.deflate, 0)
-        checks.integer("max_products", self.max_products, 1)
-        if self.batch is not None:
-            checks.integer("batch", self.batch, 1)
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (TypeError, RuntimeError, AssertionError) as error:
-            raise ValueError(f"device of Gmres must be one torch can use, got {self.device!r}: {error}") from error
-        object.__setattr__(self, "device", device)
+        values = {
+            "tol": checks.real("tol of Gmres", self.tol, least=1e-13, most=1e-8),
+            "cycle": checks.integer("cycle", self.cycle, 20),
+            "deflate": checks.integer("deflate", self.deflate, 0),
+            "max_products": checks.integer("max_products", self.max_products, 1),
+            "batch": None if self.batch is None else checks.integer("batch", self.batch, 1),
+            "device": as_device(self.device, "device of Gmres"),
+        }
+        checks.keep(self, values)
         if self.deflate > self.cycle - 10:
             raise ValueError(f"deflate must be at most cycle - 10 = {self.cycle - 10}, got {self.deflate}")
 

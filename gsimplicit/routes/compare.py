@@ -31,6 +31,7 @@ from gsimplicit.routes.gradient import (
 )
 from gsimplicit.routes.objective import Loss, Objective
 from gsimplicit.steady import March, as_device, paired
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from gsimplicit.routes.comparison import Comparison
@@ -72,6 +73,7 @@ class Reason(IntEnum):
     UNEXPLAINED = 11
 
 
+@own_surroundings
 def compare(
     params: Params,
     routes: Sequence[str | Route] = ("implicit", "tangent", "unrolled", "truncated", "finite_difference"),
@@ -124,7 +126,7 @@ def compare(
         routes = [routes]
     if not isinstance(routes, Sequence):
         raise TypeError(f"routes must be a list of names or gsimplicit.routes objects, got {routes!r}")
-    checks.flag("share_root", share_root)
+    share_root = checks.flag("share_root", share_root)
     chosen = [as_route(route) for route in routes]
     if not chosen:
         raise ValueError("routes must name at least one route, got none")
@@ -152,7 +154,7 @@ def compare(
     settings = {
         "loss": objective.name,
         "share_root": int(share_root),
-        "max_steps": max_steps,
+        "max_steps": marching.max_steps,
         "root_seconds": root_seconds,
     }
     return table(rows, chosen, params.detach(), settings)

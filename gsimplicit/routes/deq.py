@@ -15,6 +15,7 @@ from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.surroundings import with_single_factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,12 +67,14 @@ class Deq(Route):
     def __post_init__(self) -> None:
         if not isinstance(self.refine, Refine):
             raise TypeError(f"refine of Deq must be gsimplicit.Refine, got {self.refine!r}")
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver of Deq must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
-        checks.real("tol of Deq", self.tol, least=1e-13, below=1)
-        checks.integer("max_iterations", self.max_iterations, 3)
-        checks.real("damping", self.damping, above=0, most=1)
-        checks.integer("phantom", self.phantom, 0)
+        values = {
+            "solver": checks.choice("solver of Deq", self.solver, SOLVERS),
+            "tol": checks.real("tol of Deq", self.tol, least=1e-13, below=1),
+            "max_iterations": checks.integer("max_iterations", self.max_iterations, 3),
+            "damping": checks.real("damping", self.damping, above=0, most=1),
+            "phantom": checks.integer("phantom", self.phantom, 0),
+        }
+        checks.keep(self, values)
 
     @property
     def needs_root(self) -> bool:
@@ -141,7 +144,9 @@ class Deq(Route):
         seen: list[Any] = []
         settings = {"max_iter": self.max_iterations, "tol": self.tol, "stop_mode": "rel"}
         kind: Any = self.phantom or "ift"
-        factory = backward_factory(grad_type=kind, b_solver=get_solver(self.solver), b_solver_kwargs=settings)
+        factory = backward_factory(
+            grad_type=kind, b_solver=with_single_factories(get_solver(self.solver)), b_solver_kwargs=settings
+        )
         with torch.enable_grad():
             end = factory(None, lambda x, tau=1.0: mapping(x), z, writer=seen.append)[-1]
             right = torch.cat([cotangent.reshape(-1) / size, torch.zeros(len(system.directions), dtype=torch.float64)])

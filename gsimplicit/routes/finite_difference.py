@@ -20,7 +20,7 @@ from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.objective import Loss, MixedInstancesError, slope_of, value_of
-from gsimplicit.steady import as_refine
+from gsimplicit.steady import as_refine, plain_refine
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -58,9 +58,11 @@ class FiniteDifference(Route):
     refine: bool | Refine = False
 
     def __post_init__(self) -> None:
-        if self.step is not None:
-            checks.real("step of FiniteDifference", self.step, above=0)
-        as_refine(self.refine)
+        values = {
+            "step": None if self.step is None else checks.real("step of FiniteDifference", self.step, above=0),
+            "refine": plain_refine(self.refine),
+        }
+        checks.keep(self, values)
 
     @property
     def needs_root(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
@@ -35,7 +36,8 @@ from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
+from gsimplicit.steady import as_fields, as_march, check_finite, paired
+from gsimplicit.surroundings import caller, own_surroundings
 
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
@@ -65,7 +67,7 @@ def as_route(route: str | Route) -> Route:
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
     if route not in ROUTES:
         raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}")
-    return ROUTES[route]()
+    return ROUTES[str(route)]()
 
 
 def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
@@ -101,25 +103,26 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
     """The target's v, float64, shape (B, H, W), from v or from u and v."""
     if target is None:
         return None
-    if isinstance(target, torch.Tensor) and target.requires_grad:
-        raise ValueError("target requires gradients, but only derivatives in the parameters are computed: detach it")
     if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
         return as_fields("target", target)[:, 1]
-    if not isinstance(target, torch.Tensor | np.ndarray):
-        raise TypeError(f"target must be a torch tensor or numpy array, got {type(target).__name__}")
-    tensor = as_tensor("target", target)
+    tensor = real_fields("target", target, attached=False, device="cpu")
     if tensor.ndim != 3 or len(tensor) == 0:
         raise ValueError(
             f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}"
         )
     check_finite("target", tensor)
-    return tensor.detach().to("cpu", torch.float64)
+    return tensor
+
+
+def default_target(grid: tuple[int, int]) -> torch.Tensor:
+    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
+    return _default_target(grid).clone()  # what is kept is nobody else's to write into
 
 
 @lru_cache(maxsize=8)
-def default_target(grid: tuple[int, int]) -> torch.Tensor:
-    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
-    half = min(10, min(grid) // 4) if min(grid) < 20 else 10  # the paper's box where it fits
+@own_surroundings
+def _default_target(grid: tuple[int, int]) -> torch.Tensor:
+    half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half))
     return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
 
@@ -144,18 +147,12 @@ def posed(
     params, fields = paired(params, initial)
     check_dtype(route, dtype)
     route.check(params.detach())
-    precise = route.through_steps or not tol
-    marching = March(
-        tol,
-        max_steps,
-        check_every,
-        dtype or (torch.float64 if precise else torch.float32),
-        as_device(device),
-    )
-    warn_if_unstable(params, stacklevel=4)  # past `grad` or `solve`
+    marching = as_march(tol, max_steps, check_every, dtype, device, precise=route.through_steps)
+    warn_if_unstable(params)
     return Problem(params, fields, marching).lent()
 
 
+@own_surroundings
 def grad(
     params: Params,
     route: str | Route = "implicit",
@@ -259,7 +256,7 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
             f"{position[seen].max().item():.1e} of its derivative lies along translations at instances {seen}, "
             f"more than {POSITION_LIMIT:g}; routes may answer differently",
             PositionWarning,
-            stacklevel=3,
+            stacklevel=caller(),
         )
 
 
@@ -270,6 +267,7 @@ def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     return values
 
 
+@own_surroundings
 def solve(
     params: Params,
     route: str | Route = "implicit",
@@ -333,6 +331,7 @@ class _Attach(torch.autograd.Function):
         return fields.clone()
 
     @staticmethod
+    @own_surroundings
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         given = cotangent.detach().to(torch.float64)
         gradient = pulled_back(ctx.route, ctx.problem, ctx.state, given[None]).gradient[0]

@@ -14,6 +14,7 @@ from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, value_of
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import Bordered
@@ -24,6 +25,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 __all__ = ["hessian", "root_derivatives"]
 
 
+@own_surroundings
 def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> torch.Tensor:
     """Derivatives of the fields of certified roots in Du, Dv, F and k.
 
@@ -61,6 +63,7 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
     return out
 
 
+@own_surroundings
 def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) -> torch.Tensor:
     """Second derivatives in Du, Dv, F and k of a loss of certified roots.
 

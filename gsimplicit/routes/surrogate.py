@@ -20,6 +20,7 @@ from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.objective import Loss, value_of
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,6 +75,7 @@ class Surrogate(Route):
     model: xr.Dataset
     _networks: _Networks = field(init=False, repr=False)
 
+    @own_surroundings
     def __post_init__(self) -> None:
         import xarray as xr
 
@@ -83,6 +85,8 @@ class Surrogate(Route):
             raise ValueError(f"model of Surrogate holds no networks; {HOW}")
         if not self.model.attrs.get("gsimplicit_complete", 1):
             raise ValueError("model of Surrogate must be whole: its training was interrupted; train it to the end")
+        # a copy: the networks are made of it here, and what tells it from another is read from it later
+        object.__setattr__(self, "model", self.model.copy(deep=True).load())
         object.__setattr__(self, "_networks", _Networks(self.model))
 
     @property

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
-from gsimplicit.steady import as_refine
+from gsimplicit.steady import as_refine, plain_refine
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Tangent(Route):
     refine: bool | Refine = False
 
     def __post_init__(self) -> None:
-        as_refine(self.refine)
+        checks.keep(self, {"refine": plain_refine(self.refine)})
 
     @property
     def needs_root(self) -> bool:

@@ -76,6 +76,7 @@ class Root:
         residual: Max norm of the residual it solved for, bordered or raw.
         evaluations: Residual evaluations.
         converged: Whether the residual is at most the tolerance.
+        factors: The last linear system met, near the root, and what solves with it; None where none was needed.
     """
 
     fields: Array
@@ -83,6 +84,7 @@ class Root:
     residual: float
     evaluations: int
     converged: bool
+    factors: tuple[Prepared, Bordered] | None = None
 
 
 def residual(fields: Array, parameters: Array) -> Array:
@@ -172,13 +174,15 @@ def newton(
     X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
     system: Prepared | None = None
+    at: Bordered | None = None
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
     for n in range(MAX_ITERATIONS):
         size = float(np.abs(R).max())
         if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
             break
         if system is None or fresh:
-            system = linear.prepare([Bordered(X, parameters, directions, c, phase)], system)
+            at = Bordered(X, parameters, directions, c, phase)
+            system = linear.prepare([at], system)
             fresh = True
         # the phase conditions are linear and hold from the start, so their right-hand side stays zero
         asked = 1e-10 if linear.factorises else max(forcing, 0.1 * tol / size)
@@ -204,7 +208,8 @@ def newton(
         fresh = not linear.factorises or not gain < 0.5
         X, c, R = X_new, c_new, R_new
     size = float(np.abs(R).max())
-    return Root(X, c, size, evaluations, bool(size <= tol))
+    factors = None if system is None or at is None else (system, at)
+    return Root(X, c, size, evaluations, bool(size <= tol), factors)
 
 
 def shifted(fields: Array, shift: Array) -> Array:
@@ -274,7 +279,7 @@ def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None =
         if np.linalg.norm(now.drift) <= np.linalg.norm(best.drift):
             best = now
         if raw <= tol:
-            return Root(now.fields, np.zeros(2), raw, evaluations, True)
+            return Root(now.fields, np.zeros(2), raw, evaluations, True, now.factors)
         directions = broken_translations(now.fields)
         pull = np.empty((len(directions), len(directions)))
         h = 0.05

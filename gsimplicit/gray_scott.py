@@ -325,7 +325,8 @@ class Params:
         return self.detach()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Params.stack, (self.tensor().detach(),)
+        # an array: the pools of multiprocessing would send a tensor as shared memory, which ends with its process
+        return Params.stack, (self.tensor().detach().numpy(),)
 
     def __iter__(self) -> Iterator[Params]:
         return (self[i] for i in range(len(self)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import Params
+from gsimplicit.pickling import ByValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +98,16 @@ class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outc
         super().__init__(message)
         self.state = state
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an exception is made again from its `args`, of which the state is none; its notes go with the rest
+        return type(self), (str(self), self.state), vars(self)
+
 
 @dataclass(frozen=True, eq=False)
-class SteadyState:
+class SteadyState(ByValue):
     """A batch of B states and how far each is from steady.
+
+    Pickled and deep-copied it is cut off from autograd.
 
     Attributes:
         fields: u and v, shape (B, 2, H, W).
@@ -253,6 +260,14 @@ _ADVICE = {
 }
 
 
+def copied(state: SteadyState) -> SteadyState:
+    """The same state in memory of its own, cut off from autograd."""
+    parts = {f.name: getattr(state, f.name) for f in fields(SteadyState)}
+    params = parts.pop("params").detach()  # is a copy
+    own = {n: value.detach().clone() if isinstance(value, torch.Tensor) else value for n, value in parts.items()}
+    return SteadyState(params=params, **own)
+
+
 def concatenate(states: Sequence[SteadyState]) -> SteadyState:
     """One batch from several, in order."""
     parts = {f.name: [getattr(s, f.name) for s in states] for f in fields(SteadyState)}
@@ -261,7 +276,7 @@ def concatenate(states: Sequence[SteadyState]) -> SteadyState:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(ByValue):
     """How far to trust a gradient and what it cost, an entry an instance.
 
     Attributes:
@@ -291,7 +306,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, eq=False)
-class ParameterGradient:
+class ParameterGradient(ByValue):
     """Derivative of each instance's own loss in the four parameters, each float64 of shape (B,)."""
 
     Du: torch.Tensor
@@ -305,7 +320,7 @@ class ParameterGradient:
 
 
 @dataclass(frozen=True, eq=False)
-class Gradient:
+class Gradient(ByValue):
     """A loss of a state and its derivative in the parameters.
 
     Attributes:

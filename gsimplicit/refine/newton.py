@@ -27,7 +27,7 @@ from gsimplicit import gray_scott
 from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine.linear import Bordered, gradient
-from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared
+from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -146,6 +146,7 @@ def newton(
     bordered: bool = True,
     linear: LinearSolver | None = None,
     patience: int = PATIENCE,
+    held: Array | None = None,
 ) -> Root:
     """Refine one state to a root of the bordered (or the raw) residual.
 
@@ -156,16 +157,18 @@ def newton(
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
         patience: Iterations after which it must have got somewhere.
+        held: What the residual is to be instead of zero, shape (2, H, W): what a certified root leaves of its own, so
+            that roots near by are followed from that very root.
 
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
     """
-    linear = Direct() if linear is None else linear
+    linear = Direct() if linear is None else guarded(linear)
     directions = broken_translations(fields) if bordered else np.zeros((0, 2))
     phase = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else None
 
     def defect(X: Array, c: Array) -> Array:
-        R = residual(X, parameters)
+        R = residual(X, parameters) if held is None else residual(X, parameters) - held
         return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
 
     X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)

@@ -525,6 +525,13 @@ def second_derivative(fields: torch.Tensor, a: torch.Tensor, b: torch.Tensor) ->
     return torch.stack([-bend, bend], dim=1)
 
 
+def second_derivative_transposed(fields: torch.Tensor, a: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
+    """The field f with `f . b = cotangent . second_derivative(fields, a, b)` for every b, all of shape (B, 2, H, W)."""
+    u, v = fields.unbind(1)
+    gain = cotangent[:, 1] - cotangent[:, 0]
+    return torch.stack([2 * v * a[:, 1] * gain, (2 * v * a[:, 0] + 2 * u * a[:, 1]) * gain], dim=1)
+
+
 def mixed_derivative(direction: torch.Tensor) -> torch.Tensor:
     """Derivative of the residual in the fields, along `direction` (B, 2, H, W), and in Du, Dv, F and k.
 

@@ -42,14 +42,22 @@ def own_surroundings(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        work = untraced(function)
         stack = _entered()
         if stack is None:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
         with stack:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
 
     _DOORS.add(id(door))
     return door
+
+
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, kept from torch.compile where that is in use: it would trace numba's compiler, and fail there."""
+    dynamo: Any = sys.modules.get("torch._dynamo")  # it takes seconds to import
+    disable = getattr(dynamo, "disable", None)  # None while it is being imported
+    return function if disable is None else disable(function)
 
 
 def is_door(function: object) -> bool:

@@ -24,7 +24,8 @@ R = TypeVar("R")
 
 __all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
 
-_PACKAGE = str(Path(__file__).parent)
+_INSIDE = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+"""Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
 
@@ -121,8 +122,8 @@ def with_single_factories(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def caller() -> int:
-    """The `stacklevel` at which `warnings.warn` names the line that called into the package."""
+    """The `stacklevel` at which `warnings.warn` names the line that called into the package, through torch or not."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     return level

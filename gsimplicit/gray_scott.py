@@ -24,6 +24,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import holds_tensor, real_tensor
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.transforms import refuse_batched, refuse_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,6 +250,7 @@ class Params:
         """
         n = len(PARAMETERS)
         raw = real_tensor("raw", raw, attached=True)
+        refuse_batched("raw", raw)
         if raw.ndim not in (1, 2) or raw.shape[-1] != n:
             raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
         if not raw.numel():
@@ -289,7 +291,9 @@ class Params:
 
     def detach(self) -> Params:
         """The same values, cut off from autograd."""
-        return Params.stack(self.tensor().detach())
+        values = self.tensor()
+        refuse_transformed(values)
+        return Params.stack(values.detach())
 
     def replace(self, **changes: Any) -> Params:
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
@@ -343,6 +347,7 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
         tensor = real_tensor(name, value, attached=True)
+    refuse_batched(name, tensor)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
     bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)

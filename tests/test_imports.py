@@ -18,6 +18,7 @@ ROOMS = [
     "pickling",
     "arrays",
     "surroundings",
+    "transforms",
     "gray_scott",
     "initial",
     "results",

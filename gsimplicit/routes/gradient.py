@@ -240,12 +240,15 @@ def _require_gradient(route: Route, objective: Objective, state: SteadyState, ce
     text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
     if not route.needs_root:
         raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
+    from gsimplicit.refine.singular import reason
+
+    first = lost[0]
+    why = reason(state.fields[first].detach().cpu().numpy(), state.params.tensor()[first].detach().numpy())
     residuals = certificate.adjoint_residual[lost]
-    if bool(torch.isnan(residuals).all()):
-        raise NotSteady(f"{text}the root's Jacobian is too near singular, or a root next to it was lost", state)
+    closed = "" if bool(torch.isnan(residuals).all()) else f" (residuals of the adjoint {residuals.tolist()})"
     raise NotSteady(
-        f"{text}the adjoint did not close (residual {residuals.tolist()}): the root's Jacobian is too near singular, "
-        "as at a fold, or its solver too short of steps",
+        f"{text}the root's Jacobian is too near singular{closed}: at instance {first} {why}; or a root next to it was "
+        "lost, or the solver was too short of steps",
         state,
     )
 

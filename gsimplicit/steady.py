@@ -353,9 +353,10 @@ def _described(
 
 def _step_factor(root: Refined, parameters: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     """The step factor of a root, or of a state that overshoots."""
-    from gsimplicit.refine.modes import step_factor
+    from gsimplicit.refine.modes import step_factor, surely_damped
     from gsimplicit.refine.motion import reverses
 
     if root.motion == Motion.OVERSHOOTING:
         return reverses(root.fields, parameters) or step_factor(root.fields, parameters)
-    return step_factor(root.fields, parameters) if root.status in (Status.STEADY, Status.DRIFTING) else float("nan")
+    asked = root.status in (Status.STEADY, Status.DRIFTING) and not surely_damped(root.fields, parameters)
+    return step_factor(root.fields, parameters) if asked else float("nan")

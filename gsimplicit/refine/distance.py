@@ -32,6 +32,9 @@ LOOSE = 1e-3
 CLOSED = 0.5
 """Relative residual of a solve above which the matrix counts as singular."""
 
+SINGULAR = 1e-13
+"""Least singular value below which a uniform state counts as one of a family: its Jacobian is singular."""
+
 FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
 

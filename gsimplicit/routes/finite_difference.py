@@ -19,7 +19,7 @@ from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
-from gsimplicit.routes.objective import Loss, MixedInstancesError, slope_of, value_of
+from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -97,6 +97,12 @@ class FiniteDifference(Route):
         fields, widths = self._perturbed(problem, state)
         values = torch.stack([torch.stack([value_of(loss, f[:, 1]).cpu() for loss in losses]) for f in fields])
         for c, loss in enumerate(losses):
+            dtype = dtype_of(loss, state.v)
+            if dtype != torch.float64:
+                raise ValueError(
+                    f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
+                    "differences do not show in it"
+                )
             values[:, c, ~_smooth(loss, state.v)] = torch.nan
         return self._pulled(state, values, widths)
 

@@ -13,7 +13,7 @@ from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
-from gsimplicit.routes.objective import Loss, name_of, value_of
+from gsimplicit.routes.objective import Loss, name_of, noted, value_of
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None
     with torch.enable_grad():
         value = value_of(loss, v, "hessian")
         seen = value.requires_grad
-        slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
+        with noted(loss, "the derivative of the loss"):
+            slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
         if slope is None:
             raise ValueError(f"hessian: loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
         bends = [_bend(slope, v, t[None, 1]) for t in tangents]

@@ -140,6 +140,8 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
         Traceback (most recent call last):
         FileNotFoundError: neither never_begun.nc nor an unfinished dataset of that name is there
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be the path of a store, got {checks.shown(path)}")
     for attempt in range(_LOOKS):
         try:
             if Path(path).exists() and not begun_since(Path(path)):

@@ -287,6 +287,19 @@ def singular(system: Bordered, *, border: bool = True) -> Solution:
     return Solution(np.full_like(system.fields, np.nan), np.full(r, np.nan), float("inf"))
 
 
+def require_linear(linear: LinearSolver | None) -> None:
+    """Raise a TypeError unless this is a way to solve linear systems, or None."""
+    if linear is not None and (
+        isinstance(linear, type)
+        or not callable(getattr(linear, "prepare", None))
+        or not isinstance(getattr(linear, "factorises", None), bool)
+    ):
+        raise TypeError(
+            "linear must be a gsimplicit.Direct(), a gsimplicit.Gmres() or an object with their method prepare and "
+            f"their attribute factorises, got {linear!r}"
+        )
+
+
 DIRECT_CELLS = 1024 * 1024
 """Cells up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
 

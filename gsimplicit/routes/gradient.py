@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
@@ -132,7 +133,7 @@ def _default_target(grid: tuple[int, int]) -> torch.Tensor:
 
 def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
     """Raise where a route cannot march in the dtype asked for."""
-    if dtype == torch.float32 and route.least_dtype == torch.float64:
+    if checks.floats("dtype", dtype) == torch.float32 and route.least_dtype == torch.float64:
         raise ValueError(f"dtype must be torch.float64 for the {route.name} route, got {dtype}")
 
 

@@ -15,6 +15,8 @@ PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
     "version",
     "checks",
+    "threads",
+    "sources",
     "gray_scott",
     "initial",
     "results",

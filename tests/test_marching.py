@@ -25,7 +25,7 @@ from helpers import (
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
-from gsimplicit.marching import cpu, each, march, pull_back, reference
+from gsimplicit.marching import compiled, cpu, each, march, pull_back, reference
 from gsimplicit.marching.checkpoints import segments
 
 GRIDS = [((128, 128), 20), ((96, 64), 60), ((17, 5), 100), ((5, 17), 100), ((3, 3), 40)]
@@ -205,7 +205,7 @@ def test_stop_between_tests_is_seen_at_the_cap() -> None:
     assert end.change[0] >= 1e-4
 
 
-@pytest.mark.parametrize("max_steps", [1, 63, 64, 65, 1000, cpu.CHUNK, 2 * cpu.CHUNK + 3])
+@pytest.mark.parametrize("max_steps", [1, 63, 64, 65, 1000, compiled.CHUNK, 2 * compiled.CHUNK + 3])
 @pytest.mark.parametrize("check_every", [1, 64])
 def test_cap_is_met_exactly_where_nothing_settles(max_steps: int, check_every: int) -> None:
     fields, params = small_start(32, 8), gs.Params(*PAPER)
@@ -216,7 +216,9 @@ def test_cap_is_met_exactly_where_nothing_settles(max_steps: int, check_every: i
     assert end.change[0].item() == farthest(end.fields, before)
 
 
-@pytest.mark.parametrize("max_steps", [1, 2, 100, cpu.CHUNK - 1, cpu.CHUNK, cpu.CHUNK + 1, 3 * cpu.CHUNK + 17])
+@pytest.mark.parametrize(
+    "max_steps", [1, 2, 100, compiled.CHUNK - 1, compiled.CHUNK, compiled.CHUNK + 1, 3 * compiled.CHUNK + 17]
+)
 def test_tol_zero_marches_exactly_max_steps_also_across_kernel_calls(max_steps: int) -> None:
     fields, params = small_start(28, 9), gs.Params(*PAPER)
     end = march(fields, params, tol=0.0, max_steps=max_steps)

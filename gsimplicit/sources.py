@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["made_of", "package_sources"]
 
 
-def made_of(module: ModuleType) -> bytes:
-    """Source of a module; its byte code where there is no source; and where there is neither, what equals nothing."""
+def made_of(module: ModuleType) -> bytes | None:
+    """Source of a module; its byte code where there is no source, and None where there is neither."""
     spec = getattr(module, "__spec__", None)
     name, path = getattr(module, "__name__", ""), getattr(module, "__file__", None)
     return _loaded(getattr(spec, "loader", None), name, path)
 
 
 def package_sources() -> dict[str, bytes]:
-    """What each module of this package was made from, by its name; none is imported that is no package."""
+    """What each module of this package was made from, by its name; where that is not to be had, what equals nothing."""
     root = __name__.partition(".")[0]
     package = importlib.util.find_spec(root)
     assert package is not None
     folders = list(package.submodule_search_locations or [])
     names = [root, *(found.name for found in pkgutil.walk_packages(folders, f"{root}."))]
     specs = {name: importlib.util.find_spec(name) for name in sorted(names)}
-    return {name: _loaded(spec.loader, name, spec.origin) for name, spec in specs.items() if spec is not None}
+    return {n: _loaded(s.loader, n, s.origin) or uuid.uuid4().bytes for n, s in specs.items() if s is not None}
 
 
-def _loaded(loader: Any, name: str, path: str | None) -> bytes:
+def _loaded(loader: Any, name: str, path: str | None) -> bytes | None:
     """A module's source or byte code as its loader has it."""
     try:
         return bytes(loader.get_data(path))
@@ -45,4 +45,4 @@ def _loaded(loader: Any, name: str, path: str | None) -> bytes:
     try:
         return marshal.dumps(loader.get_code(name))
     except Exception:
-        return uuid.uuid4().bytes
+        return None

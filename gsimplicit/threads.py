@@ -8,6 +8,7 @@ other bits. So threads are limited where instances are spread, and whatever runs
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,8 @@ def _set(library: Any, threads: int) -> None:
 
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not be born with the lock of a thread that it does not have
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _holders: list[None] = []
 _before: dict[str, tuple[Any, int]] = {}
 """What the libraries limited now had before, by their file: the last holder out puts it back."""

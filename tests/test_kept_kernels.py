@@ -176,8 +176,12 @@ def test_sources_are_known_by_file_by_byte_code_and_by_neither() -> None:
     sources = package_sources()
     assert len(sources) == len(list(PACKAGE.rglob("*.py")))
     assert sources["gsimplicit.gray_scott"] == made_of(gray_scott)
-    nothing = type(sys)("nothing")
-    assert made_of(nothing) != made_of(nothing)  # nothing kept of it is ever taken
+    assert made_of(type(sys)("nothing")) is None
+
+
+def test_kernels_of_unknown_sources_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gray_scott, "__spec__", None)
+    assert compiled._fingerprint() is None
 
 
 def marched(*path: str, **environment: str) -> bytes:

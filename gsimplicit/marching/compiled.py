@@ -90,12 +90,11 @@ def _(pair):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _fingerprint() -> str:
-    """Of what goes into a kernel."""
-    digest = hashlib.sha256(str(lanes.BYTES).encode())
-    for module in (gray_scott, lanes, loops, sys.modules[__name__]):
-        digest.update(made_of(module))
-    return digest.hexdigest()
+def _fingerprint() -> str | None:
+    """Of what goes into a kernel; None where that is not known."""
+    sources = [made_of(module) for module in (gray_scott, lanes, loops, sys.modules[__name__])]
+    known = [source for source in sources if source is not None]
+    return hashlib.sha256(b"".join([str(lanes.BYTES).encode(), *known])).hexdigest() if known == sources else None
 
 
 _MADE_OF = _fingerprint()
@@ -106,7 +105,8 @@ class _Kernel:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
-        compiled._cache = Kept(function, _MADE_OF)  # what cache=True sets, with places numba does not know
+        if _MADE_OF is not None:
+            compiled._cache = Kept(function, _MADE_OF)  # what cache=True sets, with places numba does not know
         self.compiled = compiled
 
     def __call__(self, *arguments: Any) -> Any:

@@ -6,7 +6,6 @@ coverage) or cannot compile on this machine. Whoever steps on the CPU asks here,
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -37,7 +36,6 @@ class _Engine(Protocol):
     def push_forward(self, fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]: ...
 
 
-_lock = threading.Lock()
 _chosen: list[_Engine] = []
 """The module that steps, once it is known."""
 
@@ -45,9 +43,7 @@ _chosen: list[_Engine] = []
 def _engine() -> _Engine:
     """The module that steps: `compiled`, or `plain` where numba does not compile."""
     if not _chosen:
-        with _lock:
-            if not _chosen:
-                _chosen.append(_first())
+        _chosen.append(_first())
     return _chosen[0]
 
 
@@ -82,8 +78,7 @@ def _by(work: Callable[[_Engine], R]) -> R:
     try:
         return work(engine)
     except CannotCompile as error:
-        with _lock:
-            first, _chosen[:] = _chosen[0] is not plain, [plain]
+        first, _chosen[:] = _chosen[0] is not plain, [plain]
         if first:
             _warn(error)
     return work(plain)

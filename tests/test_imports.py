@@ -19,6 +19,8 @@ ROOMS = [
     "arrays",
     "surroundings",
     "transforms",
+    "threads",
+    "sources",
     "gray_scott",
     "initial",
     "results",

@@ -29,7 +29,7 @@ def encoded(value: Any) -> Any:
         return {"torch": str(value).removeprefix("torch.")}
     if is_dataclass(value) and not isinstance(value, type):
         return {"type": type(value).__name__, **{f.name: encoded(getattr(value, f.name)) for f in fields(value)}}
-    return content("routes", value)
+    return content("routes", type(value).__name__, value)
 
 
 def decoded(value: Any) -> Any:

@@ -18,6 +18,7 @@ ROOMS = [
     "gray_scott",
     "initial",
     "results",
+    "files",
     "dataset",
     "identity",
     "marching",

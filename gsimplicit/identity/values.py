@@ -121,8 +121,10 @@ class Walk:
     def _function(self, function: types.FunctionType) -> Any:
         home = origins.origin_of(function)
         module = function.__globals__.get("__name__", "")
-        if home is not None and origins.found_by_name(module, function.__qualname__, function):
-            return ["library", f"{home}:{module}.{function.__qualname__}"]
+        if home is not None:
+            for place in (module, str(function.__module__)):  # what a library's decorator made has the second
+                if origins.found_by_name(place, function.__qualname__, function):
+                    return ["library", f"{home}:{place}.{function.__qualname__}"]
         known = self.met(function)
         if known is not None:
             return known

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from gsimplicit import routes
@@ -21,15 +22,41 @@ _KNOWN: dict[str, type] = {
 """Settings objects that can be made again by name."""
 
 
-def encoded(value: Any) -> Any:
-    """A settings object as JSON types: what it is and the values of its fields."""
-    if isinstance(value, routes.Surrogate):
+def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
+    """A setting as JSON types: numbers as they are in Python, this package's objects by name and fields, others by code.
+
+    Args:
+        argument: Name of the argument it was given as, for errors.
+        value: Number, text, settings object, route or solver.
+        kept: Whether it is to be told from others; else objects of the user's are told by the name of their class.
+
+    Raises:
+        ValueError: An object of the user's holds something that cannot be told apart.
+    """
+    value = _plain(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if type(value) in (list, tuple):
+        return [encoded(argument, one, kept=kept) for one in value]
+    if type(value) is routes.Surrogate:
         return {"type": "Surrogate", "model": value.digest}
     if isinstance(value, torch.dtype | torch.device):
         return {"torch": str(value).removeprefix("torch.")}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"type": type(value).__name__, **{f.name: encoded(getattr(value, f.name)) for f in fields(value)}}
-    return content("routes", type(value).__name__, value)
+    cls = type(value)
+    if _KNOWN.get(cls.__name__) is cls:  # a class of the user's may have the name of one of ours
+        inside = {f.name: encoded(argument, getattr(value, f.name), kept=kept) for f in fields(value)}
+        return {"type": cls.__name__, **inside}
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
+
+
+def _plain(value: Any) -> Any:
+    """The Python number or text that a numpy scalar, or an array without dimensions, stands for."""
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
+        value = value.item() if isinstance(value, torch.Tensor) else value[()]
+    if isinstance(value, np.bool_ | np.integer | np.floating) and not isinstance(value, np.timedelta64):
+        return value.item() if not isinstance(value, np.longdouble) else float(value)
+    return str(value) if isinstance(value, str) else value
 
 
 def decoded(value: Any) -> Any:
@@ -47,5 +74,5 @@ def decoded(value: Any) -> Any:
     if name == "Surrogate":
         raise ValueError("a surrogate route cannot be made again from the file of a scan: pass its model to scan")
     if name not in _KNOWN:
-        raise ValueError(f"settings of {name!r} are not gsimplicit's and cannot be made again from a file")
+        raise ValueError(f"settings of {name!r} are not gsimplicit's and cannot be made again from a file; pass them")
     return _KNOWN[name](**{key: decoded(one) for key, one in value.items() if key != "type"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,9 @@ from gsimplicit.routes.gradient import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LONGEST = 1_000_000
+"""Values of an axis of the command line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except gs.NotSteady as error:
         print(error, file=sys.stderr)
         return 1
-    except (ValueError, TypeError, OSError, KeyboardInterrupt, SystemExit) as error:
+    except (ValueError, TypeError, OSError, MemoryError, KeyboardInterrupt, SystemExit) as error:
         ended = {KeyboardInterrupt: "interrupted", SystemExit: "asked to end"}.get(type(error), str(error))
         print(f"gsimplicit {given.command}: {'; '.join([ended, *getattr(error, '__notes__', [])])}", file=sys.stderr)
         if isinstance(error, SystemExit):
@@ -44,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _steady(given: argparse.Namespace) -> int:
+    _writable("--save", given.save)
     state = gs.steady_state(
         _params(given),
         _fields(given),
@@ -53,8 +59,8 @@ def _steady(given: argparse.Namespace) -> int:
     )
     print(state)
     if given.save:
-        with Path(given.save).open("wb") as stream:
-            np.savez(stream, fields=state.fields.numpy(), params=state.params.tensor().numpy())
+        with Path(given.save).expanduser().open("wb") as stream:
+            np.savez(stream, fields=state.fields.cpu().numpy(), params=state.params.tensor().numpy())
         print(f"fields saved to {given.save}")
     wanted = given.refine or given.lattice
     return 1 if wanted and not bool(state.has_root.all()) else 0
@@ -125,6 +131,8 @@ def _show(given: argparse.Namespace) -> int:
 
     if given.export and Path(given.export).resolve() == Path(given.file).resolve():
         raise ValueError(f"--export must not be the file itself, got {given.export!r}: the scan writes it when it ends")
+    _writable("--figure", given.figure)
+    _writable("--export", given.export)
     data = gs.partial_scan(given.file)
     print(_summary(data))
     if given.objective is not None and given.objective not in data["objective"].values:
@@ -132,11 +140,25 @@ def _show(given: argparse.Namespace) -> int:
     if given.figure:
         from gsimplicit.plotting import landscape
 
-        landscape(data, given.objective).savefig(given.figure, dpi=150)
+        landscape(data, given.objective).savefig(Path(given.figure).expanduser(), dpi=150)
         print(f"figure saved to {given.figure}")
     if given.export:
         print(f"dataset saved to {dataset.save(data, given.export)}")
     return 0
+
+
+def _writable(option: str, path: str | None) -> None:
+    """Raise before anything is computed where a file could not be written after it."""
+    if path is None:
+        return
+    file = Path(path).expanduser()
+    folder = file.parent
+    if not path or file.is_dir():
+        raise ValueError(f"{option} must be a file, got {path!r}")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{option} must lie in a folder that exists, got {path!r}: there is no {folder}")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise PermissionError(f"{option} must be a file that can be written, got {path!r}")
 
 
 def _summary(data: object) -> str:
@@ -240,11 +262,16 @@ def _axis(text: str) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float64]]]
     try:
         name, rest = text.split("=")
         start, stop, count = rest.split(":")
-        return name, np.linspace(float(start), float(stop), int(count))
-    except ValueError:
+        first, last, number = float(start), float(stop), int(count)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"an axis reads NAME=FROM:TO:COUNT, for example F=0.03:0.07:25; got {text!r}"
         ) from None
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise argparse.ArgumentTypeError(f"FROM and TO of an axis must be finite; got {text!r}")
+    if not 1 <= number <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"COUNT of an axis must lie in 1..{_LONGEST}; got {text!r}")
+    return name, np.linspace(first, last, number)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,71 @@
-"""Checks of arguments that several rooms share; each error names the argument, the value and the bound."""
+"""Checks of arguments that several rooms share; each error names the argument, the value and the bound.
+
+Each check gives back the plain Python value: a numpy scalar or an array without dimensions counts as the number, flag
+or text it holds, and what is kept is an int, float, bool or str.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+import torch
+
+LARGEST = 2**63 - 1
+"""The largest integer that the compiled kernels can count to."""
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """An integer of at least `least`.
+def plain(value: Any) -> Any:
+    """The Python value that a numpy scalar, or an array or tensor without dimensions, holds; other values as they are.
+
+    What is masked, attached to autograd or on a device that holds no values stays as it is, to be refused.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biufUS":
+        value = value[()]
+    if isinstance(value, torch.Tensor):
+        held = type(value) is torch.Tensor and value.layout is torch.strided and value.device.type != "meta"
+        if not held or value.ndim or value.requires_grad or value.is_quantized:
+            return value
+        return value.item()
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def shown(value: Any) -> str:
+    """A value as an error names it: large ones are cut, arrays are told by type, dtype and shape."""
+    if isinstance(value, np.ndarray | torch.Tensor) and value.ndim:
+        return f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
+    try:
+        text = repr(value)
+    except Exception:  # an object of the caller's: what is wrong with it must not hide what is wrong with the call
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def integer(name: str, value: Any, least: int, most: int | None = LARGEST) -> int:
+    """An integer of at least `least`, and of at most `most` unless that is None.
 
     Raises:
         TypeError: Not an integer; True and 2.0 are none.
-        ValueError: Below `least`.
+        ValueError: Below `least`, or above `most`.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    return int(value)
+    found = plain(value)
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
+    if found < least:
+        raise ValueError(f"{name} must be >= {least}, got {found}")
+    if most is not None and found > most:
+        raise ValueError(f"{name} must be <= {most}, got {shown(found)}")
+    return int(found)
 
 
 def real(
@@ -30,24 +76,32 @@ def real(
     most: float = math.inf,
     above: float = -math.inf,
     below: float = math.inf,
+    finite: bool = True,
 ) -> float:
-    """A finite real number with `least <= value <= most` and `above < value < below`.
+    """A real number with `least <= value <= most` and `above < value < below`; infinite or NaN only where told.
 
     Raises:
         TypeError: Not a real number; True is none.
         ValueError: Not finite, or out of bounds.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    if not (math.isfinite(value) and least <= value <= most and above < value < below):
+    given = plain(value)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    try:
+        found = float(given)
+    except OverflowError:
+        found = math.copysign(math.inf, given)
+    outside = found < least or found > most or (found <= above > -math.inf) or (found >= below < math.inf)
+    if outside or (finite and not math.isfinite(found)):
         bounds = [
+            *(["finite"] if finite else []),
             *([f">= {least:g}"] if least > -math.inf else []),
             *([f"> {above:g}"] if above > -math.inf else []),
             *([f"<= {most:g}"] if most < math.inf else []),
             *([f"< {below:g}"] if below < math.inf else []),
         ]
-        raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {value!r}")
-    return float(value)
+        raise ValueError(f"{name} must be {' and '.join(bounds) or 'a number'}, got {shown(value)}")
+    return found
 
 
 def flag(name: str, value: Any) -> bool:
@@ -56,6 +110,41 @@ def flag(name: str, value: Any) -> bool:
     Raises:
         TypeError: Anything else.
     """
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return found
+
+
+def choice(name: str, value: Any, options: Collection[str]) -> str:
+    """One of some words.
+
+    Raises:
+        ValueError: Another word, or no word.
+    """
+    found = plain(value)
+    if not isinstance(found, str) or found not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}")
+    return found
+
+
+def pair(name: str, value: Any, least: int, most: int = LARGEST, of: str = "(H, W)") -> tuple[int, int]:
+    """Two integers, as a grid has them, from a tuple, list or array.
+
+    Raises:
+        ValueError: Not two integers, or out of bounds.
+    """
+    try:
+        if isinstance(value, str | bytes | Mapping | set | frozenset):
+            raise TypeError
+        first, second = value
+        return integer(name, first, least, most), integer(name, second, least, most)
+    except (TypeError, ValueError):
+        bound = f", each >= {least}" if least > -LARGEST else ""
+        raise ValueError(f"{name} must be two integers {of}{bound}, got {shown(value)}") from None
+
+
+def keep(settings: object, values: Mapping[str, Any]) -> None:
+    """Put checked values in the place of what a frozen dataclass was given."""
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)

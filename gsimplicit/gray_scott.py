@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
+
+from gsimplicit import checks
+from gsimplicit.arrays import holds_tensor, real_tensor
+from gsimplicit.surroundings import caller, own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,12 +115,42 @@ class StabilityWarning(UserWarning):
     """A parameter lies above the stability limit of the explicit step, so that marching is expected to diverge."""
 
 
+_PEARSON = (2e-5 / (2.5 / 256) ** 2, 1e-5 / (2.5 / 256) ** 2)
+"""Diffusion of Pearson, Science 261, 189 (1993): 256 cells over a length of 2.5."""
+
+_PEARSON_RATES = {"epsilon": (0.014, 0.055), "theta": (0.046, 0.061), "mu": (0.050, 0.065)}
+"""F and k of three of his classes, as R. Munafo's extended classification has them."""
+
+_THE_WELL = (2e-5 / (2 / 128) ** 2, 1e-5 / (2 / 128) ** 2)
+"""Diffusion of the data set gray_scott_reaction_diffusion of The Well (arXiv 2412.00568): 128 cells over [-1, 1]."""
+
+_THE_WELL_RATES = {
+    "gliders": (0.014, 0.054),
+    "bubbles": (0.098, 0.057),
+    "maze": (0.029, 0.057),
+    "worms": (0.058, 0.065),
+    "spirals": (0.018, 0.051),
+    "spots": (0.030, 0.062),
+}
+"""Its F and k."""
+
+
+class UnitsWarning(UserWarning):
+    """Diffusion coefficients look like those of a program with another spacing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Params:
     """The four Gray-Scott parameters, as one batch of B instances.
 
     Each argument is a float, a sequence, a numpy array or a torch tensor, of shape () or (B,); they are broadcast
-    against each other. All scalars give B = 1. Values are kept as float64 tensors and stay attached to autograd.
+    against each other. All scalars give B = 1. Values are copied, kept as float64 tensors on the CPU and stay attached
+    to autograd. Pickles and deep copies hold the values alone, cut off from autograd.
+
+    A cell is 1 wide and a step 1 long. Presets of programs with a spacing dx and a step dt translate as
+    `Du = D_u / dx^2`, `Dv = D_v / dx^2`, F and k kept: steady states do not depend on dt. The trajectory is the same
+    (`D dt / dx^2`) for dt = 1 alone, since dt multiplies the reaction as well, which has no coefficient here. Where
+    `D / dx^2` is above 1/4 take wider cells. docs/units.md has worked examples, `Params.preset` some translated.
 
     Args:
         Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
@@ -125,7 +160,8 @@ class Params:
 
     Raises:
         ValueError: A value is not finite or negative, or the shapes do not broadcast to one batch.
-        TypeError: A value is not a real number, sequence, array or tensor of them.
+        TypeError: A value is not a real number, sequence, array or tensor of them: booleans, text, dates, complex
+            numbers, masked or missing values, sparse and quantised tensors and those of device meta are refused.
 
     Example:
         >>> import gsimplicit as gs
@@ -139,14 +175,21 @@ class Params:
     F: torch.Tensor
     k: torch.Tensor
 
-    PRESETS: ClassVar[dict[str, tuple[float, float, float, float]]] = {
-        "paper": (0.16, 0.08, 0.035, 0.065),
-        "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
-        "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
-        "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
-    }
-    """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258."""
+    PRESETS: ClassVar[Mapping[str, tuple[float, float, float, float]]] = MappingProxyType(
+        {
+            "paper": (0.16, 0.08, 0.035, 0.065),
+            "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
+            "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
+            "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
+            **{f"pearson_{name}": (*_PEARSON, F, k) for name, (F, k) in _PEARSON_RATES.items()},
+            **{f"the_well_{name}": (*_THE_WELL, F, k) for name, (F, k) in _THE_WELL_RATES.items()},
+            "karl_sims": (0.15, 0.075, 0.055, 0.062),
+        }
+    )
+    """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258; and presets of other
+    sources, translated to cells of width 1."""
 
+    @own_surroundings
     def __init__(self, Du: Any, Dv: Any, F: Any, k: Any) -> None:
         given = {name: _as_parameter(name, value) for name, value in zip(PARAMETERS, (Du, Dv, F, k), strict=True)}
         sizes = {value.numel() for value in given.values() if value.numel() != 1}
@@ -155,28 +198,43 @@ class Params:
             raise ValueError(f"parameters must broadcast to one batch (B,), got {shapes}")
         size = sizes.pop() if sizes else 1
         for name, value in given.items():
-            object.__setattr__(self, name, value.reshape(-1).expand(size))
+            # repeated, not expanded: instances share no memory
+            object.__setattr__(self, name, value.reshape(-1) if value.numel() == size else value.repeat(size))
 
     @classmethod
     def preset(cls, name: str) -> Params:
-        """Parameters with a name: "paper", "paper_start", "paper_pivot_1" or "paper_pivot_2".
+        """Parameters with a name.
+
+        "paper", "paper_start", "paper_pivot_1" and "paper_pivot_2" are of arXiv 2606.11258, "pearson_epsilon",
+        "pearson_theta" and "pearson_mu" of Pearson, Science 261 (1993), "the_well_gliders", "the_well_bubbles",
+        "the_well_maze", "the_well_worms", "the_well_spirals" and "the_well_spots" of The Well (arXiv 2412.00568), and
+        "karl_sims" of his tutorial, on cells sqrt(2) times as wide as there, where the step of 1 is stable.
 
         Raises:
             ValueError: There is no preset of that name.
         """
-        if name not in cls.PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(map(repr, cls.PRESETS))}, got {name!r}")
-        return cls(*cls.PRESETS[name])
+        return cls(*cls.PRESETS[checks.choice("preset", name, cls.PRESETS)])
 
     @classmethod
-    def stack(cls, values: torch.Tensor) -> Params:
-        """Parameters from a tensor of shape (B, 4), columns Du, Dv, F, k."""
-        if values.ndim != 2 or values.shape[1] != len(PARAMETERS):
-            raise ValueError(f"values must have shape (B, 4), got {tuple(values.shape)}")
+    @own_surroundings
+    def stack(cls, values: torch.Tensor | np.ndarray[Any, Any]) -> Params:
+        """Parameters from a tensor or array of shape (B, 4), columns Du, Dv, F, k.
+
+        Raises:
+            ValueError: The shape is another, or a value is not finite or negative.
+            TypeError: Not real numbers.
+        """
+        if not isinstance(values, torch.Tensor):
+            values = real_tensor("values", values, attached=True)
+        if values.ndim != 2 or values.shape[1] != len(PARAMETERS) or not len(values):
+            raise ValueError(f"values must have shape (B, 4) with B >= 1, got {tuple(values.shape)}")
+        if values.dtype != torch.float64 or type(values) is not torch.Tensor:
+            values = real_tensor("values", values, attached=True)
         return cls(*values.unbind(1))
 
     @classmethod
-    def from_unbounded(cls, raw: torch.Tensor) -> Params:
+    @own_surroundings
+    def from_unbounded(cls, raw: torch.Tensor | np.ndarray[Any, Any]) -> Params:
         """Parameters from unbounded coordinates: `softplus` for Du and Dv, `0.1 sigmoid` for F and k.
 
         The coordinates of arXiv 2606.11258, section 2.2. Any real number is allowed, so that an optimiser needs no
@@ -186,14 +244,23 @@ class Params:
             raw: Coordinates of shape (B, 4) or (4,), columns for Du, Dv, F, k.
 
         Raises:
-            ValueError: The shape is another.
+            ValueError: The shape is another, or a coordinate is not finite.
+            TypeError: Not real numbers.
         """
         n = len(PARAMETERS)
+        raw = real_tensor("raw", raw, attached=True)
         if raw.ndim not in (1, 2) or raw.shape[-1] != n:
             raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
-        raw = raw.reshape(-1, n).to(torch.float64)
+        if not raw.numel():
+            raise ValueError(f"raw must hold at least one instance, got shape {tuple(raw.shape)}")
+        raw = raw.reshape(-1, n)
+        for j, name in enumerate(PARAMETERS):
+            bad = raw.detach()[:, j][~torch.isfinite(raw.detach()[:, j])].tolist()
+            if bad:
+                raise ValueError(f"{name} must be finite, got {bad[0]} in column {j} of raw")
         return cls(*torch.nn.functional.softplus(raw[:, :2]).unbind(1), *(0.1 * torch.sigmoid(raw[:, 2:])).unbind(1))
 
+    @own_surroundings
     def to_unbounded(self) -> torch.Tensor:
         """Unbounded coordinates of shape (B, 4), the inverse of `from_unbounded`.
 
@@ -215,8 +282,9 @@ class Params:
         D, rates = self.tensor()[:, :2], self.tensor()[:, 2:] / 0.1
         return torch.cat([D + torch.log(-torch.expm1(-D)), torch.logit(rates)], dim=1)
 
+    @own_surroundings
     def tensor(self) -> torch.Tensor:
-        """All parameters as one tensor of shape (B, 4), columns Du, Dv, F, k."""
+        """All parameters as one new tensor of shape (B, 4), columns Du, Dv, F, k."""
         return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
 
     def detach(self) -> Params:
@@ -227,8 +295,10 @@ class Params:
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
         return replace(self, **changes)
 
+    @own_surroundings
     def expand(self, size: int) -> Params:
         """The same parameters as a batch of `size` instances, from a batch of 1 or of `size`."""
+        size = checks.integer("size", size, 1)
         if len(self) not in (1, size):
             raise ValueError(f"a batch of {len(self)} parameters cannot be expanded to {size}")
         return Params.stack(self.tensor().expand(size, -1))
@@ -242,8 +312,21 @@ class Params:
         return self.Du.shape[0]
 
     def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> Params:
+        if isinstance(index, bool | str | None | float | tuple):
+            raise TypeError(f"index must be an integer, a slice or a list of integers, got {index!r}")
         chosen = [int(index)] if isinstance(index, int | np.integer) else index
         return Params.stack(self.tensor()[chosen])
+
+    def __copy__(self) -> Params:
+        return Params.stack(self.tensor())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Params:
+        # torch copies no tensor that is attached: what a copy of the graph would mean is not defined
+        return self.detach()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an array: the pools of multiprocessing would send a tensor as shared memory, which ends with its process
+        return Params.stack, (self.tensor().detach().numpy(),)
 
     def __iter__(self) -> Iterator[Params]:
         return (self[i] for i in range(len(self)))
@@ -254,22 +337,14 @@ class Params:
 
 
 def _as_parameter(name: str, value: Any) -> torch.Tensor:
-    """One parameter as a float64 tensor of shape () or (B,), or a clear error."""
-    if isinstance(value, torch.Tensor):
-        tensor = value
-    elif isinstance(value, Sequence) and any(isinstance(one, torch.Tensor) for one in value):
+    """One parameter as a float64 tensor of shape () or (B,) with memory of its own, or a clear error."""
+    if isinstance(value, list | tuple) and holds_tensor(value):
         # a list of tensors stays attached to autograd
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must be a real number, sequence, array or tensor of them, got {value!r}")
-        tensor = torch.from_numpy(array.astype(np.float64))
-    if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise TypeError(f"{name} must be real, got dtype {tensor.dtype}")
+        tensor = real_tensor(name, value, attached=True)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
-    tensor = tensor.to("cpu", torch.float64)
     bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
     if bool(bad.any()):
         i = int(bad.nonzero()[0, 0])
@@ -277,26 +352,69 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
     return tensor
 
 
-def warn_if_unstable(params: Params, stacklevel: int = 3) -> None:
-    """Warn where the explicit step of size 1 is unstable already at the state u = 1, v = 0.
+def warn_if_unstable(params: Params) -> None:
+    """Warn where the explicit step of size 1 is unstable at a uniform state.
 
-    The most negative eigenvalue there is `-(8 Du + F)` or `-(8 Dv + F + k)`; Euler with unit step needs it above -2.
+    Euler with unit step needs every eigenvalue above -2. At u = 1, v = 0 the most negative ones are `-(8 Du + F)` and
+    `-(8 Dv + F + k)`; at the upper uniform state, where there is one, that of the chequerboard, about
+    `-(8 Du + F + v^2)`.
 
     Args:
         params: B instances.
-        stacklevel: Frames from here to the line the warning names, as in `warnings.warn`.
     """
     p = params.detach()
-    limits = {"8 Du + F": 8 * p.Du + p.F, "8 Dv + F + k": 8 * p.Dv + p.F + p.k}
-    for text, value in limits.items():
+    limits = {
+        "8 Du + F": (8 * p.Du + p.F, "expect status diverged"),
+        "8 Dv + F + k": (8 * p.Dv + p.F + p.k, "expect status diverged"),
+    }
+    if not any(bool((value > 2).any()) for value, _ in limits.values()):
+        fastest = torch.tensor([-_fastest_of_upper(*x) for x in p.tensor().tolist()], dtype=torch.float64)
+        what = "expect the uniform state, and whatever comes near its v, to be thrown back and forth by every step"
+        limits = {"8 Du + F + v^2, about": (fastest, what)}
+    for text, (value, outcome) in limits.items():
         over = (value > 2).nonzero().reshape(-1).tolist()
         if over:
             warnings.warn(
                 f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
-                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; expect status diverged",
+                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. {_UNITS}",
                 StabilityWarning,
-                stacklevel=stacklevel,
+                stacklevel=caller(),
             )
+    _warn_if_not_felt(p)
+
+
+_UNITS = (
+    "Diffusion coefficients of other programs are D / dx^2 here, with wider cells where that is above 1/4: "
+    "see gsimplicit.Params"
+)
+
+NOT_FELT = 1e-3
+"""Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a cell."""
+
+
+def _warn_if_not_felt(p: Params) -> None:
+    """Warn where diffusion is so weak that cells hardly feel each other: a sign of another program's units."""
+    largest = torch.maximum(p.Du, p.Dv)
+    small = ((largest > 0) & (largest < NOT_FELT)).nonzero().reshape(-1).tolist()
+    if small:
+        warnings.warn(
+            f"diffusion is hardly felt from cell to cell: the larger of Du and Dv is {largest[small[0]].item():.2g} < "
+            f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
+            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. {_UNITS}",
+            UnitsWarning,
+            stacklevel=caller(),
+        )
+
+
+def _fastest_of_upper(Du: float, Dv: float, F: float, k: float) -> float:
+    """The most negative eigenvalue of the upper uniform state, that of the chequerboard; 0 where there is none."""
+    upper = homogeneous_states(F, k).upper
+    if upper is None:
+        return 0.0
+    uu, uv, vu, vv = reaction_jacobian(*upper, F, k)
+    a, d = uu - 8 * Du, vv - 8 * Dv
+    square = ((a - d) / 2) ** 2 + uv * vu
+    return float((a + d) / 2 - math.sqrt(max(square, 0.0)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -441,12 +559,17 @@ def homogeneous_states(F: float, k: float) -> Homogeneous:
     Returns:
         The trivial state, and the upper and lower ones where `F > 4 (F + k)^2`.
 
+    Raises:
+        TypeError: F or k is no single real number; `bifurcation.uniform.upper_state` takes arrays.
+        ValueError: Negative, or not finite.
+
     Example:
         >>> from gsimplicit import gray_scott
         >>> u, v = gray_scott.homogeneous_states(0.03, 0.05).upper
         >>> round(u, 3), round(v, 3)
         (0.309, 0.259)
     """
+    F, k = (checks.real(f"{n} of homogeneous_states", x, least=0) for n, x in (("F", F), ("k", k)))
     s = F + k
     square = F * F - 4 * F * s * s
     if square <= 0 or s == 0:

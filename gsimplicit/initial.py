@@ -5,7 +5,8 @@ Field number `i` of a seed is drawn from its own random stream, so any split of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.surroundings import own_surroundings
+
+_MOST = 2**40
+"""Values that no machine holds at once."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,23 @@ class Box:
     u: float = 0.5
     v: float = 0.25
 
+    def __post_init__(self) -> None:
+        # plain values, so that a list of the caller's is not read again later; what is wrong is told with the grid
+        for name, check in _BOX.items():
+            with suppress(TypeError, ValueError):
+                checks.keep(self, {name: check(f"box.{name}", getattr(self, name))})
 
+
+_BOX: dict[str, Callable[[str, Any], Any]] = {
+    "centre": lambda name, value: None if value is None else checks.pair(name, value, -(2**31), 2**31, "(row, column)"),
+    "half": lambda name, value: checks.integer(name, value, -(2**31), 2**31),
+    "u": checks.real,
+    "v": checks.real,
+}
+"""Checks of the box's entries that do not need the grid."""
+
+
+@own_surroundings
 def initial_state(
     count: int = 1,
     seed: int = 0,
@@ -69,37 +90,28 @@ def initial_state(
         >>> fields.shape, fields[0, 0, 32, 32].item()
         (torch.Size([4, 2, 64, 64]), 0.5)
     """
-    checks.integer("count", count, 1)
-    checks.integer("seed", seed, 0)
-    checks.integer("start", start, 0)
-    if not _integers(grid) or min(grid) < 3:
-        raise ValueError(f"grid must be two integers (H, W), each >= 3, got {grid!r}")
-    checks.real("noise", noise, least=0)
+    count, seed = checks.integer("count", count, 1), checks.integer("seed", seed, 0, None)
+    start = checks.integer("start", start, 0, None)
+    grid = checks.pair("grid", grid, 3)
+    if count * grid[0] * grid[1] > _MOST:
+        raise ValueError(f"count and grid must make at most {_MOST} cells, got {count} fields of {grid[0]} x {grid[1]}")
+    noise = checks.real("noise", noise, least=0)
     if box is not None:
         _check_box(box, grid)
     return torch.stack([_one(seed, start + i, grid, noise, box) for i in range(count)])
 
 
-def _integers(value: Any) -> bool:
-    """Whether this is two integers."""
-    pair = isinstance(value, Sequence) and len(value) == 2
-    return pair and all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in value)
-
-
 def _check_box(box: Box, grid: tuple[int, int]) -> None:
     if not isinstance(box, Box):
         raise TypeError(f"box must be gsimplicit.Box or None, got {box!r}")
-    if box.centre is not None and not _integers(box.centre):
-        raise ValueError(f"box.centre must be two integers (row, column) or None, got {box.centre!r}")
-    checks.integer("box.half", box.half, -(2**31))
+    for name, check in _BOX.items():
+        check(f"box.{name}", getattr(box, name))
     if box.half < 1 or 2 * box.half > min(grid):
         raise ValueError(f"box.half must lie in 1..{min(grid) // 2} on a grid of {grid[0]} x {grid[1]}, got {box.half}")
-    checks.real("box.u", box.u)
-    checks.real("box.v", box.v)
 
 
 def _one(seed: int, index: int, grid: tuple[int, int], noise: float, box: Box | None) -> torch.Tensor:
-    draws = np.random.default_rng([int(seed), int(index)]).standard_normal((2, *grid))
+    draws = np.random.default_rng([seed, index]).standard_normal((2, *grid))
     fields = np.stack([np.clip(1.0 + noise * draws[0], 0.0, 1.5), np.clip(noise * draws[1], 0.0, 1.0)])
     if box is not None:
         centre = box.centre or (grid[0] // 2, grid[1] // 2)

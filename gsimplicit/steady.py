@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,25 +10,30 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import Params, residual, warn_if_unstable
+from gsimplicit.arrays import as_device, real_fields
+from gsimplicit.gray_scott import Params, StabilityWarning, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
+from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
-from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
+from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate, kinds
+from gsimplicit.surroundings import caller, own_surroundings
 
 __all__ = [
     "March",
     "as_device",
     "as_fields",
+    "as_march",
     "as_refine",
-    "as_tensor",
     "check_finite",
     "marched_state",
     "paired",
+    "plain_refine",
     "solved_state",
     "steady_state",
+    "warn_of_steps",
 ]
 
 
@@ -54,11 +60,15 @@ class March:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        checks.real("tol", self.tol, least=0)
-        checks.integer("max_steps", self.max_steps, 1)
-        checks.integer("check_every", self.check_every, 1)
-        if self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {self.dtype}")
+        values = {
+            "tol": checks.real("tol", self.tol, least=0),
+            "max_steps": checks.integer("max_steps", self.max_steps, 1),
+            "check_every": checks.integer("check_every", self.check_every, 1),
+            "device": as_device(self.device),
+        }
+        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {checks.shown(self.dtype)}")
+        checks.keep(self, values)
 
     def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
         """March `fields` (B, 2, H, W) with B instances of parameters."""
@@ -71,51 +81,35 @@ class March:
         )
 
 
+def as_march(
+    tol: float,
+    max_steps: int,
+    check_every: int,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+    *,
+    precise: bool = False,
+) -> March:
+    """How to march; the dtype None is float32, or float64 where `tol` is 0 or `precise`."""
+    exact = precise or not checks.real("tol", tol, least=0)
+    return March(
+        tol, max_steps, check_every, (torch.float64 if exact else torch.float32) if dtype is None else dtype,
+        as_device(device),
+    )  # fmt: skip
+
+
 def as_fields(name: str, value: Any) -> torch.Tensor:
-    """A tensor or numpy array of u and v, shape (B, 2, H, W), as float64, or a clear error.
+    """A tensor or numpy array of u and v, shape (B, 2, H, W), as a float64 copy on the CPU, or a clear error.
 
     Raises:
         TypeError: Not a tensor or array of floats.
         ValueError: Wrong shape, a value that is not finite (naming the instance), or attached to autograd.
     """
-    if not isinstance(value, torch.Tensor | np.ndarray):
-        raise TypeError(f"{name} must be a torch tensor or numpy array, got {type(value).__name__}")
-    tensor = as_tensor(name, value)
+    tensor = real_fields(name, value, attached=False, device="cpu")
     if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
         raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
-    if tensor.requires_grad:
-        raise ValueError(
-            f"{name} requires gradients, but only derivatives in the parameters are computed: pass {name}.detach()"
-        )
     check_finite(name, tensor)
-    return tensor.to(torch.float64)
-
-
-def as_tensor(name: str, value: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
-    """A tensor or numpy array of floats as a tensor; arrays are copied, whatever their strides and flags.
-
-    Raises:
-        TypeError: Not of floats.
-    """
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        value = torch.from_numpy(np.array(value, dtype=np.float64, order="C"))
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        raise TypeError(f"{name} must hold floats, got {value.dtype}")
-    return value
-
-
-def as_device(device: torch.device | str | None) -> torch.device:
-    """The device meant; None is the CPU.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    try:
-        found = torch.device("cpu" if device is None else device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device must be one torch can use, got {device!r}: {error}") from error
-    return found
+    return tensor
 
 
 def check_finite(name: str, tensor: torch.Tensor) -> None:
@@ -148,15 +142,25 @@ def paired(params: Params, initial: Any) -> tuple[Params, torch.Tensor]:
     return params.expand(size), fields.expand(size, -1, -1, -1)
 
 
-def as_refine(value: bool | Refine) -> Refine | None:
-    """The settings meant by a `refine` argument; None is no refinement."""
+def plain_refine(value: Any) -> bool | Refine:
+    """A `refine` argument as a bool or settings."""
     if isinstance(value, Refine):
         return value
-    if not isinstance(value, bool):
-        raise TypeError(f"refine must be a bool or gsimplicit.Refine, got {value!r}")
-    return Refine() if value else None
+    found = checks.plain(value)
+    if not isinstance(found, bool):
+        raise TypeError(f"refine must be a bool or gsimplicit.Refine, got {checks.shown(value)}")
+    return found
 
 
+def as_refine(value: bool | Refine) -> Refine | None:
+    """The settings meant by a `refine` argument; None is no refinement."""
+    found = plain_refine(value)
+    if isinstance(found, Refine):
+        return found
+    return Refine() if found else None
+
+
+@own_surroundings
 def steady_state(
     params: Params,
     initial: torch.Tensor | np.ndarray[Any, Any] | None = None,
@@ -199,19 +203,23 @@ def steady_state(
     """
     params, fields = paired(params, initial)
     settings = as_refine(refine)
-    marching = March(
-        tol,
-        max_steps,
-        check_every,
-        dtype or (torch.float32 if tol else torch.float64),
-        as_device(device),
-    )
+    marching = as_march(tol, max_steps, check_every, dtype, device)
     warn_if_unstable(params)
-    return (
+    state = (
         marched_state(params, fields, marching)
         if settings is None
-        else solved_state(params, fields, marching, settings)
+        else solved_state(params, fields, marching, settings, factorise=True)
     )
+    warn_of_steps(state)
+    return state
+
+
+def warn_of_steps(state: SteadyState) -> None:
+    """Warn where the explicit step is unstable at the state that was reached."""
+    over = (state.step_factor > 1).nonzero().reshape(-1).tolist()
+    if over:
+        more = f", and at {len(over) - 1} more" if len(over) > 1 else ""
+        warnings.warn(f"instance {over[0]}{more}: {state.step_text(over[0])}", StabilityWarning, stacklevel=caller())
 
 
 def marched_state(params: Params, fields: torch.Tensor, marching: March) -> SteadyState:
@@ -219,7 +227,7 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
     params = params.detach()
     end = marching(fields, params)
     size = len(fields)
-    nan = torch.full((size, 2), torch.nan, dtype=torch.float64)
+    motion, factor = _overshooting(end, params)
     return SteadyState(
         fields=end.fields,
         params=params,
@@ -229,17 +237,43 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
         steps=end.steps,
         change=end.change,
         residual=residual(end.fields.to("cpu", torch.float64), params).abs().flatten(1).amax(dim=1),
-        bordered_residual=nan[:, 0],
-        drift=nan,
+        bordered_residual=_nan(size),
+        drift=_nan(size, 2),
         moved=torch.zeros(size, dtype=torch.float64),
+        least_singular=_nan(size),
+        distance=_nan(size),
         evaluations=torch.zeros(size, dtype=torch.int64),
         eigenvalues=torch.empty((size, 0), dtype=torch.complex128),
-        motion=torch.zeros(size, dtype=torch.int64),
+        motion=motion,
+        step_factor=factor,
     )
 
 
+def _nan(*shape: int) -> torch.Tensor:
+    return torch.full(shape, torch.nan, dtype=torch.float64)
+
+
+def _overshooting(end: Marched, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
+    """Motion and step factor of marched states: those that a step too long throws back and forth."""
+    motion, factor = torch.zeros(len(end.fields), dtype=torch.int64), _nan(len(end.fields))
+    values = params.tensor().numpy()
+    for i in (end.status == Status.UNSTEADY).nonzero().reshape(-1).tolist():
+        from gsimplicit.refine.motion import reverses
+
+        found = reverses(end.fields[i].detach().cpu().numpy(), values[i])
+        if found:
+            motion[i], factor[i] = Motion.OVERSHOOTING, found
+    return motion, factor
+
+
 def solved_state(
-    params: Params, fields: torch.Tensor, marching: March, settings: Refine, marched: SteadyState | None = None
+    params: Params,
+    fields: torch.Tensor,
+    marching: March,
+    settings: Refine,
+    marched: SteadyState | None = None,
+    *,
+    factorise: bool = False,
 ) -> SteadyState:
     """March and refine a paired batch. Fields that already are a root are kept: marching would blur them.
 
@@ -249,6 +283,7 @@ def solved_state(
         marching: How to march.
         settings: How to refine.
         marched: The marched states of these fields, where they are known already.
+        factorise: Bound the distance to the root also where that takes a factorisation of its own.
     """
     params = params.detach()
     values = params.tensor().numpy()
@@ -266,7 +301,7 @@ def solved_state(
         root = known[i]
         if root is not None:
             steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([root.certified.raw], dtype=torch.float64)
-            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings)
+            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise)
         start = starts[i]
         if start.status[0] == Status.DIVERGED:
             none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
@@ -274,18 +309,27 @@ def solved_state(
         before = start.fields[0].to("cpu", torch.float64).numpy()
         root = refine(before, values[i], settings)
         moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-        return _described(root, params[i], start.steps, start.change, moved, settings)
+        return _described(root, params[i], start.steps, start.change, moved, settings, factorise)
 
     with one_blas_thread():
         return concatenate(each(one, range(len(fields))))
 
 
 def _described(
-    root: Refined, params: Params, steps: torch.Tensor, change: torch.Tensor, moved: torch.Tensor, settings: Refine
+    root: Refined,
+    params: Params,
+    steps: torch.Tensor,
+    change: torch.Tensor,
+    moved: torch.Tensor,
+    settings: Refine,
+    factorise: bool,
 ) -> SteadyState:
     """The state of one refined instance, with its leading eigenvalues where they are asked for."""
     fields = torch.from_numpy(root.fields)[None]
-    stable, eigenvalues = stability(root, params.tensor()[0].numpy(), settings)
+    values = params.tensor()[0].numpy()
+    stable, eigenvalues = stability(root, values, settings)
+    assert settings.linear is not None
+    least, distance = nearness(root, values, settings.linear, factorise=factorise)
     return SteadyState(
         fields=fields,
         params=params,
@@ -298,7 +342,20 @@ def _described(
         bordered_residual=torch.tensor([root.certified.bordered], dtype=torch.float64),
         drift=torch.from_numpy(np.asarray(root.certified.drift, dtype=np.float64))[None],
         moved=moved,
+        least_singular=torch.tensor([least], dtype=torch.float64),
+        distance=torch.tensor([distance], dtype=torch.float64),
         evaluations=torch.tensor([root.evaluations]),
         eigenvalues=torch.from_numpy(eigenvalues)[None],
         motion=torch.tensor([int(root.motion)]),
+        step_factor=torch.tensor([_step_factor(root, values)], dtype=torch.float64),
     )
+
+
+def _step_factor(root: Refined, parameters: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The step factor of a root, or of a state that overshoots."""
+    from gsimplicit.refine.modes import step_factor
+    from gsimplicit.refine.motion import reverses
+
+    if root.motion == Motion.OVERSHOOTING:
+        return reverses(root.fields, parameters) or step_factor(root.fields, parameters)
+    return step_factor(root.fields, parameters) if root.status in (Status.STEADY, Status.DRIFTING) else float("nan")

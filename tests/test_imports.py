@@ -15,6 +15,9 @@ PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
     "version",
     "checks",
+    "pickling",
+    "arrays",
+    "surroundings",
     "gray_scott",
     "initial",
     "results",

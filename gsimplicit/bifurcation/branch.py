@@ -18,6 +18,7 @@ from gsimplicit.bifurcation.curve import SCALE, Curve, Point
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import SteadyState
+from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["Branch", "Fold", "Instability", "follow"]
 
@@ -91,6 +92,7 @@ class Branch:
         return self.params[:, PARAMETERS.index(self.parameter)]
 
 
+@own_surroundings
 def follow(
     state: SteadyState,
     parameter: str = "k",
@@ -138,25 +140,28 @@ def follow(
         >>> bool(abs(branch.folds[0].value - saddle_node(0.05)) < 1e-8)
         True
     """
-    if parameter not in PARAMETERS:
-        raise ValueError(f"parameter must be one of {', '.join(map(repr, PARAMETERS))}, got {parameter!r}")
+    parameter = checks.choice("parameter", parameter, PARAMETERS)
+    if not isinstance(state, SteadyState):
+        raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
     if len(state) != 1:
         raise ValueError(f"state must be one instance, got {len(state)}")
-    if direction not in (1, -1):
-        raise ValueError(f"direction must be 1 or -1, got {direction!r}")
-    checks.real("step", step, above=0)
-    checks.real("max_step", max_step, least=step)
-    checks.integer("max_points", max_points, 2)
-    checks.integer("eigenvalues", eigenvalues, 0)
-    if max_folds is not None:
-        checks.integer("max_folds", max_folds, 1)
+    if isinstance(direction, bool) or checks.plain(direction) not in (1, -1):
+        raise ValueError(f"direction must be 1 or -1, got {checks.shown(direction)}")
+    direction, step = int(direction), checks.real("step", step, above=0)
+    max_step, max_points = checks.real("max_step", max_step, least=step), checks.integer("max_points", max_points, 2)
+    eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
+    max_folds = None if max_folds is None else checks.integer("max_folds", max_folds, 1)
+    low, high = (checks.real(name, at, finite=False) for name, at in (("low", low), ("high", high)))
+    if not (watch is None or callable(watch)):
+        raise TypeError(f"watch must be a callable of a parameter and a number, or None, got {checks.shown(watch)}")
     state.require_steady()
+    state = state.replace(fields=state.fields.detach().to("cpu", torch.float64))
     value = float(getattr(state.params, parameter)[0])
     if not 0 <= low <= value <= high:
         raise ValueError(
             f"low and high must enclose the state's {parameter}, 0 <= low <= {value:g} <= high; got {low:g}, {high:g}"
         )
-    curve = Curve(parameter, state.fields[0].to(torch.float64).numpy())
+    curve = Curve(parameter, state.fields[0].numpy())
     with one_blas_thread():
         return _followed(
             curve, state, direction, (low, high), step, max_step, max_points, max_folds, eigenvalues, watch
@@ -175,7 +180,7 @@ def _followed(
     count: int,
     watch: Callable[[float, int], None] | None,
 ) -> Branch:
-    start = Point(state.fields[0].to(torch.float64).numpy(), state.drift[0].numpy(), state.params.tensor()[0].numpy())
+    start = Point(state.fields[0].numpy(), state.drift[0].numpy(), state.params.tensor()[0].numpy())
     now = curve.closed(start)
     if now is None:
         raise ValueError("the root could not be closed to 1e-12")

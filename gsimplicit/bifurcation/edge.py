@@ -21,6 +21,7 @@ from gsimplicit.refine.spectrum import leading
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import TRIVIAL_LIMIT
 from gsimplicit.steady import as_fields
+from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
 
@@ -74,6 +75,7 @@ class EdgeState:
     rounds: int
 
 
+@own_surroundings
 def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
     """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
 
@@ -87,7 +89,8 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
         The number of steps at the first look that finds v dead.
 
     Raises:
-        ValueError: An argument lies outside its range, or the fields are not one instance.
+        ValueError: An argument lies outside its range, or the parameters or fields are not one instance.
+        TypeError: An argument has a wrong type.
 
     Example:
         >>> import gsimplicit as gs
@@ -96,9 +99,8 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
         >>> lifetime(gs.Params.preset("paper").replace(k=0.07), start) < 200
         True
     """
-    checks.integer("horizon", horizon, 1)
-    checks.integer("every", every, 1)
-    now = _single("fields", fields)
+    horizon, every = checks.integer("horizon", horizon, 1), checks.integer("every", every, 1)
+    params, now = _one(params), _single("fields", fields)
     steps = 0
     while float(now[0, 1].max()) >= TRIVIAL_LIMIT:
         ahead = min(every, horizon - steps)
@@ -108,6 +110,7 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
     return steps
 
 
+@own_surroundings
 def basin_edge(
     params: Params,
     initial: torch.Tensor,
@@ -133,7 +136,8 @@ def basin_edge(
         The last pair of values.
 
     Raises:
-        ValueError: The start does not die at `dies`, or does at `survives`.
+        ValueError: The start does not die at `dies`, or does at `survives`; or an argument lies outside its range.
+        TypeError: An argument has a wrong type.
 
     Example:
         >>> import gsimplicit as gs
@@ -143,10 +147,10 @@ def basin_edge(
         >>> 0.06 < edge.value < 0.07
         True
     """
-    if parameter not in PARAMETERS:
-        raise ValueError(f"parameter must be one of {', '.join(map(repr, PARAMETERS))}, got {parameter!r}")
-    checks.real("tol", tol, above=0)
-    checks.integer("horizon", horizon, 1)
+    parameter = checks.choice("parameter", parameter, PARAMETERS)
+    tol, horizon = checks.real("tol", tol, above=0), checks.integer("horizon", horizon, 1)
+    dies, survives = checks.real("dies", dies, least=0), checks.real("survives", survives, least=0)
+    params = _one(params)
     fields = _single("initial", initial)
 
     def dead(value: float) -> bool:
@@ -167,6 +171,7 @@ def basin_edge(
     return BasinEdge(dies, survives)
 
 
+@own_surroundings
 def edge_state(
     params: Params,
     dying: torch.Tensor,
@@ -195,6 +200,7 @@ def edge_state(
 
     Raises:
         ValueError: The first start does not die, or the second does; or no unstable steady state was met between them.
+        TypeError: An argument has a wrong type.
 
     Example:
         >>> import gsimplicit as gs
@@ -209,10 +215,9 @@ def edge_state(
     low, high = _single("dying", dying), _single("surviving", surviving)
     if low.shape != high.shape:
         raise ValueError(f"surviving must be on the grid of dying, {tuple(low.shape)}, got {tuple(high.shape)}")
-    for name, value in (("leap", leap), ("rounds", rounds), ("horizon", horizon)):
-        checks.integer(name, value, 1)
-    checks.real("gap", gap, above=0)
-    checks.real("tol", tol, above=0)
+    leap, rounds = checks.integer("leap", leap, 1), checks.integer("rounds", rounds, 1)
+    horizon, params = checks.integer("horizon", horizon, 1), _one(params)
+    gap, tol = checks.real("gap", gap, above=0), checks.real("tol", tol, above=0)
 
     def dead(x: torch.Tensor) -> bool:
         return lifetime(params, x, horizon) is not None
@@ -252,6 +257,15 @@ def edge_state(
                         raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")
                     return EdgeState(root.fields, root.residual, found, unstable, apart, done)
     raise ValueError(f"no steady state was met in {done} bisections; give more rounds or another leap or horizon")
+
+
+def _one(params: Params) -> Params:
+    """One instance of parameters, cut off from autograd."""
+    if not isinstance(params, Params):
+        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+    if len(params) != 1:
+        raise ValueError(f"params must be one instance, got {len(params)}")
+    return params.detach()
 
 
 def _single(name: str, fields: torch.Tensor) -> torch.Tensor:

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsimplicit import gray_scott
+from gsimplicit import checks, gray_scott
 from gsimplicit.bifurcation.branch import Branch, Fold
 from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
 from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
 from gsimplicit.refine.threads import one_blas_thread
+from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["fold"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+@own_surroundings
 def fold(branch: Branch, number: int = 0) -> Fold:
     """A fold of a branch found anew, by Newton's method on the minimally augmented system from a point beside it.
 
@@ -38,6 +40,9 @@ def fold(branch: Branch, number: int = 0) -> Fold:
         ValueError: The branch has no such fold.
         np.linalg.LinAlgError: It did not converge.
     """
+    if not isinstance(branch, Branch):
+        raise TypeError(f"branch must be of gsimplicit.bifurcation.branch.follow, got {type(branch).__name__}")
+    number = checks.integer("number", number, -checks.LARGEST)
     if not 0 <= number < len(branch.folds):
         raise ValueError(f"number must count one of the {len(branch.folds)} folds that were met, from 0, got {number}")
     turns = np.flatnonzero(branch.slope[:-1] * branch.slope[1:] < 0)

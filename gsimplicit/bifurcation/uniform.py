@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit import checks
+from gsimplicit.arrays import real_array
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ __all__ = ["eigenvalues", "hopf", "hopf_of_steps", "saddle_node", "turing", "tur
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+@own_surroundings
 def upper_state(F: Any, k: Any) -> tuple[Array, Array]:
     """The upper uniform state.
 
@@ -41,13 +44,14 @@ def upper_state(F: Any, k: Any) -> tuple[Array, Array]:
         >>> round(float(u), 3), round(float(v), 3)
         (0.309, 0.259)
     """
-    F, k = np.asarray(F, dtype=np.float64), np.asarray(k, dtype=np.float64)
+    F, k = _together(F=F, k=k)
     s = F + k
     with np.errstate(invalid="ignore", divide="ignore"):
         v = (F + np.sqrt(F * F - 4 * F * s * s)) / (2 * s)
         return s / v, v
 
 
+@own_surroundings
 def eigenvalues(F: Any, k: Any, q: Any = 0.0, Du: float = 0.16, Dv: float = 0.08) -> np.ndarray[Any, Any]:
     """Both eigenvalues of the upper state at a mode, complex, last dimension 2.
 
@@ -58,7 +62,8 @@ def eigenvalues(F: Any, k: Any, q: Any = 0.0, Du: float = 0.16, Dv: float = 0.08
         Du: Diffusion coefficient of u.
         Dv: Diffusion coefficient of v.
     """
-    F, k, q = (np.asarray(x, dtype=np.float64) for x in (F, k, q))
+    F, k, q = _together(F=F, k=k, q=q)
+    Du, Dv = checks.real("Du", Du, least=0), checks.real("Dv", Dv, least=0)
     _, v = upper_state(F, k)
     a, d, s = -(F + v**2) - Du * q, F + k - Dv * q, F + k
     half, determinant = (a + d) / 2, a * d + 2 * s * v**2
@@ -66,6 +71,7 @@ def eigenvalues(F: Any, k: Any, q: Any = 0.0, Du: float = 0.16, Dv: float = 0.08
     return np.stack(np.broadcast_arrays(half + root, half - root), axis=-1)
 
 
+@own_surroundings
 def saddle_node(F: Any) -> Array:
     """The k at which the upper and the lower state meet: `sqrt(F) / 2 - F`.
 
@@ -74,11 +80,13 @@ def saddle_node(F: Any) -> Array:
         >>> round(float(saddle_node(0.05)), 6)
         0.061803
     """
-    F = np.asarray(F, dtype=np.float64)
-    k = np.sqrt(F) / 2 - F
+    (F,) = _together(F=F)
+    with np.errstate(invalid="ignore"):
+        k = np.sqrt(F) / 2 - F
     return np.where(k >= 0, k, np.nan)
 
 
+@own_surroundings
 def hopf(F: Any) -> Array:
     """The k at which the upper state starts to oscillate in continuous time.
 
@@ -93,6 +101,7 @@ def hopf(F: Any) -> Array:
     return _on_upper(F, lambda F, x: _k(F, x) - F * x**2)
 
 
+@own_surroundings
 def hopf_of_steps(F: Any) -> Array:
     """The same for explicit Euler steps of length 1: an eigenvalue of the step leaves the unit circle.
 
@@ -106,6 +115,7 @@ def hopf_of_steps(F: Any) -> Array:
     return _on_upper(F, lambda F, x: _k(F, x) - F * x**2 + (_k(F, x) + F) * F * (x**2 - 1))
 
 
+@own_surroundings
 def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
     """The k at which a mode of the upper state starts to grow without oscillating, and its q.
 
@@ -118,7 +128,8 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
         >>> round(float(k), 6), round(float(q), 3)
         (0.061029, 0.34)
     """
-    _check(Du, Dv)
+    Du, Dv = _check(Du, Dv)
+    (F,) = _together(F=F)
     d = Du / Dv
 
     def condition(F: float, x: float) -> float:
@@ -127,15 +138,25 @@ def turing(F: Any, Du: float = 0.16, Dv: float = 0.08) -> tuple[Array, Array]:
 
     k = _on_upper(F, condition)
     _, v = upper_state(F, k)
-    F = np.asarray(F, dtype=np.float64)
     return k, (d * (F + k) - F - v**2) / (2 * Du)
 
 
-def _check(Du: float, Dv: float) -> None:
-    checks.real("Du", Du, above=0)
-    checks.real("Dv", Dv, above=0)
+def _check(Du: float, Dv: float) -> tuple[float, float]:
+    return checks.real("Du", Du, above=0), checks.real("Dv", Dv, above=0)
 
 
+def _together(**given: Any) -> tuple[Array, ...]:
+    """Numbers or arrays by name as float64, or a clear error where they do not broadcast."""
+    found = tuple(real_array(name, value) for name, value in given.items())
+    try:
+        np.broadcast_shapes(*(one.shape for one in found))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {one.shape}" for name, one in zip(given, found, strict=True))
+        raise ValueError(f"arguments must broadcast, got {shapes}") from error
+    return found
+
+
+@own_surroundings
 def turing_on_grid(F: Any, grid: tuple[int, int], Du: float = 0.16, Dv: float = 0.08) -> Array:
     """The same for the modes of a periodic grid of unit spacing alone: the least k at which one of them grows.
 
@@ -144,8 +165,8 @@ def turing_on_grid(F: Any, grid: tuple[int, int], Du: float = 0.16, Dv: float = 
         >>> abs(float(turing_on_grid(0.05, (128, 128)) - turing(0.05)[0])) < 1e-6
         True
     """
-    _check(Du, Dv)
-    q = _modes(grid)
+    Du, Dv = _check(Du, Dv)
+    q = _modes(checks.pair("grid", grid, 1))
     if not len(q):
         raise ValueError(f"grid must have more than one cell, got {grid}")
 
@@ -173,7 +194,7 @@ def _on_upper(F: Any, condition: Callable[[float, float], float]) -> Array:
     """The k of the largest x > 1 at which a condition changes sign: coming from small k, the first point met."""
     from scipy.optimize import brentq
 
-    F = np.asarray(F, dtype=np.float64)
+    (F,) = _together(F=F)
     out = np.full(F.shape, np.nan)
     for i, feed in np.ndenumerate(F):
         if not feed > 0:

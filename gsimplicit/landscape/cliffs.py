@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from gsimplicit import checks
+from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.results import Kind, Status
 
@@ -45,13 +46,40 @@ class CellClass(IntEnum):
     UNSTEADY = 4
 
 
+def _checked(data: xr.Dataset, objective: str | None = None) -> None:
+    """Raise unless this is a dataset of a scan that holds what is asked of it."""
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
+    missing = [name for name in ("status", "kind", "loss") if name not in data]
+    if missing:
+        raise ValueError(f"data must be a dataset of gsimplicit.scan, got one without {', '.join(missing)}")
+    if objective is not None:
+        _known("objective", [objective], data)
+
+
+def _known(dimension: str, names: Sequence[str], data: xr.Dataset) -> None:
+    """Raise for a name that a text coordinate of a scan does not hold."""
+    known = [str(one) for one in data[dimension].values.reshape(-1)] if dimension in data.coords else []
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"{dimension} must be one of {known}, got {checks.shown(name)}")
+
+
+def _axis_of(data: xr.Dataset, axis: str) -> str:
+    """The name of an axis that a scan has."""
+    return checks.choice("axis", axis, axes_of(data))
+
+
 def axes_of(data: xr.Dataset) -> list[str]:
     """The parameters a scan varies, in the order of its dimensions."""
+    if not isinstance(data, xr.Dataset) or "status" not in data:
+        raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
     return [str(name) for name in data["status"].dims if name in PARAMETERS]
 
 
 def classes(data: xr.Dataset) -> xr.DataArray:
     """`CellClass` of every cell: the kind of its state, unless the march reached its cap, diverged or failed."""
+    _checked(data)
     status, kind = data["status"], data["kind"]
     out = kind.where(status != Status.UNSTEADY, int(CellClass.UNSTEADY))
     bad = status.isin([Status.NOT_RUN, Status.DIVERGED, Status.FAILED]) | (kind == Kind.UNKNOWN)
@@ -68,6 +96,7 @@ def classes(data: xr.Dataset) -> xr.DataArray:
 
 def loss_range(data: xr.Dataset, objective: str) -> float:
     """Height R of the landscape: the 99th less the 1st percentile of the loss over the scan."""
+    _checked(data, objective)
     low, high = data["loss"].sel(objective=objective).quantile([0.01, 0.99]).values
     return float(high - low)
 
@@ -84,6 +113,9 @@ def plateau_cells(data: xr.Dataset, objective: str, route: str, share: float = 1
     Returns:
         Bool over the axes; False where the route has no gradient.
     """
+    _checked(data, objective)
+    _known("route", [route], data)
+    share = checks.real("share", share, least=0)
     foreseen = xr.zeros_like(data["status"], dtype=float)
     for axis in axes_of(data):
         slope = data["gradient"].sel(objective=objective, route=route, parameter=axis, drop=True)
@@ -114,6 +146,10 @@ def edges(
         Attributes: `height` R and `least_jump`.
     """
     R, cell = loss_range(data, objective), classes(data)
+    axis, share = _axis_of(data, axis), checks.real("share", share, least=0)
+    if isinstance(routes, str):
+        raise TypeError(f"routes must be a list of names, got {routes!r}")
+    _known("route", routes, data)
     middle = (data[axis].values[1:] + data[axis].values[:-1]) / 2
     h = xr.DataArray(np.diff(data[axis].values), dims=axis, coords={axis: middle})
 
@@ -164,6 +200,8 @@ def edge_map(
         two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or has no
         gradient.
     """
+    _checked(data, objective)
+    what = checks.choice("what", what, ("cliff", "class_edge", "route_cliff"))
     if len(axes_of(data)) != 2 or "sample" in data["status"].dims:
         raise ValueError(f"data must be one sample of a scan over two parameters, got dimensions {data['status'].dims}")
     if (what == "route_cliff") != (route is not None):
@@ -220,6 +258,9 @@ def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
     """Compare two maps of `edge_map` of one shape; edges unknown in either are left out of both."""
     from scipy.spatial import KDTree
 
+    first, second = (_map(name, given) for name, given in (("first", first), ("second", second)))
+    if first[0].shape != second[0].shape:
+        raise ValueError(f"first and second must be maps of one shape, got {first[0].shape} and {second[0].shape}")
     known = ~(first[1] | second[1])
     a, b = first[0] & known, second[0] & known
     lattice = _edge_lattice(a.shape)
@@ -241,6 +282,16 @@ def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
         float((each[0] <= 1).mean()), float((each[1] <= 1).mean()), float(apart.max()),
         float(np.percentile(apart, 95)), _kappa(a, b, known & lattice), float(np.mean(null)),
     )  # fmt: skip
+
+
+def _map(name: str, given: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Two boolean arrays of one shape, as `edge_map` gives them."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise TypeError(f"{name} must be the two maps of edge_map, got {checks.shown(given)}")
+    found, unknown = (np.asarray(one) for one in given)
+    if found.dtype != bool or unknown.dtype != bool or found.ndim != 2 or found.shape != unknown.shape:
+        raise ValueError(f"{name} must be two boolean arrays of one shape, got {found.shape} and {unknown.shape}")
+    return found, unknown
 
 
 def _edge_lattice(shape: tuple[int, ...]) -> Any:
@@ -281,6 +332,8 @@ def boundaries(data: xr.Dataset, axis: str = "k") -> xr.Dataset:
         middle between the last pattern and a trivial cell after it; NaN where there is none, or something else between.
         Unsteady cells count as patterns.
     """
+    _checked(data)
+    axis = _axis_of(data, axis)
     cell, at = classes(data), data[axis].values
     order = cell.get_axis_num(axis)
     values = np.moveaxis(cell.values, order, -1)
@@ -312,8 +365,13 @@ def curve_distance(boundary: xr.DataArray, curve: Any, cell: float) -> dict[str,
         `median`, `least`, `most`, `within` (share of rows within one cell), `spread` (half the range from the 5th to
         the 95th percentile after the best constant shift: parallel is not aligned) and `rows`.
     """
-    checks.real("cell", cell, above=0)
-    away = (boundary.values - np.asarray(curve)) / cell
+    cell = checks.real("cell", cell, above=0)
+    if not isinstance(boundary, xr.DataArray):
+        raise TypeError(f"boundary must be a labelled array of boundaries, got {type(boundary).__name__}")
+    at = real_array("curve", curve)
+    if at.shape not in ((), boundary.shape):
+        raise ValueError(f"curve must have the shape of boundary, {boundary.shape}, got {at.shape}")
+    away = (boundary.values - at) / cell
     away = away[np.isfinite(away)]
     if not len(away):
         return dict.fromkeys(("median", "least", "most", "within", "spread"), float("nan")) | {"rows": 0.0}

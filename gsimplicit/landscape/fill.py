@@ -22,6 +22,7 @@ from gsimplicit.landscape.progress import Bar
 from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store, Values, begun_since, stored_part, there
 from gsimplicit.results import Status
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,6 +116,7 @@ def _filled(job: Job, kept: Store | None, executor: Executor | None, progress: b
     return frame
 
 
+@own_surroundings
 def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
     """What is stored of a scan so far, also while it runs; nothing is changed.
 

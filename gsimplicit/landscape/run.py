@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gsimplicit.landscape.store import Values
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,11 +40,13 @@ def _unpacked(work: bytes) -> Evaluate:
     return cast("Evaluate", pickle.loads(work))
 
 
+@own_surroundings
 def work_on(work: bytes, items: Sequence[Any]) -> Values:
     """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one."""
     return evaluate_tile(_unpacked(work), items)
 
 
+@own_surroundings
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
     """The variables of some points, stacked."""
     with _one_thread():

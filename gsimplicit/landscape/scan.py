@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks, dataset
+from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
@@ -22,7 +24,8 @@ from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
-from gsimplicit.steady import March, as_fields, as_refine, marched_state
+from gsimplicit.steady import March, as_fields, as_march, as_refine, marched_state
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,7 +34,11 @@ __all__ = ["scan", "scan_arguments"]
 
 _CONCENTRATIONS = ("u", "v")
 
+_MOST_POINTS = 2**31 - 1
+"""Points of a scan beyond which no machine holds it."""
 
+
+@own_surroundings
 def scan(
     axes: Mapping[str, Sequence[float] | np.ndarray[Any, Any]],
     base: Params | None = None,
@@ -107,12 +114,15 @@ def scan(
         raise TypeError(f"axes must map parameters to values, got {axes!r}")
     if not axes:
         raise ValueError("axes must name at least one parameter, got none")
-    for name, given in (("share_root", share_root), ("overwrite", overwrite), ("progress", progress)):
-        checks.flag(name, given)
-    values = {name: _axis(name, at) for name, at in axes.items()}
+    share_root, overwrite = checks.flag("share_root", share_root), checks.flag("overwrite", overwrite)
+    progress = checks.flag("progress", progress)
+    values = {str(name): _axis(name, at) for name, at in axes.items()}
+    if math.prod(len(at) for at in values.values()) > _MOST_POINTS:
+        raise ValueError(f"axes must make at most {_MOST_POINTS} points, got {[len(at) for at in values.values()]}")
     base = _base(base)
-    if keep not in (None, "v"):
-        raise ValueError(f"keep must be 'v' or None, got {keep!r}")
+    if checks.plain(keep) not in (None, "v") or isinstance(keep, np.ndarray | torch.Tensor):
+        raise ValueError(f"keep must be 'v' or None, got {checks.shown(keep)}")
+    keep = None if keep is None else "v"
     fields = initial_state() if initial is None else as_fields("initial", initial)
     chosen = tuple(as_route(route) for route in _listed("routes", routes))
     asked = _listed("losses", losses)
@@ -127,8 +137,8 @@ def scan(
             raise ValueError(f"{what} must differ in name, got {names}")
     for route in chosen:
         check_dtype(route, dtype)
-    precise = not tol or any(route.through_steps for route in chosen)
-    marching = March(tol, max_steps, check_every, dtype or (torch.float64 if precise else torch.float32))
+    precise = any(route.through_steps for route in chosen)
+    marching = as_march(tol, max_steps, check_every, dtype, None, precise=precise)
     settings, points = as_refine(refine), _points(values, base)
     warn_if_unstable(Params.stack(points))
 
@@ -145,7 +155,7 @@ def scan(
         "target": "base" if goal is None else dataset.digest(goal.numpy()),
         "marching": encoded("marching", marching),
         "refine": encoded("refine", settings, kept=store is not None),
-        "share_root": bool(share_root),
+        "share_root": share_root,
         "keep": keep,
         "follow": followed,
         "code": dataset.code_fingerprint(),
@@ -165,6 +175,7 @@ def scan(
     )
 
 
+@own_surroundings
 def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     """The arguments with which `scan` makes a dataset again, from what the dataset itself holds.
 
@@ -217,7 +228,7 @@ def _follow(follow: str, axes: list[str]) -> str:
         raise TypeError(f"follow must be the name of the last axis or None, got {follow!r}")
     if follow.removeprefix("-") != axes[-1]:
         raise ValueError(f"follow must be the last axis, {axes[-1]!r} or '-{axes[-1]}', got {follow!r}")
-    return follow
+    return str(follow)
 
 
 def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:
@@ -343,9 +354,9 @@ def _base(base: Params | None) -> Params:
 
 
 def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if name not in PARAMETERS:
-        raise ValueError(f"axes must be among {', '.join(map(repr, PARAMETERS))}, got {name!r}")
-    array = np.asarray(values, dtype=np.float64)
+    if not isinstance(name, str) or name not in PARAMETERS:
+        raise ValueError(f"axes must be among {', '.join(map(repr, PARAMETERS))}, got {checks.shown(name)}")
+    array = real_array(f"axis {name}", values, "a sequence or array of real numbers")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")
     if not (np.isfinite(array) & (array >= 0)).all():
@@ -365,8 +376,8 @@ def _points(axes: Mapping[str, np.ndarray[Any, Any]], base: Params) -> torch.Ten
 
 
 def _listed(name: str, given: Any) -> list[Any]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise TypeError(f"{name} must be a list, got {given!r}")
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} must be a list, got {checks.shown(given)}")
     if name == "losses" and not given:
         raise ValueError("losses must name at least one, got none")
     return list(given)

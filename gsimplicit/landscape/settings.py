@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from gsimplicit import routes
+from gsimplicit import checks, routes
 from gsimplicit.identity import content
 from gsimplicit.refine import Direct, Gmres, Refine
 from gsimplicit.steady import March
@@ -33,7 +32,7 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
     Raises:
         ValueError: An object of the user's holds something that cannot be told apart.
     """
-    value = _plain(value)
+    value = checks.plain(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if type(value) in (list, tuple):
@@ -48,15 +47,6 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         return {"type": cls.__name__, **inside}
     name = f"{cls.__module__}.{cls.__qualname__}"
     return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
-
-
-def _plain(value: Any) -> Any:
-    """The Python number or text that a numpy scalar, or an array without dimensions, stands for."""
-    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0 and not isinstance(value, np.ma.MaskedArray):
-        value = value.item() if isinstance(value, torch.Tensor) else value[()]
-    if isinstance(value, np.bool_ | np.integer | np.floating) and not isinstance(value, np.timedelta64):
-        return value.item() if not isinstance(value, np.longdouble) else float(value)
-    return str(value) if isinstance(value, str) else value
 
 
 def decoded(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.results import Status
+from gsimplicit.routes.objective import value_of
 from gsimplicit.routes.surrogate import FEATURES, initial_weights, network, scaled, size_of
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from gsimplicit.landscape.store import Values
-    from gsimplicit.routes.contract import Loss
+    from gsimplicit.routes.objective import Loss
 
 __all__ = ["train_surrogate"]
 
@@ -34,6 +36,7 @@ _DECAY = 1e-4
 """Weight decay of the training; smooths what few points leave open."""
 
 
+@own_surroundings
 def train_surrogate(
     data: xr.Dataset,
     losses: Sequence[str | Loss] = ("spectrum",),
@@ -90,10 +93,12 @@ def train_surrogate(
         >>> bool(model.held_out_error.max() < 1), out.certificate.definition
         (True, ('network',))
     """
-    for name, value in (("members", members), ("modes", modes), ("epochs", epochs)):
-        checks.integer(name, value, 1)
-    checks.integer("seed", seed, 0)
-    checks.real("held_out", held_out, least=0, most=0.9)
+    members, modes = checks.integer("members", members, 1), checks.integer("modes", modes, 1)
+    epochs, seed = checks.integer("epochs", epochs, 1), checks.integer("seed", seed, 0, 2**50)
+    held_out = checks.real("held_out", held_out, least=0, most=0.9)
+    overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
+    if isinstance(hidden, str | bytes | Mapping | set) or not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden must be a list of widths, got {checks.shown(hidden)}")
     widths = [checks.integer("hidden", width, 1) for width in hidden]
     heads = _heads(losses)
     values, fields = _states(data)
@@ -133,12 +138,16 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Callable[[torch.Tensor], t
 
 
 def _one_number(loss: Loss, v: torch.Tensor) -> torch.Tensor:
-    return loss(v.to(torch.float64))[:, None, None]
+    return value_of(loss, v)[:, None, None]
 
 
 def _states(data: xr.Dataset) -> tuple[Array, Any]:
     """Parameters (P, 4) and v (P, S, H, W) of the points whose states are finite."""
-    if "v" not in data or "status" not in data:
+    import xarray as xr
+
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
+    if "v" not in data or "status" not in data or not {*PARAMETERS, "sample"} <= {*data.coords}:
         raise ValueError("the scan holds no states: scan with keep='v'")
     over = [str(n) for n in data["status"].dims if n != "sample"]
     shape = tuple(data.sizes[n] for n in over)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 
 from gsimplicit import gray_scott
+from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params
+from gsimplicit.surroundings import own_surroundings
 
 
-def residual_loss(params: Params, fields: torch.Tensor) -> torch.Tensor:
+@own_surroundings
+def residual_loss(params: Params, fields: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
     """Mean squared steady residual of given fields (arXiv 2606.11258, section 6.2).
 
     `mean over u, v and cells of R^2`, with R the right-hand side of eq. 1 and 2. R is linear in Du, Dv, F and k, so
@@ -16,13 +22,15 @@ def residual_loss(params: Params, fields: torch.Tensor) -> torch.Tensor:
 
     Args:
         params: B instances, or 1; attached to autograd if they are.
-        fields: u and v, shape (B, 2, H, W) or (1, 2, H, W).
+        fields: u and v, shape (B, 2, H, W) or (1, 2, H, W), a tensor or numpy array of floats.
 
     Returns:
-        Shape (B,), float64, per unit time squared, >= 0. Differentiable in the parameters and the fields.
+        Shape (B,), float64, per unit time squared, >= 0. Differentiable in the parameters and the fields. NaN where
+        the fields are not finite.
 
     Raises:
-        ValueError: The batches do not pair.
+        ValueError: The batches do not pair, or the fields are masked.
+        TypeError: `params` is not `Params`, or the fields hold no floats.
 
     Example:
         >>> import torch, gsimplicit as gs
@@ -30,11 +38,14 @@ def residual_loss(params: Params, fields: torch.Tensor) -> torch.Tensor:
         >>> gs.residual_loss(gs.Params.preset("paper"), rest).item()
         0.0
     """
-    size = max(len(params), len(fields))
-    if {len(params), len(fields)} - {1, size} or fields.ndim != 4 or fields.shape[1] != 2:
+    if not isinstance(params, Params):
+        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+    fields = real_fields("fields", fields)
+    size = max(len(params), len(fields) if fields.ndim else 0)
+    if fields.ndim != 4 or fields.shape[1] != 2 or {len(params), len(fields)} - {1, size} or not fields.numel():
         raise ValueError(
             f"a batch of {len(params)} parameters does not pair with fields of shape {tuple(fields.shape)}: "
             "give (B, 2, H, W) with equal sizes, or one of them 1"
         )
-    R = gray_scott.residual(fields.to(torch.float64).expand(size, -1, -1, -1), params.expand(size))
+    R = gray_scott.residual(fields.expand(size, -1, -1, -1), params.expand(size))
     return (R**2).flatten(1).mean(dim=1)

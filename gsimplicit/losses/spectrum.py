@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
+import numpy as np
 import torch
+
+from gsimplicit.arrays import real_fields
+from gsimplicit.surroundings import own_surroundings
+
+V: TypeAlias = torch.Tensor | np.ndarray[Any, Any]
+"""Concentrations v: a tensor, which stays attached to autograd, or a numpy array of floats."""
 
 EPSILON = 1e-8
 """Floor inside the logarithm (arXiv 2606.11258, eq. 5; value from its published code)."""
@@ -11,21 +20,27 @@ WINDOW = 16
 """Side of a window in cells (arXiv 2606.11258, section 2.1)."""
 
 
-def log_spectrum(v: torch.Tensor) -> torch.Tensor:
+@own_surroundings
+def log_spectrum(v: V) -> torch.Tensor:
     """Logarithm of the 2D power spectrum, zero frequency in the middle (arXiv 2606.11258, eq. 5 and 6).
 
     `S = log(fftshift(|FFT(v - mean v)|^2 + 1e-8))` with the unnormalised transform.
 
     Args:
-        v: Shape (..., H, W). Computed in float64.
+        v: Shape (..., H, W), a tensor or numpy array of floats. Computed in float64.
 
     Returns:
         Shape (..., H, W), dimensionless. An exactly uniform v gives log(1e-8) = -18.4 in every bin.
+
+    Raises:
+        ValueError: It has no H and W, or is masked.
+        TypeError: It holds no floats.
     """
-    return _spectrum(_centred(v))
+    return _spectrum(_centred(_given("v", v)))
 
 
-def windowed_log_spectrum(v: torch.Tensor) -> torch.Tensor:
+@own_surroundings
+def windowed_log_spectrum(v: V) -> torch.Tensor:
     """The same in each 16 x 16 window, put back side by side; the mean is removed over the whole field.
 
     Args:
@@ -35,8 +50,10 @@ def windowed_log_spectrum(v: torch.Tensor) -> torch.Tensor:
         Shape (..., H, W), dimensionless.
 
     Raises:
-        ValueError: The grid is no multiple of the window.
+        ValueError: The grid is no multiple of the window, or v is masked.
+        TypeError: It holds no floats.
     """
+    v = _given("v", v)
     H, W = v.shape[-2:]
     if H % WINDOW or W % WINDOW:
         raise ValueError(f"the windowed loss needs H and W to be multiples of {WINDOW}, got a grid of {H} x {W}")
@@ -44,7 +61,8 @@ def windowed_log_spectrum(v: torch.Tensor) -> torch.Tensor:
     return _spectrum(windows.transpose(-2, -3)).transpose(-2, -3).reshape(v.shape)
 
 
-def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+@own_surroundings
+def spectrum_loss(v: V, target: V) -> torch.Tensor:
     """Mean squared difference of the log power spectra of v and a target (arXiv 2606.11258, section 2.1).
 
     Invariant to translations of either. It is rough: bins whose amplitude passes through zero dominate its curvature,
@@ -58,7 +76,8 @@ def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         Shape (B,), float64, >= 0.
 
     Raises:
-        ValueError: The shapes do not pair.
+        ValueError: The shapes do not pair, or an array is masked.
+        TypeError: One holds no floats.
 
     Example:
         >>> import torch
@@ -67,11 +86,12 @@ def spectrum_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         >>> spectrum_loss(v, v).tolist()
         [0.0, 0.0]
     """
-    _check(v, target)
+    v, target = _checked(v, target)
     return _mean_square(log_spectrum(v), log_spectrum(target))
 
 
-def windowed_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+@own_surroundings
+def windowed_loss(v: V, target: V) -> torch.Tensor:
     """Mean squared difference of the windowed log power spectra of v and a target; not invariant to translations.
 
     Args:
@@ -82,21 +102,32 @@ def windowed_loss(v: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         Shape (B,), float64, >= 0.
 
     Raises:
-        ValueError: The grid is no multiple of the window, or the shapes do not pair.
+        ValueError: The grid is no multiple of the window, the shapes do not pair, or an array is masked.
+        TypeError: One holds no floats.
     """
-    _check(v, target)
+    v, target = _checked(v, target)
     return _mean_square(windowed_log_spectrum(v), windowed_log_spectrum(target))
 
 
-def _check(v: torch.Tensor, target: torch.Tensor) -> None:
+def _given(name: str, value: V) -> torch.Tensor:
+    """V as float64 of shape (..., H, W), attached as it was and where it was."""
+    v = real_fields(name, value)
+    if v.ndim < 2 or not v.numel():
+        raise ValueError(f"{name} must have shape (..., H, W) with at least one value, got {tuple(v.shape)}")
+    return v
+
+
+def _checked(v: V, target: V) -> tuple[torch.Tensor, torch.Tensor]:
+    """V and target as tensors, or a clear error where they do not pair."""
+    v, target = real_fields("v", v), real_fields("target", target)
     if v.ndim != 3 or target.ndim != 3 or target.shape[1:] != v.shape[1:] or len(target) not in (1, len(v)):
         raise ValueError(
             f"target must be of v's own shape (B, H, W), or (1, H, W): v is {tuple(v.shape)}, got {tuple(target.shape)}"
         )
+    return v, target.to(v.device)
 
 
 def _centred(v: torch.Tensor) -> torch.Tensor:
-    v = v.to(torch.float64)
     return v - v.mean(dim=(-2, -1), keepdim=True)
 
 

@@ -6,6 +6,7 @@ that turns non-finite never changes another's bits.
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 __all__ = ["Marched", "each", "march", "pull_back", "push_forward"]
+
+if hasattr(os, "register_at_fork"):
+    # torch's threads are not forked with a process, and a child that asks for them waits for ever, in its first FFT say
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @dataclass(frozen=True, eq=False)

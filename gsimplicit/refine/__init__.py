@@ -18,7 +18,9 @@ from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver
 from gsimplicit.results import Motion, Stable, Status, kinds
 
 if TYPE_CHECKING:
+    from gsimplicit.refine.linear import Bordered
     from gsimplicit.refine.newton import Certified
+    from gsimplicit.refine.solvers import Prepared
     from gsimplicit.refine.tail import Tail
 
 __all__ = ["Direct", "Gmres", "LinearSolver", "Refine", "Refined", "recognise", "refine", "stability"]
@@ -57,12 +59,14 @@ class Refine:
     linear: LinearSolver | None = None
 
     def __post_init__(self) -> None:
-        checks.real("tol of Refine", self.tol, above=0, most=1e-6)
-        checks.integer("max_evaluations", self.max_evaluations, 1)
-        checks.integer("eigenvalues", self.eigenvalues, 0)
-        checks.flag("lattice", self.lattice)
-        if self.tail not in _TAILS:
-            raise ValueError(f"tail must be one of {', '.join(map(repr, _TAILS))}, got {self.tail!r}")
+        values = {
+            "tol": checks.real("tol of Refine", self.tol, above=0, most=1e-6),
+            "max_evaluations": checks.integer("max_evaluations", self.max_evaluations, 1),
+            "eigenvalues": checks.integer("eigenvalues", self.eigenvalues, 0),
+            "lattice": checks.flag("lattice", self.lattice),
+            "tail": checks.choice("tail", self.tail, _TAILS),
+        }
+        checks.keep(self, values)
         if self.linear is not None and (
             isinstance(self.linear, type)
             or not callable(getattr(self.linear, "prepare", None))
@@ -84,6 +88,7 @@ class Refined:
         certified: Residuals and drift of these fields.
         evaluations: Residual evaluations spent.
         motion: What an unsteady state does.
+        factors: A linear system near the root and what solves with it, where Newton's method left one.
     """
 
     fields: Array
@@ -91,6 +96,7 @@ class Refined:
     certified: Certified
     evaluations: int
     motion: Motion = Motion.UNKNOWN
+    factors: tuple[Prepared, Bordered] | None = None
 
 
 def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | None:
@@ -164,10 +170,10 @@ def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -
         if pinned.converged:
             root, certified = pinned, certify(pinned.fields, parameters)
     if certified.raw <= settings.tol:
-        return Refined(root.fields, Status.STEADY, certified, spent)
+        return Refined(root.fields, Status.STEADY, certified, spent, factors=root.factors)
     # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
     status = Status.DRIFTING if certified.bordered <= settings.tol else Status.FAILED
-    return Refined(root.fields, status, certified, spent)
+    return Refined(root.fields, status, certified, spent, factors=root.factors)
 
 
 def _march_on(fields: Array, parameters: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:

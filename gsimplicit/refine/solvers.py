@@ -6,13 +6,14 @@ instance with its true residual. It never raises for a singular matrix: the resi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arrays import as_device
 from gsimplicit.marching import each
 
 if TYPE_CHECKING:
@@ -147,18 +148,15 @@ class Gmres:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        checks.real("tol of Gmres", self.tol, least=1e-13, most=1e-8)
-        checks.integer("cycle", self.cycle, 20)
-        checks.integer("deflate", self.deflate, 0)
-        checks.integer("max_products", self.max_products, 1)
-        if self.batch is not None:
-            checks.integer("batch", self.batch, 1)
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (TypeError, RuntimeError, AssertionError) as error:
-            raise ValueError(f"device of Gmres must be one torch can use, got {self.device!r}: {error}") from error
-        object.__setattr__(self, "device", device)
+        values = {
+            "tol": checks.real("tol of Gmres", self.tol, least=1e-13, most=1e-8),
+            "cycle": checks.integer("cycle", self.cycle, 20),
+            "deflate": checks.integer("deflate", self.deflate, 0),
+            "max_products": checks.integer("max_products", self.max_products, 1),
+            "batch": None if self.batch is None else checks.integer("batch", self.batch, 1),
+            "device": as_device(self.device, "device of Gmres"),
+        }
+        checks.keep(self, values)
         if self.deflate > self.cycle - 10:
             raise ValueError(f"deflate must be at most cycle - 10 = {self.cycle - 10}, got {self.deflate}")
 
@@ -293,10 +291,66 @@ DIRECT_CELLS = 1024 * 1024
 """Cells up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
 
 
+class _Guarded:
+    """A solver of the user's, whose systems, right-hand sides and solutions are copies: it can change nothing.
+
+    Raises:
+        TypeError: It does not give a solution a system, as the protocol asks.
+    """
+
+    def __init__(self, solver: LinearSolver) -> None:
+        self._solver = solver
+        self.name, self.factorises = getattr(solver, "name", type(solver).__name__), solver.factorises
+
+    def prepare(self, systems: Sequence[Bordered], before: Prepared | None = None) -> Prepared:
+        """Copies, prepared by the solver."""
+        known = before._inner if isinstance(before, _GuardedPrepared) else None
+        own = [
+            replace(
+                s,
+                fields=s.fields.copy(),
+                parameters=np.array(s.parameters),
+                directions=s.directions.copy(),
+                velocity=s.velocity.copy(),
+                phase=None if s.phase is None else s.phase.copy(),
+            )
+            for s in systems
+        ]
+        return _GuardedPrepared(self.name, self._solver.prepare(own, known), systems)
+
+
+class _GuardedPrepared:
+    def __init__(self, name: str, inner: Prepared, systems: Sequence[Bordered]) -> None:
+        self._name, self._inner, self._systems = name, inner, systems
+
+    def solve(
+        self,
+        r: Sequence[Array],
+        q: Sequence[Array] | None = None,
+        *,
+        transpose: bool = False,
+        border: bool = True,
+        tol: float | None = None,
+    ) -> list[Solution]:
+        right, below = [a.copy() for a in r], None if q is None else [a.copy() for a in q]
+        found = list(self._inner.solve(right, below, transpose=transpose, border=border, tol=tol))
+        if len(found) != len(r) or any(np.shape(s.x) != np.shape(a) for s, a in zip(found, r, strict=False)):
+            raise TypeError(
+                f"linear {self._name!r} must give one Solution a system, x of shape {np.shape(r[0])}, "
+                f"got {[np.shape(s.x) for s in found]} for {len(r)} systems"
+            )
+        return [replace(s, x=np.array(s.x), s=np.array(s.s)) for s in found]
+
+
+def guarded(linear: LinearSolver) -> LinearSolver:
+    """The solver, behind copies where it is not one of this package's."""
+    return linear if type(linear) in (Direct, Gmres, _Guarded) else cast("LinearSolver", _Guarded(linear))
+
+
 def chosen(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:
     """The solver meant: the one given; else the direct one on a CPU, and GMRES on a GPU or where LU would not fit."""
     if linear is not None:
-        return linear
+        return guarded(linear)
     if device.type == "cpu" and cells <= DIRECT_CELLS:
         return Direct()
     return Gmres(device=device)

@@ -59,7 +59,6 @@ class Tail:
     evaluations: int
 
 
-@lru_cache(maxsize=16)
 def chebyshev(length: int, radius: float) -> Array:
     """Stages of a damped first-order Runge-Kutta-Chebyshev step.
 
@@ -73,6 +72,11 @@ def chebyshev(length: int, radius: float) -> Array:
     Returns:
         Coefficients (a, b, c) of each stage, shape (s, 3): `Y_j = a Y_(j-1) + b Y_(j-2) + c (Y_(j-1) + F(Y_(j-1)))`.
     """
+    return _chebyshev(length, radius).copy()  # what is kept is nobody else's to write into
+
+
+@lru_cache(maxsize=16)
+def _chebyshev(length: int, radius: float) -> Array:
     s = 1
     while True:
         w0 = 1 + DAMPING / s**2

@@ -5,27 +5,39 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import march
-from gsimplicit.results import Gradient, NotSteady, ParameterGradient, PositionWarning, Status, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.results import (
+    Certificate,
+    Gradient,
+    NotSteady,
+    ParameterGradient,
+    PositionWarning,
+    Status,
+    SteadyState,
+    copied,
+)
+from gsimplicit.routes.contract import Problem, Route, differentiated, pulled_back, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.objective import Loss, Objective, slope_of, value_of
 from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import March, as_device, as_fields, as_tensor, check_finite, paired
+from gsimplicit.steady import as_fields, as_march, check_finite, paired
+from gsimplicit.surroundings import caller, own_surroundings
 
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
@@ -55,38 +67,7 @@ def as_route(route: str | Route) -> Route:
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
     if route not in ROUTES:
         raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}")
-    return ROUTES[route]()
-
-
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """A loss of v with its name and, where it has one, its target.
-
-    Attributes:
-        name: Name of the loss.
-        function: Of v and the target for a named loss, of v alone for a callable.
-        target: The target's v, float64, shape (B, H, W); None for a callable.
-    """
-
-    name: str
-    function: Callable[..., torch.Tensor]
-    target: torch.Tensor | None = None
-
-    def __call__(self, v: torch.Tensor) -> torch.Tensor:
-        """Loss of each instance, float64, shape (B,); v is (B, H, W), float64.
-
-        Named losses are evaluated an instance at a time, so that the bits do not depend on the batch.
-        """
-        if self.target is not None:
-            target = self.target.to(v.device)
-            return torch.cat([self.function(v[i : i + 1], target[i : i + 1]) for i in range(len(v))])
-        value = self.function(v)
-        if not isinstance(value, torch.Tensor) or value.shape != v.shape[:1]:
-            found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ValueError(
-                f"loss {self.name!r} must give shape ({len(v)},) for v of shape {tuple(v.shape)}, got {found}"
-            )
-        return value.to(torch.float64)
+    return ROUTES[str(route)]()
 
 
 def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
@@ -122,25 +103,26 @@ def as_target(target: Fields | None) -> torch.Tensor | None:
     """The target's v, float64, shape (B, H, W), from v or from u and v."""
     if target is None:
         return None
-    if isinstance(target, torch.Tensor) and target.requires_grad:
-        raise ValueError("target requires gradients, but only derivatives in the parameters are computed: detach it")
     if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
         return as_fields("target", target)[:, 1]
-    if not isinstance(target, torch.Tensor | np.ndarray):
-        raise TypeError(f"target must be a torch tensor or numpy array, got {type(target).__name__}")
-    tensor = as_tensor("target", target)
+    tensor = real_fields("target", target, attached=False, device="cpu")
     if tensor.ndim != 3 or len(tensor) == 0:
         raise ValueError(
             f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}"
         )
     check_finite("target", tensor)
-    return tensor.detach().to("cpu", torch.float64)
+    return tensor
+
+
+def default_target(grid: tuple[int, int]) -> torch.Tensor:
+    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
+    return _default_target(grid).clone()  # what is kept is nobody else's to write into
 
 
 @lru_cache(maxsize=8)
-def default_target(grid: tuple[int, int]) -> torch.Tensor:
-    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
-    half = min(10, min(grid) // 4) if min(grid) < 20 else 10  # the paper's box where it fits
+@own_surroundings
+def _default_target(grid: tuple[int, int]) -> torch.Tensor:
+    half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half))
     return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
 
@@ -165,18 +147,12 @@ def posed(
     params, fields = paired(params, initial)
     check_dtype(route, dtype)
     route.check(params.detach())
-    precise = route.through_steps or not tol
-    marching = March(
-        tol,
-        max_steps,
-        check_every,
-        dtype or (torch.float64 if precise else torch.float32),
-        as_device(device),
-    )
-    warn_if_unstable(params, stacklevel=4)  # past `grad` or `solve`
-    return Problem(params.detach(), fields, marching)
+    marching = as_march(tol, max_steps, check_every, dtype, device, precise=route.through_steps)
+    warn_if_unstable(params)
+    return Problem(params, fields, marching).lent()
 
 
+@own_surroundings
 def grad(
     params: Params,
     route: str | Route = "implicit",
@@ -233,28 +209,41 @@ def grad(
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
     objective = as_objective(loss, as_target(target), len(problem.params), grid)
-    state = chosen.solve(problem)
+    state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
     value = losses_of(state, [objective])[0]
-    pulled = chosen.differentiate(problem, state, [objective])
+    pulled = differentiated(chosen, problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
-    lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
-    if lost and chosen.needs_root:
-        raise NotSteady(
-            f"no gradient at instances {lost}: the loss has no finite derivative; or the root's Jacobian is too near "
-            f"singular, as at a fold, or its solver too short of steps (residual of the adjoint "
-            f"{certificate.adjoint_residual[lost].tolist()}); or a root next to it was lost",
-            state,
-        )
-    if lost:
-        raise ValueError(
-            f"no gradient at instances {lost} by the {chosen.name} route: a state next to it, or the derivative of the "
-            "loss, is not finite"
-        )
+    _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
         value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name
+    )
+
+
+def _require_gradient(route: Route, objective: Objective, state: SteadyState, certificate: Certificate) -> None:
+    """Raise, saying why, where an instance that did not diverge has no gradient."""
+    lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
+    if not lost:
+        return
+    slope = slope_of(objective, state.v)
+    flat = [i for i in lost if slope is not None and not bool(torch.isfinite(slope[i]).all())]
+    if flat:
+        raise ValueError(
+            f"no gradient at instances {flat} by the {route.name} route: the derivative of the loss {objective.name!r} "
+            "in v is not finite there, as of a square root at 0"
+        )
+    text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
+    if not route.needs_root:
+        raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
+    residuals = certificate.adjoint_residual[lost]
+    if bool(torch.isnan(residuals).all()):
+        raise NotSteady(f"{text}the root's Jacobian is too near singular, or a root next to it was lost", state)
+    raise NotSteady(
+        f"{text}the adjoint did not close (residual {residuals.tolist()}): the root's Jacobian is too near singular, "
+        "as at a fold, or its solver too short of steps",
+        state,
     )
 
 
@@ -267,20 +256,18 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
             f"{position[seen].max().item():.1e} of its derivative lies along translations at instances {seen}, "
             f"more than {POSITION_LIMIT:g}; routes may answer differently",
             PositionWarning,
-            stacklevel=3,
+            stacklevel=caller(),
         )
 
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    v = state.v.detach().to("cpu", torch.float64)
-    diverged = state.status == Status.DIVERGED
-    with torch.no_grad():
-        values = torch.stack([objective(v) for objective in objectives])
-    values[:, diverged] = torch.nan
+    values = torch.stack([value_of(objective, state.v.detach()).cpu() for objective in objectives])
+    values[:, state.status == Status.DIVERGED] = torch.nan
     return values
 
 
+@own_surroundings
 def solve(
     params: Params,
     route: str | Route = "implicit",
@@ -323,12 +310,13 @@ def solve(
     """
     chosen = as_route(route)
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
-    state = chosen.solve(problem)
+    state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
     values = params.expand(len(state)).tensor()
-    fields = cast("torch.Tensor", _Attach.apply(values, state.fields, chosen, problem, state))  # type: ignore[no-untyped-call]
-    return state.replace(fields=fields)
+    # what backward reads is kept apart from what the caller gets
+    fields = cast("torch.Tensor", _Attach.apply(values, state.fields, chosen, problem.lent(), state))  # type: ignore[no-untyped-call]
+    return copied(state).replace(fields=fields)
 
 
 class _Attach(torch.autograd.Function):
@@ -343,13 +331,18 @@ class _Attach(torch.autograd.Function):
         return fields.clone()
 
     @staticmethod
+    @own_surroundings
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.detach().to(torch.float64)[None])
-        gradient, untouched = pulled.gradient[0].clone(), ~cotangent.detach().cpu().flatten(1).any(dim=1)
-        gradient[untouched] = 0.0  # what the loss does not see has no share, be its state what it may
-        lost = torch.isnan(gradient).any(dim=1).nonzero().reshape(-1).tolist()
+        given = cotangent.detach().to(torch.float64)
+        gradient = pulled_back(ctx.route, ctx.problem, ctx.state, given[None]).gradient[0]
+        seen = given.cpu().flatten(1)
+        gradient[~seen.any(dim=1)] = 0.0  # what the loss does not see has no share, be its state what it may
+        # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
+        lost = (torch.isnan(gradient).any(dim=1) & torch.isfinite(seen).all(dim=1)).nonzero().reshape(-1).tolist()
         if lost and ctx.route.needs_root:
-            raise NotSteady(f"no gradient at instances {lost}: the root's Jacobian is too near singular", ctx.state)
+            raise NotSteady(
+                f"no gradient at instances {lost}: the root's Jacobian is too near singular", copied(ctx.state)
+            )
         attached = _FirstOrder.apply(gradient, *ctx.saved_tensors, cotangent)  # type: ignore[no-untyped-call]
         return attached, None, None, None, None
 

@@ -124,6 +124,8 @@ def _adjoint(definition: str, slopes: Array, solution: Solution) -> _Adjoint:
     if not solution.residual <= ADJOINT_LIMIT:
         return _Adjoint("none", _NONE.gradient, solution.residual, products=solution.products)
     gradient = -np.tensordot(slopes, solution.x, axes=3)
+    if not np.isfinite(gradient).all():
+        return _Adjoint("none", _NONE.gradient, solution.residual, products=solution.products)
     return _Adjoint(definition, gradient, solution.residual, products=solution.products)
 
 

@@ -18,7 +18,9 @@ from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.objective import Loss, value_of
+from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +75,7 @@ class Surrogate(Route):
     model: xr.Dataset
     _networks: _Networks = field(init=False, repr=False)
 
+    @own_surroundings
     def __post_init__(self) -> None:
         import xarray as xr
 
@@ -82,6 +85,8 @@ class Surrogate(Route):
             raise ValueError(f"model of Surrogate holds no networks; {HOW}")
         if not self.model.attrs.get("gsimplicit_complete", 1):
             raise ValueError("model of Surrogate must be whole: its training was interrupted; train it to the end")
+        # a copy: the networks are made of it here, and what tells it from another is read from it later
+        object.__setattr__(self, "model", self.model.copy(deep=True).load())
         object.__setattr__(self, "_networks", _Networks(self.model))
 
     @property
@@ -94,6 +99,11 @@ class Surrogate(Route):
     def needs_root(self) -> bool:
         """False: it needs no state at all."""
         return False
+
+    @property
+    def biased(self) -> bool:
+        """True: what is differentiated is a network."""
+        return True
 
     @property
     def answers(self) -> tuple[bool, ...]:
@@ -158,7 +168,7 @@ class Surrogate(Route):
         if name not in FEATURES and name in self._networks.heads and self._knows(name, function):
             return lambda at: self._networks.features(name, at)[..., 0, 0]
         if "v" in self._networks.heads:
-            return lambda at: torch.stack([loss(v) for v in self._networks.features("v", at)])
+            return lambda at: torch.stack([value_of(loss, v) for v in self._networks.features("v", at)])
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
 

@@ -38,9 +38,11 @@ class Truncated(Unrolled):
     detach: str = "last"
 
     def __post_init__(self) -> None:
-        checks.integer("steps of Truncated", self.steps, 1)
-        if self.detach not in ("last", "every"):
-            raise ValueError(f"detach of Truncated must be 'last' or 'every', got {self.detach!r}")
+        values = {
+            "steps": checks.integer("steps of Truncated", self.steps, 1),
+            "detach": checks.choice("detach of Truncated", self.detach, ("last", "every")),
+        }
+        checks.keep(self, values)
 
     def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
         through = int(self._products(torch.tensor(steps)))

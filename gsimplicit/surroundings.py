@@ -1,0 +1,120 @@
+"""The caller's torch and numpy settings, kept away from the package's own work.
+
+A default device, inference mode, autocast or `np.seterr(all="raise")` of the caller's would break or change what is
+computed. Public functions are decorated with `own_surroundings`: where the caller's settings differ they are put aside
+for the call. All of them are a thread's own, so other threads see nothing of it. The default dtype is the whole
+process's: it is left alone, and no result depends on it, because every tensor is made with its dtype.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
+
+_PACKAGE = str(Path(__file__).parent)
+
+_DOORS: set[int] = set()
+
+_ACCELERATORS = ("cpu", "cuda")
+"""Devices whose autocast would change what is computed."""
+
+
+def own_surroundings(function: Callable[P, R]) -> Callable[P, R]:
+    """A public function that works the same whatever torch's and numpy's settings are around it.
+
+    Inside, tensors are made on the CPU unless told (so those that a caller's loss makes lie where its v does), in no
+    inference mode and without autocast, and numpy raises nothing. Gradients are recorded as the caller has it: not
+    under `no_grad`, and not in inference mode. Where nothing differs it costs a few microseconds.
+    """
+
+    @wraps(function)
+    def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        stack = _entered()
+        if stack is None:
+            return function(*args, **kwargs)
+        with stack:
+            return function(*args, **kwargs)
+
+    _DOORS.add(id(door))
+    return door
+
+
+def is_door(function: object) -> bool:
+    """Whether a function is decorated with `own_surroundings`."""
+    return id(getattr(function, "__func__", function)) in _DOORS
+
+
+def _entered() -> ExitStack | None:
+    """The package's own surroundings, entered; None where the caller's are no different."""
+    inference = torch.is_inference_mode_enabled()
+    device = torch.empty(0, dtype=torch.float64).device.type != "cpu"
+    casts = [kind for kind in _ACCELERATORS if torch.is_autocast_enabled(kind)]
+    raising = {name: "warn" for name, what in np.geterr().items() if what in ("raise", "call")}
+    if not (inference or device or casts or raising):
+        return None
+    stack = ExitStack()
+    recorded = torch.is_grad_enabled()  # False in inference mode, which turns it on where it ends
+    if inference:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(recorded))
+    if device:
+        stack.enter_context(torch.device("cpu"))
+    for kind in casts:
+        stack.enter_context(torch.autocast(kind, enabled=False))
+    if raising:
+        quiet = {name: "ignore" if name == "under" else what for name, what in raising.items()}
+        stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
+    return stack
+
+
+class _SingleFactories(TorchFunctionMode):
+    """Makes tensors that are given no dtype in float32, whatever the process's default is."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if func in _FACTORIES and kwargs.get("dtype") is None and out.dtype == torch.get_default_dtype():
+            out = func(*args, **{**kwargs, "dtype": torch.float32})
+        return out
+
+
+_FACTORIES = frozenset({torch.tensor, torch.zeros, torch.ones, torch.full, torch.empty, torch.eye})
+
+
+def with_single_factories(function: Callable[P, R]) -> Callable[P, R]:
+    """A library's function that makes tensors of the default dtype, with float32 for that, as it was tried.
+
+    Setting the default itself would change it under other threads.
+    """
+
+    @wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.get_default_dtype() == torch.float32:
+            return function(*args, **kwargs)
+        with _SingleFactories():
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def caller() -> int:
+    """The `stacklevel` at which `warnings.warn` names the line that called into the package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

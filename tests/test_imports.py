@@ -24,6 +24,7 @@ ROOMS = [
     "gray_scott",
     "initial",
     "results",
+    "files",
     "dataset",
     "identity",
     "marching",

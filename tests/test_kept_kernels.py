@@ -156,6 +156,13 @@ def test_the_temporary_folder_must_be_the_users_own(tmp_path: Path, monkeypatch:
     assert kept._temporary(make=True) is None
 
 
+def test_a_folder_that_is_asked_for_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "fresh"))
+    assert list(kept.folders()) == [tmp_path / "fresh"]
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "/dev/null/fresh")
+    assert kept._beside() in kept.folders(make=True)
+
+
 @pytest.mark.parametrize("home", ["", "/", "nowhere", "~", "/dev/null/x"])
 def test_without_a_home_nothing_is_written_where_one_would_be(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)

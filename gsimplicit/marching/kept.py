@@ -93,15 +93,16 @@ class Kept:
 def folders(*, make: bool = False) -> Iterator[Path]:
     """Where kernels may lie, in this order; those that exist, or can be made.
 
-    NUMBA_CACHE_DIR where it is set, beside this file, in the user's cache, and in a folder of the user's own below the
-    system's temporary one.
+    NUMBA_CACHE_DIR where it is set, and then no other if it can be written; beside this file, in the user's cache, and
+    in a folder of the user's own below the system's temporary one.
     """
-    wanted: list[Path | None] = [
-        Path(_numba.config.CACHE_DIR).absolute() if _numba.config.CACHE_DIR else None,
-        _beside(),
-        _users(),
-    ]
-    for folder in wanted:
+    if _numba.config.CACHE_DIR:
+        chosen = Path(_numba.config.CACHE_DIR).absolute()
+        if _made(chosen):
+            yield chosen
+            if os.access(chosen, os.W_OK | os.X_OK):
+                return
+    for folder in (_beside(), _users()):
         if folder is not None and (_made(folder) if make else os.path.isdir(folder)):
             yield folder
     temporary = _temporary(make=make)

@@ -225,12 +225,10 @@ class Params:
             ValueError: The shape is another, or a value is not finite or negative.
             TypeError: Not real numbers.
         """
-        if not isinstance(values, torch.Tensor):
+        if not isinstance(values, torch.Tensor) or values.dtype != torch.float64 or values.is_nested:
             values = real_tensor("values", values, attached=True)
         if values.ndim != 2 or values.shape[1] != len(PARAMETERS) or not len(values):
             raise ValueError(f"values must have shape (B, 4) with B >= 1, got {tuple(values.shape)}")
-        if values.dtype != torch.float64 or type(values) is not torch.Tensor:
-            values = real_tensor("values", values, attached=True)
         return cls(*values.unbind(1))
 
     @classmethod

@@ -67,8 +67,8 @@ class March:
             "check_every": checks.integer("check_every", self.check_every, 1),
             "device": as_device(self.device),
         }
-        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {checks.shown(self.dtype)}")
+        if checks.floats("dtype", self.dtype) is None:
+            raise ValueError("dtype must be torch.float32 or torch.float64, got None")
         checks.keep(self, values)
 
     def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
@@ -92,7 +92,7 @@ def as_march(
     precise: bool = False,
 ) -> March:
     """How to march; the dtype None is float32, or float64 where `tol` is 0 or `precise`."""
-    exact = precise or not checks.real("tol", tol, least=0)
+    dtype, exact = checks.floats("dtype", dtype), precise or not checks.real("tol", tol, least=0)
     return March(
         tol, max_steps, check_every, (torch.float64 if exact else torch.float32) if dtype is None else dtype,
         as_device(device),

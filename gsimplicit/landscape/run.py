@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import signal
 import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -44,6 +45,26 @@ def _unpacked(work: bytes) -> Evaluate:
 def work_on(work: bytes, items: Sequence[Any]) -> Values:
     """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one."""
     return evaluate_tile(_unpacked(work), items)
+
+
+def _here() -> tuple[str, int]:
+    """This process among those of all machines."""
+    return platform.node(), os.getpid()
+
+
+def _as_at_home(evaluate: Evaluate, dtype: torch.dtype, home: tuple[str, int], item: Any) -> Values:
+    """A point as the process that asked for it has it: a loss may make tensors of torch's default dtype.
+
+    The dtype is a process's own, so threads of the one that asked have it already.
+    """
+    before = torch.get_default_dtype()
+    if _here() == home or dtype == before:
+        return evaluate(item)
+    torch.set_default_dtype(dtype)
+    try:
+        return evaluate(item)
+    finally:
+        torch.set_default_dtype(before)
 
 
 @own_surroundings
@@ -103,7 +124,7 @@ def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], k
     import cloudpickle
 
     # once for all tiles; and as bytes, or the pools of multiprocessing would move tensors we still use to shared memory
-    work = cloudpickle.dumps(evaluate)
+    work = cloudpickle.dumps(partial(_as_at_home, evaluate, torch.get_default_dtype(), _here()))
     flying: dict[Future[Values], list[int]] = {}
     try:
         while waiting or flying:

@@ -120,7 +120,7 @@ def scan(
     if math.prod(len(at) for at in values.values()) > _MOST_POINTS:
         raise ValueError(f"axes must make at most {_MOST_POINTS} points, got {[len(at) for at in values.values()]}")
     base = _base(base)
-    if checks.plain(keep) not in (None, "v") or isinstance(keep, np.ndarray | torch.Tensor):
+    if keep is not None and (not isinstance(checks.plain(keep), str) or checks.plain(keep) != "v"):
         raise ValueError(f"keep must be 'v' or None, got {checks.shown(keep)}")
     keep = None if keep is None else "v"
     fields = initial_state() if initial is None else as_fields("initial", initial)
@@ -150,11 +150,11 @@ def scan(
         "losses": [
             loss if isinstance(loss, str) else label(loss) if store is None else identity(loss) for loss in asked
         ],
-        "routes": [encoded(route) for route in chosen],
+        "routes": [encoded("routes", route, kept=store is not None) for route in chosen],
         "initial": dataset.digest(fields.numpy()),
         "target": "base" if goal is None else dataset.digest(goal.numpy()),
-        "marching": encoded(marching),
-        "refine": encoded(settings),
+        "marching": encoded("marching", marching),
+        "refine": encoded("refine", settings, kept=store is not None),
         "share_root": share_root,
         "keep": keep,
         "follow": followed,
@@ -195,6 +195,10 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         >>> gs.scan(**gs.scan_arguments(data), progress=False).equals(data)
         True
     """
+    import xarray as xr
+
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
     found = dataset.configuration_of(data.attrs)
     if "marching" not in found or "axes" not in found:
         raise ValueError("the dataset holds no settings of a scan of gsimplicit")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
@@ -65,6 +66,9 @@ def as_route(route: str | Route) -> Route:
         TypeError: Neither a name nor a route.
     """
     if isinstance(route, Route):
+        for attribute, kind in (("name", str), ("through_steps", bool)):
+            if not isinstance(getattr(route, attribute, None), kind):
+                raise TypeError(f"a route must have {attribute!r}, a {kind.__name__}: {type(route).__name__} has none")
         return route
     if not isinstance(route, str):
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
@@ -132,7 +136,7 @@ def _default_target(grid: tuple[int, int]) -> torch.Tensor:
 
 def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
     """Raise where a route cannot march in the dtype asked for."""
-    if dtype == torch.float32 and route.least_dtype == torch.float64:
+    if checks.floats("dtype", dtype) == torch.float32 and route.least_dtype == torch.float64:
         raise ValueError(f"dtype must be torch.float64 for the {route.name} route, got {dtype}")
 
 
@@ -240,12 +244,15 @@ def _require_gradient(route: Route, objective: Objective, state: SteadyState, ce
     text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
     if not route.needs_root:
         raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
+    from gsimplicit.refine.singular import reason
+
+    first = lost[0]
+    why = reason(state.fields[first].detach().cpu().numpy(), state.params.tensor()[first].detach().numpy())
     residuals = certificate.adjoint_residual[lost]
-    if bool(torch.isnan(residuals).all()):
-        raise NotSteady(f"{text}the root's Jacobian is too near singular, or a root next to it was lost", state)
+    closed = "" if bool(torch.isnan(residuals).all()) else f" (residuals of the adjoint {residuals.tolist()})"
     raise NotSteady(
-        f"{text}the adjoint did not close (residual {residuals.tolist()}): the root's Jacobian is too near singular, "
-        "as at a fold, or its solver too short of steps",
+        f"{text}the root's Jacobian is too near singular{closed}: at instance {first} {why}; or a root next to it was "
+        "lost, or the solver was too short of steps",
         state,
     )
 

@@ -151,6 +151,7 @@ class _Group:
 
     def _row(self, slopes: Array, right: list[Array]) -> list[_Adjoint]:
         """Gradients of one loss."""
+        from gsimplicit.refine.distance import is_of_a_family
         from gsimplicit.refine.newton import position_share
 
         bordered = self.prepared.solve(right, transpose=True)
@@ -161,7 +162,7 @@ class _Group:
             found = _adjoint(name, slopes[j], bordered[j], bordered=True)
             if self.both:
                 found = _preferred(_adjoint("full jacobian", slopes[j], full[j], bordered=False), found)
-            elif self.still[j] and _is_singular(system):
+            elif self.still[j] and is_of_a_family(system.fields, system.parameters):
                 found = replace(found, definition="none", gradient=_NONE.gradient)
             row.append(replace(found, position=position_share(system.fields, system.directions, right[j])))
         return row
@@ -186,14 +187,6 @@ class _Group:
             errors = [float(np.linalg.norm(x)) / size for x, size in zip(change, sizes, strict=True)]
             out.append([replace(a, error=e) if a.bordered == border else a for a, e in zip(row, errors, strict=True)])
         return out
-
-
-def _is_singular(system: Bordered) -> bool:
-    """Whether a uniform state is no isolated root: a mode neither grows nor decays."""
-    from gsimplicit.refine.distance import SINGULAR, least_singular_of_uniform
-
-    least = least_singular_of_uniform(system.fields, system.parameters)
-    return least is not None and least < SINGULAR
 
 
 @dataclass(frozen=True, eq=False)

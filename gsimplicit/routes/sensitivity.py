@@ -9,7 +9,7 @@ import torch
 
 from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
 from gsimplicit.marching import each
-from gsimplicit.refine.solvers import chosen
+from gsimplicit.refine.solvers import chosen, require_linear
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
@@ -53,6 +53,7 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
         torch.Size([1, 4, 2, 32, 32])
     """
     roots = _on_cpu(state)
+    require_linear(linear)
     out = torch.empty((len(roots), len(PARAMETERS), *roots.fields.shape[1:]), dtype=torch.float64)
     with one_blas_thread():
         for still in (True, False):
@@ -91,6 +92,7 @@ def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) 
         torch.Size([1, 4, 4])
     """
     roots = _on_cpu(state)
+    require_linear(linear)
     if not callable(loss):
         raise TypeError(f"loss must be a callable of v (B, H, W) giving (B,), got {loss!r}")
     with one_blas_thread():

@@ -108,7 +108,8 @@ class Deq(Route):
             for i in range(len(state)):
                 if state.status[i] not in (Status.STEADY, Status.DRIFTING):
                     continue
-                fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
+                fields = state.fields[i].to("cpu", torch.float64).numpy()
+                still = state.status[i] == Status.STEADY
                 if still and is_of_a_family(fields, values[i]):
                     continue
                 directions = np.zeros((0, 2)) if still else broken_translations(fields)

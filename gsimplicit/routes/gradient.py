@@ -37,7 +37,7 @@ from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import as_fields, as_march, check_finite, paired
+from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired
 from gsimplicit.surroundings import caller, own_surroundings
 from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
@@ -66,6 +66,9 @@ def as_route(route: str | Route) -> Route:
         TypeError: Neither a name nor a route.
     """
     if isinstance(route, Route):
+        for attribute, kind in (("name", str), ("through_steps", bool)):
+            if not isinstance(getattr(route, attribute, None), kind):
+                raise TypeError(f"a route must have {attribute!r}, a {kind.__name__}: {type(route).__name__} has none")
         return route
     if not isinstance(route, str):
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
@@ -151,7 +154,7 @@ def posed(
     params, fields = paired(params, initial)
     check_dtype(route, dtype)
     route.check(params.detach())
-    marching = as_march(tol, max_steps, check_every, dtype, device, precise=route.through_steps)
+    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), precise=route.through_steps)
     warn_if_unstable(params)
     return Problem(params, fields, marching).lent()
 
@@ -186,7 +189,7 @@ def grad(
         check_every: Steps between tests, >= 1.
         dtype: Of the marching; None is float32 for the implicit route, float64 where a route differentiates through
             steps or `tol` is 0. Losses, adjoints and the result are float64.
-        device: Where to march; None is the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies.
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
@@ -296,7 +299,7 @@ def solve(
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.
         dtype: Of the marching, as in `grad`.
-        device: Where to march; None is the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies.
 
     Returns:
         The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.

@@ -62,7 +62,7 @@ class Tangent(Route):
                 if not state.has_root[i]:
                     return lost
                 try:
-                    return root_derivatives(state[i], linear)[0]
+                    return root_derivatives(state[i], linear)[0].cpu()
                 except np.linalg.LinAlgError:
                     return lost
             if state.status[i] == Status.DIVERGED:

@@ -8,6 +8,7 @@ process's: it is left alone, and no result depends on it, because every tensor i
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ R = TypeVar("R")
 
 __all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
 
-_INSIDE = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+_INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent) + os.sep)
 """Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
@@ -71,22 +72,22 @@ def _entered() -> ExitStack | None:
     inference = torch.is_inference_mode_enabled()
     device = torch.empty(0, dtype=torch.float64).device.type != "cpu"
     casts = [kind for kind in _ACCELERATORS if torch.is_autocast_enabled(kind)]
-    raising = {name: "warn" for name, what in np.geterr().items() if what in ("raise", "call")}
+    raising = [name for name, what in np.geterr().items() if what in ("raise", "call")]
     if not (inference or device or casts or raising):
         return None
-    stack = ExitStack()
     recorded = torch.is_grad_enabled()  # False in inference mode, which turns it on where it ends
-    if inference:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(recorded))
-    if device:
-        stack.enter_context(torch.device("cpu"))
-    for kind in casts:
-        stack.enter_context(torch.autocast(kind, enabled=False))
-    if raising:
-        quiet = {name: "ignore" if name == "under" else what for name, what in raising.items()}
-        stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
-    return stack
+    with ExitStack() as stack:
+        if inference:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.set_grad_enabled(recorded))
+        if device:
+            stack.enter_context(torch.device("cpu"))
+        for kind in casts:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if raising:
+            quiet = {name: "ignore" if name == "under" else "warn" for name in raising}
+            stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
+        return stack.pop_all()
 
 
 class _SingleFactories(TorchFunctionMode):

@@ -279,6 +279,9 @@ def test_a_dataset_shares_no_memory_with_what_it_was_made_of() -> None:
     xr.testing.assert_identical(data, before)
     for name, given in (("k", at), ("initial", start.numpy()), ("target", target), ("target_fields", target)):
         assert not np.shares_memory(data[name].values, given)
+    again = gs.scan_arguments(data)
+    again["initial"][:], again["target"][:] = 0.0, 0.0
+    xr.testing.assert_identical(data, before)
 
 
 def test_what_is_kept_between_calls_is_nobody_elses_to_write_into() -> None:

@@ -117,7 +117,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (start, {"count": 10**12}, ValueError, "count and grid must make at most .* got 1000000000000 fields of 32 x 32"),
     (start, {"grid": {32, 33}}, ValueError, "grid must be two integers"),
     (start, {"box": gs.Box(centre=(1, 2.5))}, ValueError, r"box\.centre must be two integers \(row, column\)"),
-    (gs.Gmres, {"device": "meta"}, ValueError, "device of Gmres must hold values"),
+    (gs.Gmres(device=torch.device("meta")).prepare, {"systems": []}, ValueError, "device of Gmres must hold values"),
     (gs.Refine, {"linear": "lu"}, TypeError, "linear must be a gsimplicit.Direct"),
     (gs.Refine, {"lattice": None}, TypeError, "lattice must be True or False, got None"),
     (gs.Refine, {"tail": np.array(["euler", "euler"])}, ValueError, "tail must be one of"),

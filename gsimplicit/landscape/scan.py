@@ -208,13 +208,13 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     marching = decoded(found["marching"])
     target = None
     if found["target"] != "base":
-        target = data["target_fields" if "target_fields" in data else "target"].values
+        target = data["target_fields" if "target_fields" in data else "target"].values.copy()
     return {
         "axes": dict(found["axes"]),
         "base": Params(*found["base"]),
         "losses": found["losses"],
         "routes": [decoded(route) for route in found["routes"]],
-        "initial": data["initial"].values,
+        "initial": data["initial"].values.copy(),
         "target": target,
         "tol": marching.tol,
         "max_steps": marching.max_steps,

@@ -156,7 +156,7 @@ class Gmres:
             "deflate": checks.integer("deflate", self.deflate, 0),
             "max_products": checks.integer("max_products", self.max_products, 1),
             "batch": None if self.batch is None else checks.integer("batch", self.batch, 1),
-            "device": as_device(self.device, "device of Gmres"),
+            "device": as_device(self.device, "device of Gmres", work=False),
         }
         checks.keep(self, values)
         if self.deflate > self.cycle - 10:
@@ -164,6 +164,7 @@ class Gmres:
 
     def prepare(self, systems: Sequence[Bordered], before: Prepared | None = None) -> Prepared:
         """Set up operators and preconditioners; slow modes known from `before` are used again."""
+        as_device(self.device, "device of Gmres")  # meta may stand for a device, but nothing is computed there
         return _Iterated(self, systems, before if isinstance(before, _Iterated) else None)
 
 

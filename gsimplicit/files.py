@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["held_here", "netcdf", "place", "readable", "rename", "sync", "temporary", "to_write", "write"]
+__all__ = [
+    "held_here", "netcdf", "not_ours", "place", "readable", "rename", "sync", "temporary", "to_write", "write",
+]  # fmt: skip
 
 _LONGEST = 255
 """Bytes of a file's name where the file system does not say."""
@@ -45,7 +47,9 @@ def place(name: str, given: Any) -> Path:
     text = str(os.fsdecode(os.fspath(given)))
     if not text:
         raise ValueError(f"{name} must name a file, got an empty path")
-    bad = [c for c in text if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 or (c == "\\" and os.sep == "/")]
+    bad = [
+        c for c in text if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 or (c == "\\" and os.sep == "/")
+    ]
     if bad:
         raise ValueError(
             f"{name} must be a path without control characters, backslashes or bytes that are no text, got {text!r}"
@@ -102,8 +106,12 @@ def readable(path: Path) -> None:
         with path.open("rb"):
             return
     except PermissionError as error:
-        told = f"{error.strerror}: it cannot be read, and belongs to {owner(path)}"
-        raise PermissionError(error.errno, told, str(path)) from error
+        raise not_ours(error, path) from error
+
+
+def not_ours(error: PermissionError, path: Path) -> PermissionError:
+    """The error for what may not be read, with whose it is."""
+    return PermissionError(error.errno, f"{error.strerror}: it cannot be read, and belongs to {owner(path)}", str(path))
 
 
 def owner(path: Path) -> str:

@@ -41,7 +41,7 @@ class Slope(Route):
 
     def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
         L, B = cotangents.shape[:2]
-        at = int(round(float(problem.params.k[0]) * self.per)) % len(self.words)
+        at = round(float(problem.params.k[0]) * self.per) % len(self.words)
         made = gs.Certificate((self.words[at],) * B, nothing(B), nothing(B), nothing(B), nothing(B), torch.zeros(B))
         return Pulled(torch.full((L, B, 4), self.weight, dtype=torch.float64), (made,) * L)
 

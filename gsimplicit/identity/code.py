@@ -170,7 +170,12 @@ def _last_line(code: CodeType) -> int:
 
 def _instructions(code: CodeType) -> list[Any]:
     """Instructions, constants and names, as JSON types."""
-    shape = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0xFFFF]  # none of the future's
+    shape = [
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_flags & 0xFFFF,
+    ]  # none of the future's
     names = [list(part) for part in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)]
     table = getattr(code, "co_exceptiontable", b"").hex()
     return [code.co_code.hex(), table, shape, names, [constant(one) for one in code.co_consts]]

@@ -39,7 +39,7 @@ BUILT_IN = (
 )
 
 _LOCKS = (type(Lock()), type(RLock()))
-_TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)  # type: ignore[attr-defined]
+_TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)
 _NO_MATTER = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotate_func__", "__annotations_cache__", "__slots__", "__slotnames__", "__abstractmethods__", "_abc_impl",
@@ -146,7 +146,12 @@ def _of_other_packages(walk: Walk, value: Any) -> list[Any] | None:
     if kind.__module__.startswith("numba."):
         inner = getattr(getattr(value, "_dispatcher", value), "py_func", None)
         if inner is not None:
-            return ["numba", kind.__name__, walk.tell(inner), walk.tell(dict(getattr(value, "targetoptions", None) or {}))]
+            return [
+                "numba",
+                kind.__name__,
+                walk.tell(inner),
+                walk.tell(dict(getattr(value, "targetoptions", None) or {})),
+            ]
     if issubclass(kind, torch.jit.ScriptFunction | torch.jit.ScriptModule):
         return ["torchscript", *_script(value)]
     if issubclass(kind, torch.nn.Module) and "_orig_mod" in vars(value).get("_modules", {}):
@@ -176,7 +181,10 @@ def class_attributes(cls: type) -> Iterator[tuple[str, Any]]:
         if name in _NO_MATTER or type(value) in (types.MemberDescriptorType, types.GetSetDescriptorType):
             continue
         if name == "__dataclass_fields__":
-            yield name, {n: (f.default, f.default_factory, f.init, f.compare, dict(f.metadata)) for n, f in value.items()}
+            yield (
+                name,
+                {n: (f.default, f.default_factory, f.init, f.compare, dict(f.metadata)) for n, f in value.items()},
+            )
         elif issubclass(cls, enum.Enum) and (name in cls._member_map_ or re.fullmatch("_.*_", name)):
             continue
         elif not (written and name in _MADE and _is_written(value)):
@@ -232,7 +240,9 @@ def inner(walk: Walk, value: Any) -> Any:
         return None
     own = [c for c in type(value).__mro__ if origins.origin(str(c.__module__)) is None]
     if any(hook in vars(c) for c in own for hook in _HOOKS):
-        raise walk.refuse(f"a {type(value).__name__}, derived from {bases[0].__name__} with a way of its own to be copied,")
+        raise walk.refuse(
+            f"a {type(value).__name__}, derived from {bases[0].__name__} with a way of its own to be copied,"
+        )
     return of_library(walk, value)
 
 

@@ -1,16 +1,16 @@
 """A walk through all that a function or an object reaches, told as JSON types.
 
-What was met before is told by its number, so that the walk ends and two objects are never taken for one. Tuples tagged by
-a first word stand for what is no plain number or text.
+What was met before is told by its number, so that the walk ends and two objects are never taken for one. Lists that
+begin with a word stand for what is no plain number or text.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
-
 
 from gsimplicit.identity import arrays, code, origins, parts
 
@@ -109,8 +109,8 @@ class Walk:
         owner = getattr(value, "__self__", None)
         objclass = getattr(value, "__objclass__", None)
         module = getattr(value, "__module__", None)
-        if isinstance(module, str) and origins.origin(module) is None and module in origins.sys.modules:
-            return ["built in", value.__qualname__, origins.text_of(origins.sys.modules[module])]
+        if isinstance(module, str) and origins.origin(module) is None and module in sys.modules:
+            return ["built in", value.__qualname__, origins.text_of(sys.modules[module])]
         told = ["built in", module, value.__qualname__, None if objclass is None else self.tell(objclass)]
         if owner is None or isinstance(owner, types.ModuleType) or type(owner).__name__ == "PyCapsule":
             return told
@@ -147,7 +147,7 @@ class Walk:
 
     def _cells(self, function: types.FunctionType, chains: Iterable[tuple[str, ...]] = ()) -> list[Any]:
         """Variables of the enclosing function; of modules only what is used of them."""
-        out = []
+        out: list[Any] = []
         names = function.__code__.co_freevars
         for name, cell in zip(names, function.__closure__ or (), strict=True):
             try:
@@ -275,5 +275,3 @@ class Walk:
         if state is None:
             state = parts.inner(self, value)
         return ["object", self._class(cls), state, self.mapping(parts.attributes(value))]
-
-

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState

@@ -24,9 +24,7 @@ class Bar:
         every = 0.1 if _moves(sys.stderr) else 15.0
         try:
             # every update is looked at, so that tqdm needs no thread of its own to look after slow ones
-            self._bar = _tqdm()(
-                total=count, initial=done, unit="point", desc="scan", mininterval=every, miniters=1
-            )
+            self._bar = _tqdm()(total=count, initial=done, unit="point", desc="scan", mininterval=every, miniters=1)
         except Exception:
             self._bar = None
 

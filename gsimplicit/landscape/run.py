@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.surroundings import own_surroundings
 
@@ -112,7 +112,8 @@ def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], 
         try:
             pool = processes()
         except OSError:
-            return _threaded(evaluate, items, waiting, keep)
+            _threaded(evaluate, items, waiting, keep)
+            return
         try:
             _drain(evaluate, items, waiting, keep, pool)
         except BrokenExecutor as error:

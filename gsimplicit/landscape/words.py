@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -170,6 +170,28 @@ KINDS = {
     "objects that hold each other": (
         f"class Node:\n    def w(self): return self.next.a\n    {CALL}\np, q = Node(), Node()\np.a, q.a = 1.0, {{x}}\n"
         "p.next, q.next = q, p\n", "from mine import p as loss"),
+    "autograd function": (
+        "import torch\nclass F(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, x): return {x} * x\n"
+        "    @staticmethod\n    def backward(ctx, g): return {x} * g\ndef loss(v): return F.apply(v).mean((-2, -1))\n",
+        "from mine import loss"),
+    "traced graph": (
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, v): return {x} * v.mean((-2, -1))\n"
+        "loss = torch.fx.symbolic_trace(Net())\n", "from mine import loss"),
+    "context manager": (
+        "import contextlib\n@contextlib.contextmanager\ndef c(): yield {x}\n"
+        "def loss(v):\n    with c() as w: return w * v.mean((-2, -1))\n", "from mine import loss"),
+    "number put into a library": (
+        "import torch\ntorch.mine_w = {x}\ndef loss(v): return torch.mine_w * v.mean((-2, -1))\n",
+        "from mine import loss"),
+    "subclasses": (
+        "class B: pass\nclass C(B):\n    w = {x}\n"
+        "def loss(v): return B.__subclasses__()[-1].w * v.mean((-2, -1))\n", "from mine import loss"),
+    "relative import inside": (
+        "def helper(v): return {x} * v.mean((-2, -1))\n", "from pkg.a import loss", "pkg/b.py",
+        {"pkg/a.py": "def loss(v):\n    from .b import helper as h\n    return h(v)\n"}),
+    "registry filled by a decorator": (
+        "R = {}\ndef reg(f):\n    R[f.__name__] = f\n    return f\n@reg\ndef a(v): return {x} * v.mean((-2, -1))\n"
+        "def loss(v): return R['a'](v)\n", "from mine import loss"),
     "weak reference": (
         "import weakref\nclass A:\n    a = {x}\nkept = A()\nR = weakref.ref(kept)\n"
         "def loss(v): return R().a * v.mean((-2, -1))\n", "from mine import loss"),

@@ -123,7 +123,7 @@ class Walk:
         module = function.__globals__.get("__name__", "")
         if home is not None:
             for place in (module, str(function.__module__)):  # what a library's decorator made has the second
-                if origins.found_by_name(place, function.__qualname__, function):
+                if origins.origin(place) and origins.found_by_name(place, function.__qualname__, function):
                     return ["library", f"{home}:{place}.{function.__qualname__}"]
         known = self.met(function)
         if known is not None:
@@ -218,7 +218,7 @@ class Walk:
                 told.append(self.tell(space.get("__getattr__"), "__getattr__"))
             return told  # an installed package finds it when it is asked for
         value = space[chain[0]]
-        if home is not None and not isinstance(value, types.ModuleType) and not parts.users(value):
+        if home is not None and not isinstance(value, types.ModuleType) and not parts.given_to_library(value):
             return told  # the environment, the standard streams and the like are not told
         self._path.append(f"{module.__name__}.{chain[0]}")
         try:
@@ -258,7 +258,7 @@ class Walk:
         self._path.append(cls.__name__)
         try:
             bases = [self.tell(base) for base in cls.__bases__]
-            return ["class", bases, self.tell(type(cls)), self.mapping(parts.class_attributes(cls))]
+            return ["class", cls.__name__, bases, self.tell(type(cls)), self.mapping(parts.class_attributes(cls))]
         finally:
             self._path.pop()
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from gsimplicit import files
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.routes.gradient import ROUTES
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _steady(given: argparse.Namespace) -> int:
-    _writable("--save", given.save)
+    save = _writable("--save", given.save)
     state = gs.steady_state(
         _params(given),
         _fields(given),
@@ -58,8 +59,8 @@ def _steady(given: argparse.Namespace) -> int:
         refine=gs.Refine(lattice=True) if given.lattice else given.refine,
     )
     print(state)
-    if given.save:
-        with Path(given.save).expanduser().open("wb") as stream:
+    if save is not None:
+        with save.open("wb") as stream:
             np.savez(stream, fields=state.fields.cpu().numpy(), params=state.params.tensor().numpy())
         print(f"fields saved to {given.save}")
     wanted = given.refine or given.lattice
@@ -123,42 +124,39 @@ def _from_file(given: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(
             f"--like repeats a file as it is; leave out {', '.join('--' + n.replace('_', '-') for n in changed)}"
         )
-    return gs.scan_arguments(dataset.load(given.like))
+    return gs.scan_arguments(dataset.load(files.place("--like", given.like)))
 
 
 def _show(given: argparse.Namespace) -> int:
     from gsimplicit import dataset
 
-    if given.export and Path(given.export).resolve() == Path(given.file).resolve():
+    figure, export = _writable("--figure", given.figure), _writable("--export", given.export)
+    if export is not None and export == files.place("file", given.file):
         raise ValueError(f"--export must not be the file itself, got {given.export!r}: the scan writes it when it ends")
-    _writable("--figure", given.figure)
-    _writable("--export", given.export)
     data = gs.partial_scan(given.file)
     print(_summary(data))
     if given.objective is not None and given.objective not in data["objective"].values:
         raise ValueError(f"objective must be one of {data['objective'].values.tolist()}, got {given.objective!r}")
-    if given.figure:
+    if figure is not None:
         from gsimplicit.plotting import landscape
 
-        landscape(data, given.objective).savefig(Path(given.figure).expanduser(), dpi=150)
+        landscape(data, given.objective).savefig(figure, dpi=150)
         print(f"figure saved to {given.figure}")
-    if given.export:
-        print(f"dataset saved to {dataset.save(data, given.export)}")
+    if export is not None:
+        print(f"dataset saved to {dataset.save(data, export)}")
     return 0
 
 
-def _writable(option: str, path: str | None) -> None:
-    """Raise before anything is computed where a file could not be written after it."""
-    if path is None:
-        return
-    file = Path(path).expanduser()
-    folder = file.parent
-    if not path or file.is_dir():
-        raise ValueError(f"{option} must be a file, got {path!r}")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{option} must lie in a folder that exists, got {path!r}: there is no {folder}")
-    if not os.access(file if file.exists() else folder, os.W_OK):
-        raise PermissionError(f"{option} must be a file that can be written, got {path!r}")
+def _writable(option: str, given: str | None) -> Path | None:
+    """Where a file is to be written; raises before anything is computed where it could not be."""
+    if given is None:
+        return None
+    file = files.to_write(option, given)
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{option} must lie in a folder that exists, got {given!r}: there is no {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise PermissionError(f"{option} must be a file that can be written, got {given!r}")
+    return file
 
 
 def _summary(data: object) -> str:

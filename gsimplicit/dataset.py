@@ -251,10 +251,10 @@ def _written(dataset: xr.Dataset) -> xr.Dataset:
     How the variables were kept in a file they came from is left out: it is not how they are to be written.
     """
     out = dataset.drop_encoding()
-    for place in (out, *out.variables.values()):
-        for name, value in place.attrs.items():
+    for attrs in (out.attrs, *(variable.attrs for variable in out.variables.values())):
+        for name, value in attrs.items():
             if isinstance(value, str) and not value.isascii():
-                place.attrs[name] = value.encode()
+                attrs[name] = value.encode()
             elif np.ndim(value) and np.asarray(value).dtype.kind in "UO":
                 raise ValueError(f"attribute {name!r} must be a number, numbers or one text, got {value!r}")
     return out
@@ -301,7 +301,7 @@ def _opened(given: str | os.PathLike[str]) -> Iterator[xr.Dataset]:
             import netCDF4
 
             memory = netCDF4.Dataset(path.name, memory=path.read_bytes())
-            with xr.open_dataset(xr.backends.NetCDF4DataStore(memory)) as dataset:
+            with xr.open_dataset(xr.backends.NetCDF4DataStore(memory)) as dataset:  # type: ignore[no-untyped-call]
                 yield dataset
     except RuntimeError as error:  # how the library reports a failed checksum
         raise OSError(f"{path} is damaged: {error}") from error

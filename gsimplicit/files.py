@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["held_here", "netcdf", "place", "readable", "rename", "sync", "temporary", "to_write", "write"]
+__all__ = [
+    "held_here", "netcdf", "not_ours", "place", "readable", "rename", "sync", "temporary", "to_write", "write",
+]  # fmt: skip
 
 _LONGEST = 255
 """Bytes of a file's name where the file system does not say."""
@@ -104,8 +106,12 @@ def readable(path: Path) -> None:
         with path.open("rb"):
             return
     except PermissionError as error:
-        told = f"{error.strerror}: it cannot be read, and belongs to {owner(path)}"
-        raise PermissionError(error.errno, told, str(path)) from error
+        raise not_ours(error, path) from error
+
+
+def not_ours(error: PermissionError, path: Path) -> PermissionError:
+    """The error for what may not be read, with whose it is."""
+    return PermissionError(error.errno, f"{error.strerror}: it cannot be read, and belongs to {owner(path)}", str(path))
 
 
 def owner(path: Path) -> str:

@@ -17,9 +17,9 @@ from gsimplicit.marching import Marched, each, march
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate, kinds
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = [
     "March",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
-import datetime
+import datetime as dt
 import decimal
 import fractions
 import functools
@@ -27,8 +27,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.identity import content, identity
-from gsimplicit.identity import origins
+from gsimplicit.identity import content, identity, origins
 
 CALL = "def __call__(self, v): return self.w() * v.mean((-2, -1))"
 USES = "def loss(v): return mine.helper(v)"
@@ -72,7 +71,8 @@ KINDS = {
                    "from mine import Base\nclass Mine(Base): pass\nloss = Mine()"),
     "base of a base": (f"class A:\n    def w(self): return {{x}}\nclass B(A): pass\nclass Base(B):\n    {CALL}\n",
                        "from mine import Base\nloss = Base()"),
-    "super": (f"class A:\n    def w(self): return {{x}}\nclass Base(A):\n    def w(self): return super().w()\n    {CALL}\n",
+    "super": (f"class A:\n    def w(self): return {{x}}\nclass Base(A):\n    def w(self): return super().w()\n"
+              f"    {CALL}\n",
               "from mine import Base\nloss = Base()"),
     "metaclass": (f"class Meta(type):\n    @property\n    def weight(cls): return {{x}}\nclass Base(metaclass=Meta):\n"
                   f"    def w(self): return type(self).weight\n    {CALL}\n", "from mine import Base\nloss = Base()"),
@@ -93,19 +93,22 @@ KINDS = {
                      "from mine import Mine\nloss = Mine()"),
     "bound method": ("class Mine:\n    def loss(self, v): return {x} * v.mean((-2, -1))\n",
                      "from mine import Mine\nloss = Mine().loss"),
-    "descriptor": (f"class D:\n    def __get__(self, o, t): return lambda: {{x}}\nclass Mine:\n    w = D()\n    {CALL}\n",
+    "descriptor": (f"class D:\n    def __get__(self, o, t): return lambda: {{x}}\nclass Mine:\n    w = D()\n"
+                   f"    {CALL}\n",
                    "from mine import Mine\nloss = Mine()"),
     "cached property": (f"import functools\nW = {{x}}\nclass Mine:\n    @functools.cached_property\n"
                         f"    def p(self): return W\n    def w(self): return self.p\n    {CALL}\n",
                         "from mine import Mine\nloss = Mine()"),
     "partial method": (f"import functools\nclass Mine:\n    def f(self, a): return a\n"
-                       f"    w = functools.partialmethod(f, {{x}})\n    {CALL}\n", "from mine import Mine\nloss = Mine()"),
+                       f"    w = functools.partialmethod(f, {{x}})\n    {CALL}\n",
+                       "from mine import Mine\nloss = Mine()"),
     "slots": (f"class Mine:\n    __slots__ = ('a',)\n    def w(self): return self.a\n    {CALL}\n",
               "from mine import Mine\nloss = Mine()\nloss.a = {x}"),
     "lru_cache over a global": (
         "import functools\nW = {x}\n@functools.lru_cache\ndef w(): return W\n",
         "from mine import w\ndef loss(v): return w() * v.mean((-2, -1))"),
-    "cache on a method": (f"import functools\nclass Mine:\n    @functools.cache\n    def w(self): return {{x}}\n    {CALL}\n",
+    "cache on a method": (f"import functools\nclass Mine:\n    @functools.cache\n    def w(self): return {{x}}\n"
+                          f"    {CALL}\n",
                           "from mine import Mine\nloss = Mine()"),
     "partial": ("def f(v, a): return a * v.mean((-2, -1))\n",
                 "import functools, mine\nloss = functools.partial(mine.f, a={x})\nloss.__name__ = 'loss'"),
@@ -122,14 +125,17 @@ KINDS = {
         "def _(v): return {x} * v.mean((-2, -1))\n", f"import mine\n{USES}"),
     "default": ("def loss(v, a={x}): return a * v.mean((-2, -1))\n", "from mine import loss"),
     "keyword default": ("def loss(v, *, a={x}): return a * v.mean((-2, -1))\n", "from mine import loss"),
-    "attribute of a function": ("def loss(v): return loss.a * v.mean((-2, -1))\nloss.a = {x}\n", "from mine import loss"),
+    "attribute of a function": (
+        "def loss(v): return loss.a * v.mean((-2, -1))\nloss.a = {x}\n", "from mine import loss"),
     "lambda": ("w = lambda: {x}\ndef loss(v): return w() * v.mean((-2, -1))\n", "from mine import loss"),
     "one of two lambdas of a line": (
         "A, B = lambda: 1.0, lambda: 10.0\nW = A if {x} == 1 else B\ndef loss(v): return W() * v.mean((-2, -1))\n",
         "from mine import loss"),
-    "function inside": ("def loss(v):\n    def w(): return {x}\n    return w() * v.mean((-2, -1))\n", "from mine import loss"),
+    "function inside": (
+        "def loss(v):\n    def w(): return {x}\n    return w() * v.mean((-2, -1))\n", "from mine import loss"),
     "class inside": (
-        "W = {x}\ndef loss(v):\n    class A:\n        w = W\n    return A.w * v.mean((-2, -1))\n", "from mine import loss"),
+        "W = {x}\ndef loss(v):\n    class A:\n        w = W\n    return A.w * v.mean((-2, -1))\n",
+        "from mine import loss"),
     "generator inside": (
         "W = {x}\ndef loss(v): return sum(W * a for a in v.mean((-2, -1)))\n", "from mine import loss"),
     "named tuple": ("import collections\nP = collections.namedtuple('P', 'a')\nC = P({x})\n"
@@ -143,7 +149,8 @@ KINDS = {
         "import torch\nclass Net(torch.nn.Module):\n    def forward(self, v): return {x} * v.mean((-2, -1))\n",
         "from mine import Net\nloss = Net()"),
     "network's part": (
-        "import torch\nclass A(torch.nn.Module):\n    def forward(self, v): return {x} * v\nclass Net(torch.nn.Module):\n"
+        "import torch\nclass A(torch.nn.Module):\n    def forward(self, v): return {x} * v\n"
+        "class Net(torch.nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n        self.a = A()\n"
         "    def forward(self, v): return self.a(v).mean((-2, -1))\n", "from mine import Net\nloss = Net()"),
     "numba": ("import numba\n@numba.njit\ndef w(): return {x}\ndef loss(v): return w() * v.mean((-2, -1))\n",
@@ -163,6 +170,28 @@ KINDS = {
     "objects that hold each other": (
         f"class Node:\n    def w(self): return self.next.a\n    {CALL}\np, q = Node(), Node()\np.a, q.a = 1.0, {{x}}\n"
         "p.next, q.next = q, p\n", "from mine import p as loss"),
+    "autograd function": (
+        "import torch\nclass F(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, x): return {x} * x\n"
+        "    @staticmethod\n    def backward(ctx, g): return {x} * g\ndef loss(v): return F.apply(v).mean((-2, -1))\n",
+        "from mine import loss"),
+    "traced graph": (
+        "import torch\nclass Net(torch.nn.Module):\n    def forward(self, v): return {x} * v.mean((-2, -1))\n"
+        "loss = torch.fx.symbolic_trace(Net())\n", "from mine import loss"),
+    "context manager": (
+        "import contextlib\n@contextlib.contextmanager\ndef c(): yield {x}\n"
+        "def loss(v):\n    with c() as w: return w * v.mean((-2, -1))\n", "from mine import loss"),
+    "number put into a library": (
+        "import torch\ntorch.mine_w = {x}\ndef loss(v): return torch.mine_w * v.mean((-2, -1))\n",
+        "from mine import loss"),
+    "subclasses": (
+        "class B: pass\nclass C(B):\n    w = {x}\n"
+        "def loss(v): return B.__subclasses__()[-1].w * v.mean((-2, -1))\n", "from mine import loss"),
+    "relative import inside": (
+        "def helper(v): return {x} * v.mean((-2, -1))\n", "from pkg.a import loss", "pkg/b.py",
+        {"pkg/a.py": "def loss(v):\n    from .b import helper as h\n    return h(v)\n"}),
+    "registry filled by a decorator": (
+        "R = {}\ndef reg(f):\n    R[f.__name__] = f\n    return f\n@reg\ndef a(v): return {x} * v.mean((-2, -1))\n"
+        "def loss(v): return R['a'](v)\n", "from mine import loss"),
     "weak reference": (
         "import weakref\nclass A:\n    a = {x}\nkept = A()\nR = weakref.ref(kept)\n"
         "def loss(v): return R().a * v.mean((-2, -1))\n", "from mine import loss"),
@@ -180,9 +209,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
         for known in [n for n in sys.modules if n.partition(".")[0] in ("mine", "other", "pkg", "script")]:
             monkeypatch.delitem(sys.modules, known)
         files = {name: module, "script.py": text, **(others or {}), **({"pkg/__init__.py": ""} if "/" in name else {})}
-        for file, content in files.items():
+        for file, written in files.items():
             (tmp_path / file).parent.mkdir(exist_ok=True)
-            (tmp_path / file).write_text(content)
+            (tmp_path / file).write_text(written)
         importlib.invalidate_caches()
         return importlib.import_module("script").loss
 
@@ -239,14 +268,16 @@ DIFFERENT: list[tuple[Any, Any]] = [
     (np.ma.array([1.0, 2.0], mask=[0, 1]), np.ma.array([1.0, 2.0], mask=[0, 0])),
     (np.array([1, "a"], object), np.array([1, "b"], object)), (np.zeros(2, [("a", "f8")]), np.zeros(2, [("b", "f8")])),
     (np.datetime64("2020", "Y"), np.datetime64("2020", "D")), (np.dtype("f8"), np.dtype("f4")),
-    (datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)), (decimal.Decimal("1"), decimal.Decimal("1.0")),
+    (dt.date(2020, 1, 1), dt.date(2020, 1, 2)), (decimal.Decimal("1"), decimal.Decimal("1.0")),
     (fractions.Fraction(1, 2), fractions.Fraction(1, 3)), (pathlib.PurePath("a"), pathlib.PurePath("b")),
     (re.compile("a"), re.compile("a", re.IGNORECASE)), (random.Random(1), random.Random(2)), (Drawn(1), Drawn(2)),
     (np.random.default_rng(1), np.random.default_rng(2)), (np.random.RandomState(1), np.random.RandomState(2)),
-    (torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)), (torch.mean, torch.sum), (np.add, np.multiply),
+    (torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)), (torch.mean, torch.sum),
+    (np.add, np.multiply),
     (types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)), (collections.deque([1]), collections.deque([1], 3)),
     (collections.OrderedDict([(1, 1), (2, 2)]), collections.OrderedDict([(2, 2), (1, 1)])),
-    (collections.defaultdict(int), collections.defaultdict(float)), (Counted(a=1), Counted(a=2)), (Number(1), Number(2)),
+    (collections.defaultdict(int), collections.defaultdict(float)), (Counted(a=1), Counted(a=2)),
+    (Number(1), Number(2)),
     (functools.partial(max, 1), functools.partial(max, 2)), ([].append, [1].append), (Slotted(1), Slotted(2)),
     (np.vectorize(lambda x: x), np.vectorize(lambda x: x + 1)), (xr.DataArray([1.0]), xr.DataArray([2.0])),
     (torch.nn.Linear(2, 2, dtype=torch.float64), torch.nn.Linear(2, 2, dtype=torch.float64)),
@@ -399,7 +430,8 @@ def test_identity_is_the_same_in_every_process_and_survives_being_sent(tmp_path:
         "import sys, cloudpickle; from gsimplicit.identity import identity\n"
         "space = {}\n"
         "exec(\"WORDS = {'a', 'b', 'cc', 1, ('d', 2)}\\nclass K:\\n  kinds = {int, str, float}\\n"
-        "def loss(v):\\n  w = 2 if 'b' in {'a','b','c','dd'} else 1\\n  return w*v.mean() if WORDS and K else v\", space)\n"
+        "def loss(v):\\n  w = 2 if 'b' in {'a','b','c','dd'} else 1\\n"
+        '  return w*v.mean() if WORDS and K else v", space)\n'
         "if sys.argv[1:]: loss = cloudpickle.load(open(sys.argv[1], 'rb'))\n"
         "else: loss = space['loss']\n"
         "print(identity(loss)[1])\n"

@@ -16,9 +16,9 @@ import torch
 from gsimplicit import checks
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
 from gsimplicit.gray_scott import PARAMETERS
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = ["Branch", "Fold", "Instability", "follow"]
 

@@ -12,8 +12,8 @@ from gsimplicit import checks, gray_scott
 from gsimplicit.bifurcation.branch import Branch, Fold
 from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
 from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = ["fold"]
 

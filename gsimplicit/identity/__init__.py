@@ -1,8 +1,8 @@
 """What tells functions and the values they hold apart, so that stored results of one are not taken for another's.
 
 Code is followed wherever it is reached: through modules, classes and their bases, wrappers, closures and attributes.
-What cannot be followed is refused. Nothing of the caller's is called and nothing is unpickled. What stays unseen is what
-only running would show: files, the environment, random generators of the process, and values that a cache still holds.
+What cannot be followed is refused. Nothing of the caller's is called and nothing is unpickled. What stays unseen is
+what only running would show: files, the environment, generators of the process, and values that a cache still holds.
 """
 
 from __future__ import annotations

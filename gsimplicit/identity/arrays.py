@@ -20,8 +20,10 @@ def number(value: Any) -> Any:
     """
     kind = type(value)
     if issubclass(kind, np.generic):
-        if isinstance(value, np.bool_ | np.integer | np.str_ | np.float64) and not isinstance(value, np.timedelta64):
-            return number(value.item()) if isinstance(value, np.float64) else value.item()
+        if kind is not np.timedelta64 and issubclass(kind, np.bool_ | np.integer | np.str_):
+            return value.item()
+        if kind is np.float64:
+            return number(value.item())
         if value.dtype.hasobject:
             return None
         return ["numpy", _dtype(value.dtype), np.asarray(value).tobytes().hex()]
@@ -63,8 +65,8 @@ def state(walk: Walk, value: Any) -> Any:
     if issubclass(kind, deque):
         return ["deque", value.maxlen, *(walk.tell(one, str(n)) for n, one in enumerate(deque.__iter__(value)))]
     if issubclass(kind, set | frozenset):
-        base = set if issubclass(kind, set) else frozenset
-        return ["set", walk.unordered(value, base.__iter__(value))]
+        elements = set.__iter__(value) if issubclass(kind, set) else frozenset.__iter__(value)
+        return ["set", walk.unordered(value, elements)]
     for plain in (int, str, float, complex, bytes, bytearray):
         if issubclass(kind, plain):
             return [plain.__name__, *_plain(plain, value)]
@@ -80,7 +82,7 @@ def _plain(base: type, value: Any) -> list[Any]:
     if base is float:
         return [float.hex(value)]
     if base is complex:
-        return [float.hex(complex.real.__get__(value)), float.hex(complex.imag.__get__(value))]  # type: ignore[attr-defined]
+        return [float.hex(complex.real.__get__(value)), float.hex(complex.imag.__get__(value))]
     return [hashlib.sha256(memoryview(value)).hexdigest()]
 
 

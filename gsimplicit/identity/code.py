@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-_OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars", "locals"}
+_OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars", "locals", "__subclasses__"}
 """Names through which code may reach anything of its module."""
 
 _BY_TEXT = {"import_module", "__import__", "resolve_name", "run_module", "run_path"}
@@ -46,7 +46,7 @@ class Reach:
 def reach(code: CodeType) -> Reach:
     """The names that code looks up."""
     found = Reach()
-    _read(code, found, {})
+    _Reader(found, {}).read(code)
     words = {*found.attributes, *(chain[0] for chain in found.chains)}
     table = any(chain[:2] == ("sys", "modules") for chain in found.chains)
     found.namespace = table or bool(words & _OWN_NAMESPACE)
@@ -56,68 +56,82 @@ def reach(code: CodeType) -> Reach:
 
 
 Alias = tuple[tuple[str, int], tuple[str, ...]]
+"""Name and level of an imported module, and attributes taken from it."""
 
 
-def _read(code: CodeType, found: Reach, aliases: dict[str, Alias]) -> None:
-    """One code object: chains of loads, and which of its variables are modules it imported."""
-    start: tuple[str, str] | None = None
-    chain: list[str] = []
-    constants: list[Any] = [0, None]
-    importing: Alias | None = None  # what an import statement has on the stack
-    first: Alias | None = None
+class _Reader:
+    """Reads the instructions of one code object: chains of loads, and which variables are modules it imported."""
 
-    def end() -> None:
-        nonlocal start
-        if start is not None:
-            kind, name = start
-            if name in aliases and kind != "global":
-                module, before = aliases[name]
-                found.imported.add((module, (*before, *chain)))
+    def __init__(self, found: Reach, aliases: dict[str, Alias]) -> None:
+        self._found, self._aliases = found, aliases
+        self._start: tuple[str, str] | None = None
+        self._chain: list[str] = []
+        self._constants: list[Any] = [0, None]
+        self._import: Alias | None = None  # what an import statement has on the stack
+        self._whole: Alias | None = None  # and had when it began
+
+    def read(self, code: CodeType) -> None:
+        for step in dis.get_instructions(code):
+            op, given = step.opname, step.argval
+            if op in _PASSED_OVER:
+                continue
+            if op in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+                self._found.attributes.add(given)
+                self._chain.append(given)
+                continue
+            self._end()
+            if op.startswith("LOAD_"):
+                self._load(op, given)
+            else:
+                self._bind(op, given)
+        self._end()
+        for one in code.co_consts:
+            if isinstance(one, CodeType):
+                _Reader(self._found, dict(self._aliases)).read(one)
+
+    def _end(self) -> None:
+        """A chain ends: note where it leads."""
+        if self._start is not None:
+            kind, name = self._start
+            if kind != "global" and name in self._aliases:
+                module, before = self._aliases[name]
+                self._found.imported.add((module, (*before, *self._chain)))
             elif kind == "global":
-                found.chains.add((name, *chain))
+                self._found.chains.add((name, *self._chain))
             elif kind == "free":
-                found.free.add((name, *chain))
-        start = None
+                self._found.free.add((name, *self._chain))
+        self._start, self._chain = None, []
 
-    for step in dis.get_instructions(code):
-        op, given = step.opname, step.argval
-        if op in _PASSED_OVER:
-            continue
-        if op in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
-            found.attributes.add(given)
-            chain.append(given)
-            continue
-        end()
-        chain = []
+    def _load(self, op: str, given: Any) -> None:
+        """A chain begins with a name."""
         if op.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")):
-            start = ("local" if op.startswith("LOAD_NAME") and given in aliases else "global", given)
+            own = op.startswith("LOAD_NAME") and given in self._aliases
+            self._start = ("local" if own else "global", given)
         elif op.startswith(("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")):
-            start = ("free", given)
+            self._start = ("free", given)
         elif op.startswith("LOAD_FAST"):
-            names = given if isinstance(given, tuple) else (given,)
-            for name in names:
-                end()
-                start = ("local", name)
+            for name in given if isinstance(given, tuple) else (given,):
+                self._end()
+                self._start = ("local", name)
         elif op in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            constants = [constants[-1], given]
-        elif op == "IMPORT_NAME":
-            level = constants[-2] if isinstance(constants[-2], int) else 0
-            whole = given if constants[-1] or level else given.partition(".")[0]
-            importing = first = ((whole, level), ())
-            found.imported.add(((given, level), ("__name__",)))  # the module itself, all the way down
-        elif op == "IMPORT_FROM" and importing is not None:
-            importing = (importing[0], (*importing[1], given))
-        elif op.startswith("STORE_") and importing is not None and isinstance(given, str):
-            aliases[given] = importing
+            self._constants = [self._constants[-1], given]
+
+    def _bind(self, op: str, given: Any) -> None:
+        """An import, and the names it is bound to."""
+        if op == "IMPORT_NAME":
+            level = self._constants[-2] if isinstance(self._constants[-2], int) else 0
+            name = given if self._constants[-1] or level else given.partition(".")[0]
+            self._import = self._whole = ((name, level), ())
+            self._found.imported.add(((given, level), ("__name__",)))  # the module itself, all the way down
+        elif op == "IMPORT_FROM" and self._import is not None:
+            self._import = (self._import[0], (*self._import[1], given))
+        elif op.startswith("STORE_") and self._import is not None and isinstance(given, str):
+            self._aliases[given] = self._import
             if op == "STORE_GLOBAL":
-                found.imported.add(importing)
-            importing = first
-        elif op == "POP_TOP" and importing is not None and importing == first:
-            importing = first = None
-    end()
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            _read(one, found, dict(aliases))
+                self._found.imported.add(self._import)
+            self._import = self._whole
+        elif op == "POP_TOP" and self._import is not None and self._import == self._whole:
+            self._import = self._whole = None
 
 
 def _texts(code: CodeType) -> list[str]:

@@ -7,6 +7,7 @@ import enum
 import functools
 import io
 import logging
+import pickletools
 import re
 import sys
 import types
@@ -39,12 +40,13 @@ BUILT_IN = (
 )
 
 _LOCKS = (type(Lock()), type(RLock()))
-_TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)  # type: ignore[attr-defined]
+_TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)
 _NO_MATTER = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotate_func__", "__annotations_cache__", "__slots__", "__slotnames__", "__abstractmethods__", "_abc_impl",
     "__parameters__", "__orig_bases__", "__type_params__", "__static_attributes__", "__firstlineno__",
     "__dataclass_params__", "__match_args__",
+    "_backward_cls", "_lazy_backward_cls", "_autograd_function_id",  # of torch's autograd functions
 }  # fmt: skip
 """Attributes of a class that no value depends on, or that Python writes by itself."""
 
@@ -64,6 +66,11 @@ def users(value: Any) -> bool:
         return users(value.__func__)
     cls = value if issubclass(type(value), type) else type(value)
     return origins.origin(str(cls.__module__)) is None
+
+
+def given_to_library(value: Any) -> bool:
+    """Whether something found in an installed module is told: a user's code put there, or a number or array."""
+    return type(value) in (bool, int, float, complex, np.ndarray, torch.Tensor) or users(value)
 
 
 def given_to_tensors(names: set[str]) -> list[tuple[str, Any]]:
@@ -169,8 +176,21 @@ def _script(value: Any) -> list[Any]:
     """Code, constants and parameters of a TorchScript program, without its notes on where it was written."""
     stream = io.BytesIO(value.save_to_buffer())
     with zipfile.ZipFile(stream) as archive:
-        names = sorted(n for n in archive.namelist() if not n.endswith((".debug_pkl", "serialization_id", "version")))
-        return [[name.partition("/")[2], sha256(archive.read(name)).hexdigest()] for name in names]
+        names = [n for n in archive.namelist() if not n.endswith((".debug_pkl", "serialization_id", "version"))]
+        return sorted([_MANGLED.sub("", name.partition("/")[2]), _entry(archive.read(name), name)] for name in names)
+
+
+_MANGLED = re.compile(r"[./]?___torch_mangle_\d+")
+"""What torch puts into names of classes, by how many the process has compiled."""
+
+
+def _entry(data: bytes, name: str) -> str:
+    """Digest of a file in a TorchScript program, without the mangling of names."""
+    if name.endswith(".py"):
+        data = _MANGLED.sub("", data.decode()).encode()
+    elif name.endswith(".pkl"):
+        data = _MANGLED.sub("", repr([(op.name, given) for op, given, _ in pickletools.genops(data)])).encode()
+    return sha256(data).hexdigest()
 
 
 def class_attributes(cls: type) -> Iterator[tuple[str, Any]]:
@@ -210,6 +230,8 @@ def attributes(value: Any) -> Iterator[tuple[str, Any]]:
     for name, one in _plain_attributes(value, lazy):
         if not network:
             yield name, one
+        elif isinstance(one, torch.fx.Graph):  # its nodes are a chain as long as the program
+            yield name, [(node.op, node.target, str(node.args), str(node.kwargs)) for node in one.nodes]
         elif name.endswith("_hooks") and isinstance(one, dict):
             yield name, list(one.values())  # their keys count all hooks of the process
         elif not (name in _EMPTY and (one is None or one is False or (isinstance(one, dict | set) and not one))):

@@ -1,16 +1,16 @@
 """A walk through all that a function or an object reaches, told as JSON types.
 
-What was met before is told by its number, so that the walk ends and two objects are never taken for one. Tuples tagged by
-a first word stand for what is no plain number or text.
+What was met before is told by its number, so that the walk ends and two objects are never taken for one. Lists that
+begin with a word stand for what is no plain number or text.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
-
 
 from gsimplicit.identity import arrays, code, origins, parts
 
@@ -109,8 +109,8 @@ class Walk:
         owner = getattr(value, "__self__", None)
         objclass = getattr(value, "__objclass__", None)
         module = getattr(value, "__module__", None)
-        if isinstance(module, str) and origins.origin(module) is None and module in origins.sys.modules:
-            return ["built in", value.__qualname__, origins.text_of(origins.sys.modules[module])]
+        if isinstance(module, str) and origins.origin(module) is None and module in sys.modules:
+            return ["built in", value.__qualname__, origins.text_of(sys.modules[module])]
         told = ["built in", module, value.__qualname__, None if objclass is None else self.tell(objclass)]
         if owner is None or isinstance(owner, types.ModuleType) or type(owner).__name__ == "PyCapsule":
             return told
@@ -123,7 +123,7 @@ class Walk:
         module = function.__globals__.get("__name__", "")
         if home is not None:
             for place in (module, str(function.__module__)):  # what a library's decorator made has the second
-                if origins.found_by_name(place, function.__qualname__, function):
+                if origins.origin(place) and origins.found_by_name(place, function.__qualname__, function):
                     return ["library", f"{home}:{place}.{function.__qualname__}"]
         known = self.met(function)
         if known is not None:
@@ -147,7 +147,7 @@ class Walk:
 
     def _cells(self, function: types.FunctionType, chains: Iterable[tuple[str, ...]] = ()) -> list[Any]:
         """Variables of the enclosing function; of modules only what is used of them."""
-        out = []
+        out: list[Any] = []
         names = function.__code__.co_freevars
         for name, cell in zip(names, function.__closure__ or (), strict=True):
             try:
@@ -218,7 +218,7 @@ class Walk:
                 told.append(self.tell(space.get("__getattr__"), "__getattr__"))
             return told  # an installed package finds it when it is asked for
         value = space[chain[0]]
-        if home is not None and not isinstance(value, types.ModuleType) and not parts.users(value):
+        if home is not None and not isinstance(value, types.ModuleType) and not parts.given_to_library(value):
             return told  # the environment, the standard streams and the like are not told
         self._path.append(f"{module.__name__}.{chain[0]}")
         try:
@@ -258,7 +258,7 @@ class Walk:
         self._path.append(cls.__name__)
         try:
             bases = [self.tell(base) for base in cls.__bases__]
-            return ["class", bases, self.tell(type(cls)), self.mapping(parts.class_attributes(cls))]
+            return ["class", cls.__name__, bases, self.tell(type(cls)), self.mapping(parts.class_attributes(cls))]
         finally:
             self._path.pop()
 

@@ -20,7 +20,9 @@ import numpy as np
 from gsimplicit import checks, dataset, files
 from gsimplicit.landscape.progress import Bar
 from gsimplicit.landscape.run import run
-from gsimplicit.landscape.store import Store, Values, begun_since, stored_part, there
+from gsimplicit.landscape.store import Store
+from gsimplicit.landscape.tiles import Values, begun_since, stored_part, there
+from gsimplicit.landscape.words import put, settle
 from gsimplicit.results import Status
 from gsimplicit.surroundings import own_surroundings
 
@@ -110,6 +112,7 @@ def _filled(job: Job, kept: Store | None, executor: Executor | None, progress: b
     if kept is not None:
         kept.begin(frame)
     _evaluate(job, kept, executor, progress, tile or max(1, min(16, len(job.items) // 64)))
+    settle(frame)
     frame.attrs["gsimplicit_complete"] = 1
     if kept is not None:
         kept.finish(frame)
@@ -154,8 +157,9 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
     shape = tuple(frame.sizes[name] for name in over)
     done = np.zeros(math.prod(shape), np.int8)
     for indices, values in tiles:
-        _put(frame, len(done), indices, values)
+        put(frame, len(done), indices, values)
         done[indices] = 1
+    settle(frame)
     flags = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "not_stored stored"}
     frame["done"] = (over, done.reshape(shape), {"long_name": "whether the point is stored", "units": "1", **flags})
     frame.attrs["title"] = f"Unfinished: {frame.attrs.get('title', '')}"
@@ -168,7 +172,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
     missing = np.ones(count, bool)
     if kept is not None:
         for indices, values in kept.read():
-            _put(job.frame, count, indices, values)
+            put(job.frame, count, indices, values)
             missing[indices] = False
         _require_space(kept, job.frame, float(missing.mean()), count // size)
     todo = np.flatnonzero(missing).tolist()
@@ -179,7 +183,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
     def keep(indices: Sequence[int], values: Values) -> None:
         if kept is not None:
             kept.add(indices, values)
-        _put(job.frame, count, indices, values)
+        put(job.frame, count, indices, values)
         missing[list(indices)] = False
         if "status" in values:
             seen.update(Status(int(s)).name.lower() for s in values["status"].ravel())
@@ -194,12 +198,6 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
         raise
     finally:
         bar.close()
-
-
-def _put(frame: xr.Dataset, count: int, indices: Sequence[int], values: Values) -> None:
-    for name, some in values.items():
-        array = frame[name].values
-        array.reshape(count, *some.shape[1:])[list(indices)] = some
 
 
 def _require_space(kept: Store, frame: xr.Dataset, missing: float, tiles: int) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
-from gsimplicit.results import Status, SteadyState
+from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Route, differentiated, solved
 from gsimplicit.routes.gradient import losses_of
 from gsimplicit.routes.objective import Objective
@@ -103,10 +105,14 @@ def _evaluated(plan: Plan, point: Sequence[float]) -> tuple[Values, torch.Tensor
     """All variables of a point, and the fields it was evaluated at, float64."""
     out, fields = blank(plan), plan.initial
     params = Params(*point).expand(len(plan.initial))
-    if plan.residual_at is not None:
-        _residual(plan, params, out)
-    if plan.objectives:
-        fields = _states(plan, params, out)
+    try:
+        if plan.residual_at is not None:
+            _residual(plan, params, out)
+        if plan.objectives:
+            fields = _states(plan, params, out)
+    except Exception as error:
+        error.add_note(f"at {', '.join(f'{name} = {at!r}' for name, at in zip(PARAMETERS, point, strict=True))}")
+        raise
     return out, fields
 
 
@@ -148,8 +154,11 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
         root = problem.state(plan.refine or Refine())
         # an instance without a root keeps its marched state, and its routes are not taken
         problem = Problem(params, root.fields.cpu(), plan.marching)
+    out["route_definition"] = np.full(out["route_definition"].shape, _word(DEFINITIONS[0]), object)
     for r, route in enumerate(plan.routes):
         _route(plan, problem, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
+    # words, which get their numbers where all of them are known: a user's route may have any
+    out["route_definition"] = out["route_definition"].astype(str)
     return reached
 
 
@@ -169,7 +178,18 @@ DEFINITIONS = (
     "phantom steps by torchdeq",
     "network",
 )
-"""Definitions of a certificate, stored by their place here."""
+"""Definitions of this package's routes, stored by their place here; those of a user's route come after them."""
+
+
+def _word(definition: str) -> str:
+    """A definition as one word, as flags have it."""
+    return re.sub(r"[^\w.+@-]+", "_", str(definition).strip()) or DEFINITIONS[0]
+
+
+def flags() -> dict[str, Any]:
+    """What the numbers of definitions mean before any route of a user's has been asked."""
+    words = [_word(d) for d in DEFINITIONS]
+    return {"flag_values": np.arange(len(words), dtype=np.int8), "flag_meanings": " ".join(words)}
 
 
 def _route(
@@ -185,9 +205,16 @@ def _route(
     try:
         state = solved(route, problem)
         pulled = differentiated(route, problem, state, plan.objectives)
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, ArithmeticError):
         out["route_status"][:] = Status.FAILED
         return
+    except NotSteady as error:  # of a user's route that asks for a root; ours leave it in the status
+        found = error.state.status.numpy()
+        out["route_status"][:] = np.where(error.state.has_root.numpy(), Status.FAILED, found)
+        return
+    except Exception as error:
+        error.add_note(f"in route {route.name!r}")
+        raise
     status = state.status.numpy().astype(np.int8)
     gradient, loss = pulled.gradient.numpy().transpose(1, 0, 2), losses_of(state, list(plan.objectives)).numpy().T
     if root is not None:
@@ -198,8 +225,7 @@ def _route(
     lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed
     status[lost] = Status.FAILED
-    named = [[DEFINITIONS.index(d) for d in c.definition] for c in pulled.certificates]
-    out["route_definition"][:, columns] = np.array(named, np.int8).T
-    out["route_definition"][:, columns] *= ~gone
+    named = np.array([[_word(d) for d in c.definition] for c in pulled.certificates], object)
+    out["route_definition"][:, columns] = np.where(gone, _word(DEFINITIONS[0]), named.T)
     out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

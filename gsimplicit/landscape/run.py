@@ -9,16 +9,19 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+import traceback
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,8 +46,28 @@ def _unpacked(work: bytes) -> Evaluate:
 
 @own_surroundings
 def work_on(work: bytes, items: Sequence[Any]) -> Values:
-    """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one."""
-    return evaluate_tile(_unpacked(work), items)
+    """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one.
+
+    Raises:
+        RuntimeError: For an error that cannot be sent back: it would take the worker, or the pool, with it.
+    """
+    try:
+        return evaluate_tile(_unpacked(work), items)
+    except Exception as error:
+        if _can_be_sent(error):
+            raise
+        told = RuntimeError(f"{type(error).__qualname__}: {error}")
+        for note in (*getattr(error, "__notes__", ()), "".join(traceback.format_exception(error)).strip()):
+            told.add_note(str(note))
+        raise told from None
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether an error comes back from pickling as what it was."""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
 
 
 def _here() -> tuple[str, int]:
@@ -100,11 +123,18 @@ def _inline(evaluate: Evaluate, items: Sequence[Any], tiles: list[list[int]], ke
 
 
 def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
-    """Evaluate tiles on processes; a new pool takes over where one lost a worker, to the out-of-memory killer say."""
+    """Evaluate tiles on processes; a new pool takes over where one lost a worker, to the out-of-memory killer say.
+
+    Where none can be started, in a daemonic process say, threads of this one do the work.
+    """
     strikes = 0
     while waiting:
         before = len(waiting)
-        pool = processes()
+        try:
+            pool = processes()
+        except OSError:
+            _threaded(evaluate, items, waiting, keep)
+            return
         try:
             _drain(evaluate, items, waiting, keep, pool)
         except BrokenExecutor as error:
@@ -117,6 +147,18 @@ def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], 
         finally:
             # on an error or interrupt workers are stopped at once; on success there is nothing left to kill
             pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+
+
+def _threaded(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
+    """Evaluate tiles on threads, each of them on one thread of BLAS."""
+    import loky
+
+    with one_blas_thread():
+        pool = ThreadPoolExecutor(loky.cpu_count())
+        try:
+            _drain(evaluate, items, waiting, keep, pool)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
@@ -159,16 +201,27 @@ def _workers(executor: Executor) -> int:
 
 
 def processes() -> Executor:
-    """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere."""
+    """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere.
+
+    Raises:
+        OSError: None can be started: this process is daemonic, or the system has no semaphores or processes left.
+    """
     import loky
 
+    pool = None
     try:
+        if current_process().daemon:
+            raise OSError("this process is daemonic, as those of multiprocessing.Pool and of Dask's nannies are")
         # one thread a process: the processes already fill the cores
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         pool = loky.ProcessPoolExecutor(env=single, initializer=_begin_worker, initargs=(os.getpid(),))
-        return cast("Executor", pool)
-    except OSError as error:
+        pool.submit(os.getpid)  # starts them: what fails, fails here and not with the first tile
+    except (OSError, AssertionError, RuntimeError, ImportError, TypeError, ValueError) as error:
+        if pool is not None:
+            with suppress(Exception):
+                pool.shutdown(wait=False, kill_workers=True)
         raise OSError(f"no worker processes could be started: {error}; pass executor=ThreadPoolExecutor()") from error
+    return cast("Executor", pool)
 
 
 def _begin_worker(parent: int) -> None:

@@ -19,7 +19,7 @@ from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape.fill import Job, fill
-from gsimplicit.landscape.point import DEFINITIONS, Plan, blank, evaluate, evaluate_row
+from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
 from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
@@ -333,12 +333,8 @@ def _labelled(
         coordinates["route"] = np.array([r.name for r in plan.routes])
         coordinates["parameter"] = np.array(PARAMETERS)
     out = xr.Dataset(variables, coordinates, attrs)
-    definitions = list(DEFINITIONS)
     if plan.routes:
-        out["route_definition"].attrs |= {
-            "flag_values": np.arange(len(definitions), dtype=np.int8),
-            "flag_meanings": " ".join(d.replace(" ", "_") for d in definitions),
-        }
+        out["route_definition"].attrs |= flags()
     if plan.refine is not None:
         out["loss"].attrs["long_name"] = "loss of the refined state"
         out["status"].attrs["long_name"] = "how the refinement ended"

@@ -22,7 +22,7 @@ _KNOWN: dict[str, type] = {
 
 
 def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
-    """A setting as JSON types: numbers as they are in Python, this package's objects by name and fields, others by code.
+    """A setting as JSON types: plain numbers, this package's objects by name and fields, others by their code.
 
     Args:
         argument: Name of the argument it was given as, for errors.

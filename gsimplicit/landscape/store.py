@@ -14,35 +14,35 @@ Nothing is unpickled.
 from __future__ import annotations
 
 import glob
-import hashlib
-import io
 import json
 import os
 import socket
 import time
 import warnings
-import zipfile
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gsimplicit import dataset, files
+from gsimplicit.landscape.tiles import (
+    DAMAGE,
+    Values,
+    digest_of,
+    folder_of,
+    manifest_of,
+    now,
+    packed,
+    there,
+    tiles_of,
+    unpacked,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
 
-__all__ = ["Store", "StoreLockedError", "StoreMismatchError", "StoreWarning", "Values", "begun_since", "stored_part"]
-
-Values = dict[str, np.ndarray[Any, Any]]
-"""Variables of one point, or of some points stacked, by name."""
-
-_MAGIC = b"gsimplicit tile 1 "
-_DAMAGE = (ValueError, EOFError, KeyError, zipfile.BadZipFile)
+__all__ = ["Store", "StoreLockedError", "StoreMismatchError", "StoreWarning", "Values"]
 
 
 class StoreMismatchError(ValueError):
@@ -75,7 +75,7 @@ class Store:
         self, path: str | os.PathLike[str], configuration: Mapping[str, Any], *, overwrite: bool = False
     ) -> None:
         self.path = files.to_write("store", path)  # absolute: the working directory may change before it is written
-        self.folder = _folder(self.path)
+        self.folder = folder_of(self.path)
         self._configuration = dict(configuration)
         # another version of a library may change bits: a file is made with one set of versions from start to end
         self._whole = {**self._configuration, "versions": dataset.versions()}
@@ -139,23 +139,23 @@ class Store:
         Raises:
             OSError: The place cannot be written.
         """
-        there, file = _manifest(self.folder), self.folder / "frame.nc"
+        there, file = manifest_of(self.folder), self.folder / "frame.nc"
         with suppress(OSError):
-            if there is not None and _digest(file) == there["frame"]:
+            if there is not None and digest_of(file) == there["frame"]:
                 return
         dataset.save(frame, file)
-        manifest = {"hash": self._hash, "frame": _digest(file), "begun": _now(), "configuration": self._whole}
+        manifest = {"hash": self._hash, "frame": digest_of(file), "begun": now(), "configuration": self._whole}
         files.write(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def read(self) -> Iterator[tuple[list[int], Values]]:
         """Tiles stored so far, as indices and stacked values; damaged ones are deleted, with a warning."""
         damaged = 0
-        for tile in _tiles(self.folder):
+        for tile in tiles_of(self.folder):
             try:
-                head, indices, values = _unpacked(tile)
+                head, indices, values = unpacked(tile)
                 if head != self._hash:
                     raise ValueError("a tile of something else")
-            except _DAMAGE:  # and no OSError: a file that cannot be read now may be whole
+            except DAMAGE:  # and no OSError: a file that cannot be read now may be whole
                 tile.unlink(missing_ok=True)
                 damaged += 1
                 continue
@@ -169,16 +169,12 @@ class Store:
         Raises:
             OSError: It could not be written; what was stored before is kept.
         """
-        stream = io.BytesIO()
-        np.savez(stream, **values, index=np.array(indices), hash=np.array(self._hash))  # type: ignore[arg-type]
-        body = stream.getvalue()
-        head = _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n"
         try:
-            files.write(self.folder / f"tile-{indices[0]:09d}.tile", head + body)
+            files.write(self.folder / f"tile-{indices[0]:09d}.tile", packed(self._hash, indices, values))
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"a tile could not be written ({error.strerror}); the {len(_tiles(self.folder))} stored stay: "
+                f"a tile could not be written ({error.strerror}); the {len(tiles_of(self.folder))} stored stay: "
                 "when there is space again the same call goes on from them",
                 str(self.folder),
             ) from error
@@ -215,7 +211,7 @@ class Store:
             raise self._unwritable(error) from error
         try:
             with suppress(OSError):  # a full disk holds no note; the lock holds all the same
-                name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}))
+                name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}))
             yield
         finally:
             # while it is still held, or another's lock would go
@@ -253,13 +249,13 @@ class Store:
         """What tells the tiles from what is asked for; None where nothing does, or there are none."""
         if not there(self.folder):
             return None
-        manifest = _manifest(self.folder)
+        manifest = manifest_of(self.folder)
         if manifest is not None:
             return _difference(manifest["configuration"], self._whole, _beginner(self.folder, manifest))
         # no manifest, or a damaged one: each tile names the hash of what it belongs to
-        for tile in _tiles(self.folder):
-            with suppress(OSError, *_DAMAGE):
-                if _unpacked(tile)[0] != self._hash:
+        for tile in tiles_of(self.folder):
+            with suppress(OSError, *DAMAGE):
+                if unpacked(tile)[0] != self._hash:
                     return _another("its manifest is gone and its tiles are of something else")
         return None
 
@@ -294,87 +290,6 @@ def _beginner(folder: Path, manifest: Mapping[str, Any]) -> str:
     return f"begun {manifest.get('begun', 'undated')}"
 
 
-def there(path: Path) -> bool:
-    """Whether a file or folder is there.
-
-    Raises:
-        OSError: The folder around it may not be looked into.
-    """
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def begun_since(path: Path) -> bool:
-    """Whether tiles lie beside a final file that are of something else: it is being replaced."""
-    try:
-        manifest = _manifest(_folder(path))
-    except PermissionError:  # they are not for us; the file is
-        return False
-    if manifest is None:
-        return False
-    there = {key: value for key, value in manifest["configuration"].items() if key != "versions"}
-    with suppress(OSError, ValueError):
-        return dataset.difference(dataset.configuration_of(dataset.attributes_of(path)), there) is not None
-    return True
-
-
-def stored_part(path: str | os.PathLike[str]) -> tuple[xr.Dataset, list[tuple[list[int], Values]]]:
-    """Frame and tiles of a dataset that is not finished, for looking while it is computed; nothing is changed.
-
-    Raises:
-        FileNotFoundError: Nothing is stored there.
-        OSError: The frame is damaged; the next run writes it again.
-    """
-    folder = _folder(files.place("path", path))
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise FileNotFoundError(f"neither {path} nor an unfinished dataset of that name is there")
-    if _digest(folder / "frame.nc") != manifest["frame"]:
-        raise OSError(f"{folder / 'frame.nc'} is damaged; resuming writes it again")
-    found = []
-    for tile in _tiles(folder):
-        with suppress(OSError, *_DAMAGE):  # damaged, or gone since it was listed
-            head, indices, values = _unpacked(tile)
-            if head == manifest["hash"]:
-                found.append((indices, values))
-    return dataset.load(folder / "frame.nc"), found
-
-
-def _folder(path: Path) -> Path:
-    return path.with_name(f"{path.name}.tiles")
-
-
-def _tiles(folder: Path) -> list[Path]:
-    return sorted(folder.glob("tile-*.tile"))
-
-
-def _unpacked(tile: Path) -> tuple[str, list[int], Values]:
-    """Hash of the configuration, indices and values of a tile; a ValueError where a bit of it is not as written."""
-    head, _, body = tile.read_bytes().partition(b"\n")
-    if head != _MAGIC + hashlib.sha256(body).hexdigest().encode():
-        raise ValueError(f"{tile} is damaged")
-    with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-        values = {name: archive[name] for name in archive.files}
-    return str(values.pop("hash")), values.pop("index").tolist(), values
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest; None where it is absent, or not as it was written.
-
-    Raises:
-        OSError: It is there and cannot be read now.
-    """
-    try:
-        found = json.loads((folder / "manifest.json").read_bytes())
-        whole = found["hash"] == dataset.fingerprint(found["configuration"]) and isinstance(found["frame"], str)
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-        return None
-    return found if whole else None
-
-
 def _holder(lock: Path) -> str:
     for _ in range(20):  # it may not have written its note yet
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -382,11 +297,3 @@ def _holder(lock: Path) -> str:
             return f"process {note['pid']} on {note['host']} since {note['since']}"
         time.sleep(0.05)
     return "another process"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from gsimplicit.landscape.store import Values
+    from gsimplicit.landscape.tiles import Values
     from gsimplicit.routes.objective import Loss
 
 __all__ = ["train_surrogate"]

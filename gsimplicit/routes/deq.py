@@ -12,11 +12,11 @@ from gsimplicit import checks, gray_scott
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.nearby import corrections
 from gsimplicit.surroundings import with_single_factories
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

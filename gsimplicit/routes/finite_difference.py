@@ -16,11 +16,11 @@ from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
+from gsimplicit.threads import one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -11,10 +11,10 @@ import torch
 from gsimplicit.gray_scott import parameter_derivatives
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, cotangents
 from gsimplicit.routes.nearby import changes, corrections
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

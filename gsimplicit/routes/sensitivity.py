@@ -10,11 +10,11 @@ import torch
 from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
 from gsimplicit.marching import each
 from gsimplicit.refine.solvers import chosen, require_linear
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, noted, value_of
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import Bordered

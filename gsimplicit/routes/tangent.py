@@ -11,11 +11,11 @@ import torch
 from gsimplicit import checks
 from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
 from gsimplicit.steady import as_refine, plain_refine
+from gsimplicit.threads import one_blas_thread
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 (`grad`, `solve`), and scan landscapes of losses and gradients into labelled NetCDF files (`scan`).
 """
 
-from gsimplicit.gray_scott import Params, StabilityWarning
+from gsimplicit.gray_scott import Params, StabilityWarning, UnitsWarning
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.scan import scan, scan_arguments
@@ -52,6 +52,7 @@ __all__ = [
     "StoreLockedError",
     "StoreMismatchError",
     "StoreWarning",
+    "UnitsWarning",
     "__version__",
     "compare",
     "grad",

@@ -10,11 +10,8 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import shutil
-import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -26,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gsimplicit import files
 from gsimplicit.results import Kind, Stable, Status
 from gsimplicit.version import __version__
 
@@ -139,12 +137,25 @@ def fingerprint(configuration: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
-def code_fingerprint() -> str:
-    """SHA-256 of the package's source: stored results of other code are other results."""
+LEAVES = (
+    "__init__.py", "__main__.py", "bifurcation", "landscape/cliffs.py", "plotting.py", "routes/compare.py",
+    "routes/comparison.py", "testing.py", "version.py",
+)  # fmt: skip
+"""Files and folders of the package that no value of a scan depends on: they look at results, or make others."""
+
+
+@lru_cache(maxsize=2)
+def code_fingerprint(*, leaves: bool = False) -> str:
+    """SHA-256 of the package's source: stored results of other code are other results.
+
+    Args:
+        leaves: Take in the files that no scan depends on (`LEAVES`), as what is computed with them does.
+    """
     root = Path(__file__).parent
-    files = sorted(root.rglob("*.py"))
-    return hashlib.sha256(b"".join(f.relative_to(root).as_posix().encode() + f.read_bytes() for f in files)).hexdigest()
+    found = sorted(root.rglob("*.py")) or sorted(root.rglob("*.pyc"))
+    names = [f.relative_to(root) for f in found]
+    kept = [n for n in names if leaves or not (n.as_posix() in LEAVES or n.parts[0] in LEAVES)]
+    return hashlib.sha256(b"".join(n.as_posix().encode() + (root / n).read_bytes() for n in kept)).hexdigest()
 
 
 def digest(array: np.ndarray[Any, Any]) -> str:
@@ -190,132 +201,110 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a dataset to NetCDF so that the file is whole or absent.
 
     Written under a temporary name beside it, flushed to disk, read back and compared, then renamed. Variables are
-    compressed and carry checksums (fletcher32).
+    compressed and carry checksums (fletcher32). Text is written as characters of a fixed width: files with text of
+    variable length crash the library where they are opened twice.
 
     Args:
         dataset: Variables of numbers or text.
-        path: Final name; a file there is replaced.
+        path: Final name, `~` for the home folder; a file there is replaced.
 
     Returns:
         The final path.
 
     Raises:
+        ValueError: The path is one that cannot be written, or an attribute is a list of texts.
         OSError: The folder cannot be written, the disk is full, or the file did not read back as written.
     """
-    path = Path(path)
+    path = files.to_write("path", path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    encoding = {
-        str(name): {"zlib": True, "complevel": 4, "fletcher32": True, "_FillValue": None}
-        for name, variable in dataset.variables.items()
-        if variable.ndim and variable.dtype.kind in "fiu"
-    }
+    aside = files.temporary(path)
     try:
         try:
-            with _undisturbed():
-                dataset.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            with files.netcdf():
+                _written(dataset).to_netcdf(aside, engine="netcdf4", encoding=_encoding(dataset))
         except (RuntimeError, OSError) as error:  # of a full disk the library says "HDF error" or "permission denied"
             free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB of space are free"
             raise OSError(f"{path} could not be written: {error}; {free}, and nothing was kept") from error
-        _flush(temporary)
-        if not load(temporary).identical(dataset.load()):
+        files.sync(aside)
+        if not load(aside).identical(dataset.load()):
             raise OSError(f"{path} did not read back as it was written; nothing was kept")
-        _rename(temporary, path)
+        files.rename(aside, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
     return path
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or absent; the temporary name starts with a point and ends with `.tmp`.
+def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """How variables are written: numbers compressed and with checksums, text as characters."""
+    out: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind in "UOT":
+            out[str(name)] = {"dtype": "S1"}
+        elif variable.ndim and variable.dtype.kind in "fiu":
+            out[str(name)] = {"zlib": True, "complevel": 4, "fletcher32": True, "_FillValue": None}
+    return out
 
-    Raises:
-        OSError: It could not be written.
+
+def _written(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset with texts of its attributes as bytes, which are read as text again; others have a variable length.
+
+    How the variables were kept in a file they came from is left out: it is not how they are to be written.
     """
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _rename(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    out = dataset.drop_encoding()
+    for place in (out, *out.variables.values()):
+        for name, value in place.attrs.items():
+            if isinstance(value, str) and not value.isascii():
+                place.attrs[name] = value.encode()
+            elif np.ndim(value) and np.asarray(value).dtype.kind in "UO":
+                raise ValueError(f"attribute {name!r} must be a number, numbers or one text, got {value!r}")
+    return out
 
 
 def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a NetCDF file whole and close it.
 
     Raises:
-        OSError: The file is absent, damaged or no NetCDF file.
+        ValueError: The path is one that NetCDF cannot open.
+        OSError: The file is absent, damaged, no NetCDF file, or may not be read.
     """
-    import xarray as xr
-
-    try:
-        with _undisturbed(), xr.open_dataset(path, engine="netcdf4") as dataset:
-            return dataset.load()
-    except RuntimeError as error:  # how the library reports a failed checksum
-        raise OSError(f"{path} is damaged: {error}") from error
+    with _opened(path) as dataset:
+        return dataset.load()
 
 
 def attributes_of(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """Global attributes of a NetCDF file.
 
     Raises:
-        OSError: The file is absent, damaged or no NetCDF file.
+        ValueError: The path is one that NetCDF cannot open.
+        OSError: The file is absent, damaged, no NetCDF file, or may not be read.
     """
-    import xarray as xr
-
-    try:
-        with _undisturbed(), xr.open_dataset(path, engine="netcdf4") as dataset:
-            return dict(dataset.attrs)
-    except RuntimeError as error:
-        raise OSError(f"{path} is damaged: {error}") from error
+    with _opened(path) as dataset:
+        return dict(dataset.attrs)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold back Ctrl-C and requests to terminate until the block has ended, in the main thread.
+def _opened(given: str | os.PathLike[str]) -> Iterator[xr.Dataset]:
+    """A NetCDF file, read from memory where this process has it open already.
 
-    An exception that is raised between two lines of the NetCDF layer leaves its lock taken, and the next file waits for
-    it for ever: seen in one of some sixty signals.
+    Files of earlier versions hold text of variable length, and a second opening of such a one is a crash.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: signal.getsignal(n) for n in numbers}
+    import xarray as xr
+
+    path = files.place("path", given)
+    files.readable(path)
     try:
-        for n in numbers:
-            if before[n] is not None:  # None was not installed from Python and could not be put back
-                signal.signal(n, lambda number, _: held.append(number))
-        yield
-    finally:
-        for n in numbers:
-            if before[n] is not None:
-                signal.signal(n, before[n])
-        for number in held[:1]:
-            signal.raise_signal(number)
+        with files.netcdf():
+            if not files.held_here(path):
+                with xr.open_dataset(path, engine="netcdf4") as dataset:
+                    yield dataset
+                return
+            import netCDF4
 
-
-def _temporary(path: Path) -> Path:
-    # a new name each time: after a failed write the NetCDF library cannot open the same one again
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    temporary.replace(path)
-    with suppress(PermissionError):  # a folder cannot be opened everywhere
-        _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            memory = netCDF4.Dataset(path.name, memory=path.read_bytes())
+            with xr.open_dataset(xr.backends.NetCDF4DataStore(memory)) as dataset:
+                yield dataset
+    except RuntimeError as error:  # how the library reports a failed checksum
+        raise OSError(f"{path} is damaged: {error}") from error
 
 
 def _short(value: Any) -> str:

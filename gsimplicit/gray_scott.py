@@ -24,6 +24,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import holds_tensor, real_tensor
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.transforms import refuse_batched, refuse_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,30 @@ class StabilityWarning(UserWarning):
     """A parameter lies above the stability limit of the explicit step, so that marching is expected to diverge."""
 
 
+_PEARSON = (2e-5 / (2.5 / 256) ** 2, 1e-5 / (2.5 / 256) ** 2)
+"""Diffusion of Pearson, Science 261, 189 (1993): 256 cells over a length of 2.5."""
+
+_PEARSON_RATES = {"epsilon": (0.014, 0.055), "theta": (0.046, 0.061), "mu": (0.050, 0.065)}
+"""F and k of three of his classes, as R. Munafo's extended classification has them."""
+
+_THE_WELL = (2e-5 / (2 / 128) ** 2, 1e-5 / (2 / 128) ** 2)
+"""Diffusion of the data set gray_scott_reaction_diffusion of The Well (arXiv 2412.00568): 128 cells over [-1, 1]."""
+
+_THE_WELL_RATES = {
+    "gliders": (0.014, 0.054),
+    "bubbles": (0.098, 0.057),
+    "maze": (0.029, 0.057),
+    "worms": (0.058, 0.065),
+    "spirals": (0.018, 0.051),
+    "spots": (0.030, 0.062),
+}
+"""Its F and k."""
+
+
+class UnitsWarning(UserWarning):
+    """Diffusion coefficients look like those of a program with another spacing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Params:
     """The four Gray-Scott parameters, as one batch of B instances.
@@ -122,6 +147,11 @@ class Params:
     Each argument is a float, a sequence, a numpy array or a torch tensor, of shape () or (B,); they are broadcast
     against each other. All scalars give B = 1. Values are copied, kept as float64 tensors on the CPU and stay attached
     to autograd. Pickles and deep copies hold the values alone, cut off from autograd.
+
+    A cell is 1 wide and a step 1 long. Presets of programs with a spacing dx and a step dt translate as
+    `Du = D_u / dx^2`, `Dv = D_v / dx^2`, F and k kept: steady states do not depend on dt. The trajectory is the same
+    (`D dt / dx^2`) for dt = 1 alone, since dt multiplies the reaction as well, which has no coefficient here. Where
+    `D / dx^2` is above 1/4 take wider cells. docs/units.md has worked examples, `Params.preset` some translated.
 
     Args:
         Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
@@ -152,9 +182,13 @@ class Params:
             "paper_start": (0.1270, 0.1269, 0.0500, 0.0501),
             "paper_pivot_1": (0.1285, 0.0734, 0.0429, 0.0682),
             "paper_pivot_2": (0.1343, 0.0679, 0.0429, 0.0653),
+            **{f"pearson_{name}": (*_PEARSON, F, k) for name, (F, k) in _PEARSON_RATES.items()},
+            **{f"the_well_{name}": (*_THE_WELL, F, k) for name, (F, k) in _THE_WELL_RATES.items()},
+            "karl_sims": (0.15, 0.075, 0.055, 0.062),
         }
     )
-    """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258."""
+    """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258; and presets of other
+    sources, translated to cells of width 1."""
 
     @own_surroundings
     def __init__(self, Du: Any, Dv: Any, F: Any, k: Any) -> None:
@@ -170,7 +204,12 @@ class Params:
 
     @classmethod
     def preset(cls, name: str) -> Params:
-        """Parameters with a name: "paper", "paper_start", "paper_pivot_1" or "paper_pivot_2".
+        """Parameters with a name.
+
+        "paper", "paper_start", "paper_pivot_1" and "paper_pivot_2" are of arXiv 2606.11258, "pearson_epsilon",
+        "pearson_theta" and "pearson_mu" of Pearson, Science 261 (1993), "the_well_gliders", "the_well_bubbles",
+        "the_well_maze", "the_well_worms", "the_well_spirals" and "the_well_spots" of The Well (arXiv 2412.00568), and
+        "karl_sims" of his tutorial, on cells sqrt(2) times as wide as there, where the step of 1 is stable.
 
         Raises:
             ValueError: There is no preset of that name.
@@ -209,6 +248,7 @@ class Params:
         """
         n = len(PARAMETERS)
         raw = real_tensor("raw", raw, attached=True)
+        refuse_batched("raw", raw)
         if raw.ndim not in (1, 2) or raw.shape[-1] != n:
             raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
         if not raw.numel():
@@ -249,7 +289,9 @@ class Params:
 
     def detach(self) -> Params:
         """The same values, cut off from autograd."""
-        return Params.stack(self.tensor().detach())
+        values = self.tensor()
+        refuse_transformed(values)
+        return Params.stack(values.detach())
 
     def replace(self, **changes: Any) -> Params:
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
@@ -285,7 +327,8 @@ class Params:
         return self.detach()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Params.stack, (self.tensor().detach(),)
+        # an array: the pools of multiprocessing would send a tensor as shared memory, which ends with its process
+        return Params.stack, (self.tensor().detach().numpy(),)
 
     def __iter__(self) -> Iterator[Params]:
         return (self[i] for i in range(len(self)))
@@ -302,6 +345,7 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
         tensor = real_tensor(name, value, attached=True)
+    refuse_batched(name, tensor)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
     bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
@@ -312,24 +356,68 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
 
 
 def warn_if_unstable(params: Params) -> None:
-    """Warn where the explicit step of size 1 is unstable already at the state u = 1, v = 0.
+    """Warn where the explicit step of size 1 is unstable at a uniform state.
 
-    The most negative eigenvalue there is `-(8 Du + F)` or `-(8 Dv + F + k)`; Euler with unit step needs it above -2.
+    Euler with unit step needs every eigenvalue above -2. At u = 1, v = 0 the most negative ones are `-(8 Du + F)` and
+    `-(8 Dv + F + k)`; at the upper uniform state, where there is one, that of the chequerboard, about
+    `-(8 Du + F + v^2)`.
 
     Args:
         params: B instances.
     """
     p = params.detach()
-    limits = {"8 Du + F": 8 * p.Du + p.F, "8 Dv + F + k": 8 * p.Dv + p.F + p.k}
-    for text, value in limits.items():
+    limits = {
+        "8 Du + F": (8 * p.Du + p.F, "expect status diverged"),
+        "8 Dv + F + k": (8 * p.Dv + p.F + p.k, "expect status diverged"),
+    }
+    if not any(bool((value > 2).any()) for value, _ in limits.values()):
+        fastest = torch.tensor([-_fastest_of_upper(*x) for x in p.tensor().tolist()], dtype=torch.float64)
+        what = "expect the uniform state, and whatever comes near its v, to be thrown back and forth by every step"
+        limits = {"8 Du + F + v^2, about": (fastest, what)}
+    for text, (value, outcome) in limits.items():
         over = (value > 2).nonzero().reshape(-1).tolist()
         if over:
             warnings.warn(
                 f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
-                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; expect status diverged",
+                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. {_UNITS}",
                 StabilityWarning,
                 stacklevel=caller(),
             )
+    _warn_if_not_felt(p)
+
+
+_UNITS = (
+    "Diffusion coefficients of other programs are D / dx^2 here, with wider cells where that is above 1/4: "
+    "see gsimplicit.Params"
+)
+
+NOT_FELT = 1e-3
+"""Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a cell."""
+
+
+def _warn_if_not_felt(p: Params) -> None:
+    """Warn where diffusion is so weak that cells hardly feel each other: a sign of another program's units."""
+    largest = torch.maximum(p.Du, p.Dv)
+    small = ((largest > 0) & (largest < NOT_FELT)).nonzero().reshape(-1).tolist()
+    if small:
+        warnings.warn(
+            f"diffusion is hardly felt from cell to cell: the larger of Du and Dv is {largest[small[0]].item():.2g} < "
+            f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
+            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. {_UNITS}",
+            UnitsWarning,
+            stacklevel=caller(),
+        )
+
+
+def _fastest_of_upper(Du: float, Dv: float, F: float, k: float) -> float:
+    """The most negative eigenvalue of the upper uniform state, that of the chequerboard; 0 where there is none."""
+    upper = homogeneous_states(F, k).upper
+    if upper is None:
+        return 0.0
+    uu, uv, vu, vv = reaction_jacobian(*upper, F, k)
+    a, d = uu - 8 * Du, vv - 8 * Dv
+    square = ((a - d) / 2) ** 2 + uv * vu
+    return float((a + d) / 2 - math.sqrt(max(square, 0.0)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -438,6 +526,13 @@ def second_derivative(fields: torch.Tensor, a: torch.Tensor, b: torch.Tensor) ->
     u, v = fields.unbind(1)
     bend = 2 * v * (a[:, 0] * b[:, 1] + a[:, 1] * b[:, 0]) + 2 * u * a[:, 1] * b[:, 1]
     return torch.stack([-bend, bend], dim=1)
+
+
+def second_derivative_transposed(fields: torch.Tensor, a: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
+    """The field f with `f . b = cotangent . second_derivative(fields, a, b)` for every b, all of shape (B, 2, H, W)."""
+    u, v = fields.unbind(1)
+    gain = cotangent[:, 1] - cotangent[:, 0]
+    return torch.stack([2 * v * a[:, 1] * gain, (2 * v * a[:, 0] + 2 * u * a[:, 1]) * gain], dim=1)
 
 
 def mixed_derivative(direction: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gsimplicit.gray_scott import Params
+from gsimplicit.pickling import ByValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,8 @@ class Motion(IntEnum):
     """It comes back to where it was."""
     REARRANGING = 3
     """It changes without coming back."""
+    OVERSHOOTING = 4
+    """The explicit step throws it back and forth: the equations let it come to rest, a step of length 1 does not."""
 
 
 def kinds(states: torch.Tensor) -> torch.Tensor:
@@ -95,10 +98,16 @@ class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outc
         super().__init__(message)
         self.state = state
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an exception is made again from its `args`, of which the state is none; its notes go with the rest
+        return type(self), (str(self), self.state), vars(self)
+
 
 @dataclass(frozen=True, eq=False)
-class SteadyState:
+class SteadyState(ByValue):
     """A batch of B states and how far each is from steady.
+
+    Pickled and deep-copied it is cut off from autograd.
 
     Attributes:
         fields: u and v, shape (B, 2, H, W).
@@ -112,10 +121,20 @@ class SteadyState:
         bordered_residual: The same after the drift is taken out; NaN where no drift was solved for.
         drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
         moved: Max-norm distance of the fields from the marched state, shape (B,); 0 without refinement.
+        least_singular: Least singular value of the Jacobian that certifies a root, the full one where steady and the
+            bordered one where drifting, per unit time, estimated to a tenth, shape (B,); 0 where it is singular, NaN
+            where there is no root.
+        distance: Bound on the distance to the root whose residual is 0, to first order: the 2-norm of the residual over
+            `least_singular`, in the 2-norm over u, v and all cells, shape (B,); NaN likewise. Where it is large the
+            position of the pattern is hardly held, or a fold is near.
         evaluations: Residual evaluations of the refinement, int64, shape (B,).
         eigenvalues: Leading eigenvalues per unit time where they were asked for, sorted by falling real part,
             complex128, shape (B, n), NaN where there are fewer; n = 0 otherwise.
-        motion: What a state does that refinement had to leave unsteady, `Motion` as int64, shape (B,).
+        motion: What a state does that refinement had to leave unsteady, `Motion` as int64, shape (B,). OVERSHOOTING
+            also where a march alone saw it.
+        step_factor: Largest |1 + eigenvalue| over the modes that the equations damp: above 1 the explicit step blows
+            them up, and cannot hold the state; float64, shape (B,). NaN where it was not asked, as at a root whose
+            modes are all too slow for that. Of a pattern the fastest mode counts alone.
     """
 
     fields: torch.Tensor
@@ -129,9 +148,12 @@ class SteadyState:
     bordered_residual: torch.Tensor
     drift: torch.Tensor
     moved: torch.Tensor
+    least_singular: torch.Tensor
+    distance: torch.Tensor
     evaluations: torch.Tensor
     eigenvalues: torch.Tensor
     motion: torch.Tensor
+    step_factor: torch.Tensor
 
     @property
     def u(self) -> torch.Tensor:
@@ -156,7 +178,7 @@ class SteadyState:
         """
         bad = (~self.has_root).nonzero().reshape(-1).tolist()
         if bad:
-            lines = [f"  instance {i}: {self._describe(i)}; {_ADVICE[Status(int(self.status[i]))]}" for i in bad[:8]]
+            lines = [f"  instance {i}: {self._describe(i)}; {self._advice(i)}" for i in bad[:8]]
             more = [f"  and {len(bad) - 8} more"] if len(bad) > 8 else []
             raise NotSteady(
                 "\n".join([f"{len(bad)} of {len(self)} instances have no steady state:", *lines, *more]), self
@@ -165,6 +187,20 @@ class SteadyState:
     def replace(self, **changes: Any) -> SteadyState:
         """A copy with some entries replaced."""
         return replace(self, **changes)
+
+    def _advice(self, i: int) -> str:
+        if self.motion[i] == Motion.OVERSHOOTING:
+            return f"{self.step_text(i)}: more steps do not help, smaller Du and Dv do ({_UNITS})"
+        return _ADVICE[Status(int(self.status[i]))]
+
+    def step_text(self, i: int) -> str:
+        """What is wrong with the explicit step at instance i, in numbers."""
+        p, v = self.params, self.v[i].detach().abs().max().to("cpu", torch.float64)
+        reach = float(8 * p.Du[i] + p.F[i] + v**2)
+        return (
+            "the explicit step is itself unstable here, the equations need not be: it multiplies a mode that they damp "
+            f"by {float(self.step_factor[i]):.3g} (8 Du + F + v^2 reaches {reach:.3g}; the limit is about 2)"
+        )
 
     def _describe(self, i: int) -> str:
         status, kind = (e.name.lower() for e in (Status(int(self.status[i])), Kind(int(self.kind[i]))))
@@ -179,6 +215,10 @@ class SteadyState:
                 f"drift {float(self.drift[i].norm()):.1e} cells per unit time",
                 f"residual without it {float(self.bordered_residual[i]):.1e}",
             ]
+        if torch.isfinite(self.distance[i]):
+            parts.append(f"at most {float(self.distance[i]):.1e} from the closed root")
+        elif torch.isinf(self.distance[i]):
+            parts.append("no bound on the distance to the closed root: the Jacobian is singular")
         if self.motion[i] != Motion.UNKNOWN:
             parts.append(f"{Motion(int(self.motion[i])).name.lower()}")
         if self.stable[i] != Stable.UNKNOWN:
@@ -205,6 +245,8 @@ class SteadyState:
         )
 
 
+_UNITS = "of a preset in other units D dt / dx^2, see gsimplicit.Params"
+
 _ADVICE = {
     Status.NOT_RUN: "it was not run",
     Status.FIXED: "it was not refined: refine=True",
@@ -213,9 +255,17 @@ _ADVICE = {
         "it travels, oscillates or still rearranges: try more max_steps or Refine(max_evaluations=...), "
         "or a route at finite time"
     ),
-    Status.DIVERGED: "the explicit step is unstable here: smaller Du, Dv or F",
+    Status.DIVERGED: f"the explicit step is unstable here: smaller Du, Dv or F ({_UNITS})",
     Status.FAILED: "the refinement gave up: march further, or a route at finite time",
 }
+
+
+def copied(state: SteadyState) -> SteadyState:
+    """The same state in memory of its own, cut off from autograd."""
+    parts = {f.name: getattr(state, f.name) for f in fields(SteadyState)}
+    params = parts.pop("params").detach()  # is a copy
+    own = {n: value.detach().clone() if isinstance(value, torch.Tensor) else value for n, value in parts.items()}
+    return SteadyState(params=params, **own)
 
 
 def concatenate(states: Sequence[SteadyState]) -> SteadyState:
@@ -226,7 +276,7 @@ def concatenate(states: Sequence[SteadyState]) -> SteadyState:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(ByValue):
     """How far to trust a gradient and what it cost, an entry an instance.
 
     Attributes:
@@ -237,10 +287,14 @@ class Certificate:
         adjoint_residual: Relative residual of the adjoint solve, float64, shape (B,); NaN for routes without one.
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.
-        error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate.
+        error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate. Of
+            the implicit route what is left on the way to the closed root, of differences what their steps leave out.
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
             is history, not physics, and the implicit gradient and those at finite time answer different questions.
+        distance: Distance of the state from the root whose residual is 0, to first order, `|J^-1 R|` in the 2-norm with
+            the Jacobian of the gradient, float64, shape (B,); infinite where that is singular, NaN for routes that need
+            no root.
         products: Work of the gradient alone, int64, shape (B,): solves with the factors or products with the Jacobian
             of the implicit route, steps pulled back by the unrolled one, steps or roots taken for differences.
         seconds: Wall time of the whole call.
@@ -253,10 +307,15 @@ class Certificate:
     position: torch.Tensor
     products: torch.Tensor
     seconds: float = float("nan")
+    distance: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+
+    def __post_init__(self) -> None:
+        if len(self.distance) != len(self.definition):
+            object.__setattr__(self, "distance", torch.full((len(self.definition),), torch.nan, dtype=torch.float64))
 
 
 @dataclass(frozen=True, eq=False)
-class ParameterGradient:
+class ParameterGradient(ByValue):
     """Derivative of each instance's own loss in the four parameters, each float64 of shape (B,)."""
 
     Du: torch.Tensor
@@ -270,7 +329,7 @@ class ParameterGradient:
 
 
 @dataclass(frozen=True, eq=False)
-class Gradient:
+class Gradient(ByValue):
     """A loss of a state and its derivative in the parameters.
 
     Attributes:
@@ -308,6 +367,7 @@ def _trust(c: Certificate, i: int) -> str:
         ("full and bordered jacobian differ by {:.1%}", c.other_definition[i]),
         ("estimated relative error {:.1e}", c.error[i]),
         ("share along translations {:.1e}", c.position[i]),
+        ("taken {:.1e} from the closed root", c.distance[i]),
     ):
         if torch.isfinite(value):
             parts.append(text.format(float(value)))

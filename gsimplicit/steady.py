@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,14 +11,15 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import as_device, real_fields
-from gsimplicit.gray_scott import Params, residual, warn_if_unstable
+from gsimplicit.gray_scott import Params, StabilityWarning, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Marched, each, march
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
+from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
-from gsimplicit.results import Stable, Status, SteadyState, concatenate, kinds
-from gsimplicit.surroundings import own_surroundings
+from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate, kinds
+from gsimplicit.surroundings import caller, own_surroundings
 
 __all__ = [
     "March",
@@ -31,6 +33,7 @@ __all__ = [
     "plain_refine",
     "solved_state",
     "steady_state",
+    "warn_of_steps",
 ]
 
 
@@ -202,11 +205,21 @@ def steady_state(
     settings = as_refine(refine)
     marching = as_march(tol, max_steps, check_every, dtype, device)
     warn_if_unstable(params)
-    return (
+    state = (
         marched_state(params, fields, marching)
         if settings is None
-        else solved_state(params, fields, marching, settings)
+        else solved_state(params, fields, marching, settings, factorise=True)
     )
+    warn_of_steps(state)
+    return state
+
+
+def warn_of_steps(state: SteadyState) -> None:
+    """Warn where the explicit step is unstable at the state that was reached."""
+    over = (state.step_factor > 1).nonzero().reshape(-1).tolist()
+    if over:
+        more = f", and at {len(over) - 1} more" if len(over) > 1 else ""
+        warnings.warn(f"instance {over[0]}{more}: {state.step_text(over[0])}", StabilityWarning, stacklevel=caller())
 
 
 def marched_state(params: Params, fields: torch.Tensor, marching: March) -> SteadyState:
@@ -214,7 +227,7 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
     params = params.detach()
     end = marching(fields, params)
     size = len(fields)
-    nan = torch.full((size, 2), torch.nan, dtype=torch.float64)
+    motion, factor = _overshooting(end, params)
     return SteadyState(
         fields=end.fields,
         params=params,
@@ -224,17 +237,43 @@ def marched_state(params: Params, fields: torch.Tensor, marching: March) -> Stea
         steps=end.steps,
         change=end.change,
         residual=residual(end.fields.to("cpu", torch.float64), params).abs().flatten(1).amax(dim=1),
-        bordered_residual=nan[:, 0],
-        drift=nan,
+        bordered_residual=_nan(size),
+        drift=_nan(size, 2),
         moved=torch.zeros(size, dtype=torch.float64),
+        least_singular=_nan(size),
+        distance=_nan(size),
         evaluations=torch.zeros(size, dtype=torch.int64),
         eigenvalues=torch.empty((size, 0), dtype=torch.complex128),
-        motion=torch.zeros(size, dtype=torch.int64),
+        motion=motion,
+        step_factor=factor,
     )
 
 
+def _nan(*shape: int) -> torch.Tensor:
+    return torch.full(shape, torch.nan, dtype=torch.float64)
+
+
+def _overshooting(end: Marched, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
+    """Motion and step factor of marched states: those that a step too long throws back and forth."""
+    motion, factor = torch.zeros(len(end.fields), dtype=torch.int64), _nan(len(end.fields))
+    values = params.tensor().numpy()
+    for i in (end.status == Status.UNSTEADY).nonzero().reshape(-1).tolist():
+        from gsimplicit.refine.motion import reverses
+
+        found = reverses(end.fields[i].detach().cpu().numpy(), values[i])
+        if found:
+            motion[i], factor[i] = Motion.OVERSHOOTING, found
+    return motion, factor
+
+
 def solved_state(
-    params: Params, fields: torch.Tensor, marching: March, settings: Refine, marched: SteadyState | None = None
+    params: Params,
+    fields: torch.Tensor,
+    marching: March,
+    settings: Refine,
+    marched: SteadyState | None = None,
+    *,
+    factorise: bool = False,
 ) -> SteadyState:
     """March and refine a paired batch. Fields that already are a root are kept: marching would blur them.
 
@@ -244,6 +283,7 @@ def solved_state(
         marching: How to march.
         settings: How to refine.
         marched: The marched states of these fields, where they are known already.
+        factorise: Bound the distance to the root also where that takes a factorisation of its own.
     """
     params = params.detach()
     values = params.tensor().numpy()
@@ -261,7 +301,7 @@ def solved_state(
         root = known[i]
         if root is not None:
             steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([root.certified.raw], dtype=torch.float64)
-            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings)
+            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise)
         start = starts[i]
         if start.status[0] == Status.DIVERGED:
             none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
@@ -269,18 +309,27 @@ def solved_state(
         before = start.fields[0].to("cpu", torch.float64).numpy()
         root = refine(before, values[i], settings)
         moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-        return _described(root, params[i], start.steps, start.change, moved, settings)
+        return _described(root, params[i], start.steps, start.change, moved, settings, factorise)
 
     with one_blas_thread():
         return concatenate(each(one, range(len(fields))))
 
 
 def _described(
-    root: Refined, params: Params, steps: torch.Tensor, change: torch.Tensor, moved: torch.Tensor, settings: Refine
+    root: Refined,
+    params: Params,
+    steps: torch.Tensor,
+    change: torch.Tensor,
+    moved: torch.Tensor,
+    settings: Refine,
+    factorise: bool,
 ) -> SteadyState:
     """The state of one refined instance, with its leading eigenvalues where they are asked for."""
     fields = torch.from_numpy(root.fields)[None]
-    stable, eigenvalues = stability(root, params.tensor()[0].numpy(), settings)
+    values = params.tensor()[0].numpy()
+    stable, eigenvalues = stability(root, values, settings)
+    assert settings.linear is not None
+    least, distance = nearness(root, values, settings.linear, factorise=factorise)
     return SteadyState(
         fields=fields,
         params=params,
@@ -293,7 +342,21 @@ def _described(
         bordered_residual=torch.tensor([root.certified.bordered], dtype=torch.float64),
         drift=torch.from_numpy(np.asarray(root.certified.drift, dtype=np.float64))[None],
         moved=moved,
+        least_singular=torch.tensor([least], dtype=torch.float64),
+        distance=torch.tensor([distance], dtype=torch.float64),
         evaluations=torch.tensor([root.evaluations]),
         eigenvalues=torch.from_numpy(eigenvalues)[None],
         motion=torch.tensor([int(root.motion)]),
+        step_factor=torch.tensor([_step_factor(root, values)], dtype=torch.float64),
     )
+
+
+def _step_factor(root: Refined, parameters: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """The step factor of a root, or of a state that overshoots."""
+    from gsimplicit.refine.modes import step_factor, surely_damped
+    from gsimplicit.refine.motion import reverses
+
+    if root.motion == Motion.OVERSHOOTING:
+        return reverses(root.fields, parameters) or step_factor(root.fields, parameters)
+    asked = root.status in (Status.STEADY, Status.DRIFTING) and not surely_damped(root.fields, parameters)
+    return step_factor(root.fields, parameters) if asked else float("nan")

@@ -25,7 +25,8 @@ R = TypeVar("R")
 
 __all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
+_INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent) + os.sep)
+"""Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
 
@@ -43,14 +44,22 @@ def own_surroundings(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        work = untraced(function)
         stack = _entered()
         if stack is None:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
         with stack:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
 
     _DOORS.add(id(door))
     return door
+
+
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, kept from torch.compile where that is in use: it would trace numba's compiler, and fail there."""
+    dynamo: Any = sys.modules.get("torch._dynamo")  # it takes seconds to import
+    disable = getattr(dynamo, "disable", None)  # None while it is being imported
+    return function if disable is None else disable(function)
 
 
 def is_door(function: object) -> bool:
@@ -114,8 +123,8 @@ def with_single_factories(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def caller() -> int:
-    """The `stacklevel` at which `warnings.warn` names the line that called into the package."""
+    """The `stacklevel` at which `warnings.warn` names the line that called into the package, through torch or not."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     return level

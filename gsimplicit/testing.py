@@ -12,9 +12,12 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import Params
-from gsimplicit.routes.contract import Loss, Route
+from gsimplicit.refine import LinearSolver, Refine
+from gsimplicit.refine.solvers import chosen as solver
+from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, losses_of, posed
+from gsimplicit.routes.objective import Loss
 from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["TaylorTest", "taylor_test"]
@@ -55,8 +58,7 @@ def taylor_test(
     """Test the gradient of a loss by a route along a direction in the parameters.
 
     Routes at finite time take as many steps at every point as at the base point. Routes at a root follow the base
-    point's root by Newton's method, which keeps a pattern's position, to rounding: a root certified to 1e-10 is off by
-    1e-6 in a mode that decays at 1e-4.
+    point's root by Newton's method, which keeps a pattern's position and what certification left of the residual.
 
     Args:
         params: One instance.
@@ -100,25 +102,27 @@ def taylor_test(
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
     objective = as_objective(loss, as_target(target), 1, (int(H), int(W)))
-    state = chosen.solve(problem)
+    state = solved(chosen, problem)
+    linear: LinearSolver | None = None
     if chosen.needs_root:
         state.require_steady()
-        closed = carried(state, problem.params)  # as far as rounding allows: 1e-10 would show in the remainders
-        state = state.replace(fields=closed[None] if bool(torch.isfinite(closed).all()) else state.fields)
+        settings = getattr(chosen, "refine", None)
+        linear = settings.linear if isinstance(settings, Refine) else None
+        linear = solver(linear, state.fields[0, 0].numel(), torch.device("cpu"))
         problem = replace(problem, initial=state.fields)
     else:
         steps = max(1, int(state.steps[0]))
         problem = replace(problem, marching=replace(problem.marching, tol=0.0, max_steps=steps))
-    gradient = chosen.differentiate(problem, state, [objective]).gradient[0, 0].numpy()
+    gradient = differentiated(chosen, problem, state, [objective]).gradient[0, 0].numpy()
 
     def value(h: float) -> float:
         moved = Params.stack(problem.params.tensor() + h * torch.from_numpy(along))
         if not h:
             there = state
         elif chosen.needs_root:
-            there = state.replace(fields=carried(state, moved)[None])
+            there = state.replace(fields=carried(state, moved, linear)[None])
         else:
-            there = chosen.solve(replace(problem, params=moved))
+            there = solved(chosen, replace(problem, params=moved))
         return float(losses_of(there, [objective])[0, 0])
 
     base, slope = value(0.0), float(gradient @ along)

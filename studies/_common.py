@@ -115,7 +115,7 @@ def scanned(store: Path, **settings: Any) -> xr.Dataset:
 def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
     """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
     script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
-    code = {"code": dataset.code_fingerprint(), "script": script}
+    code = {"code": dataset.code_fingerprint(leaves=True), "script": script}
     configuration = {**settings, **code}
 
     def job() -> Job:
@@ -143,7 +143,6 @@ def run(study: Study, scale: str, folder: Path) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     data = study.compute(scale, folder)
     figure_file = folder / f"{study.name}.png"
-    mpl.use("Agg")
     with mpl.rc_context(STYLE):
         study.plot(data).savefig(figure_file)
     claims = study.judge(data)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import OSCILLATING, PAPER, small_start
+from helpers import OSCILLATING, PAPER, UNIFORM, dense_jacobian, random_fields, small_start
 
 import gsimplicit as gs
-from gsimplicit.refine.motion import motion
+from gsimplicit import gray_scott
+from gsimplicit.refine.modes import step_factor
+from gsimplicit.refine.motion import motion, overshoots
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,59 @@ def test_a_state_that_diverges_or_is_a_root_has_no_motion(drifting_root: gs.Stea
     wild = 5 * torch.ones(2, 8, 8, dtype=torch.float64).numpy()
     wild[0, 0, 0] = -5
     assert motion(wild, np.array(PAPER)) == gs.Motion.UNKNOWN
+
+
+CATALOGUE = (0.2097, 0.105, 0.06, 0.03)
+"""A catalogue's diffusion: the upper uniform state is stable for the equations, and a step of 1 multiplies its
+chequerboard by 1.006."""
+
+
+@pytest.mark.parametrize("refine", [False, gs.Refine(max_evaluations=20_000)], ids=["marched", "refined"])
+def test_a_state_that_the_step_throws_back_and_forth_is_told_from_one_that_rearranges(
+    refine: bool | gs.Refine,
+) -> None:
+    with pytest.warns(gs.StabilityWarning, match=r"8 Du \+ F \+ v\^2"):
+        state = gs.steady_state(gs.Params(*CATALOGUE), small_start(16, 4), max_steps=5_000, refine=refine)
+    assert state.status.tolist() == [gs.Status.UNSTEADY]
+    assert state.motion.tolist() == [gs.Motion.OVERSHOOTING]
+    assert state.step_factor.item() == pytest.approx(1.00568, abs=1e-4)
+    with pytest.raises(gs.NotSteady, match="explicit step is itself unstable") as caught:
+        state.require_steady()
+    assert "more max_steps" not in str(caught.value)
+
+
+def test_a_root_that_the_step_cannot_hold_says_so() -> None:
+    u, v = gray_scott.homogeneous_states(*CATALOGUE[2:]).upper or (0.0, 0.0)
+    fields = torch.tensor([u, v], dtype=torch.float64)[None, :, None, None].repeat(1, 1, 16, 16)
+    with pytest.warns(gs.StabilityWarning, match="itself unstable"):
+        state = gs.steady_state(gs.Params(*CATALOGUE), fields, refine=gs.Refine(eigenvalues=1))
+    assert state.status.tolist() == [gs.Status.STEADY]
+    assert state.stable.tolist() == [gs.Stable.YES]  # of the equations
+    assert state.step_factor.item() > 1.005
+
+
+@pytest.mark.parametrize("n", [15, 16])
+def test_the_step_factor_is_that_of_the_dense_jacobian(n: int) -> None:
+    for point in (CATALOGUE, PAPER, UNIFORM):
+        for fields in (random_fields(1, (n, n))[0], torch.full((2, n, n), 0.3, dtype=torch.float64)):
+            values = np.linalg.eigvals(dense_jacobian(fields.numpy(), point))
+            fastest = abs(1 + values.real.min())
+            damped = np.abs(1 + values[values.real < 0]).max()
+            found = step_factor(fields.numpy(), np.array(point))
+            uniform = bool((fields == fields[:, :1, :1]).all())
+            # of a pattern from below: the fast end of the spectrum is crowded where the grid has no chequerboard
+            assert found == pytest.approx(damped if uniform else fastest, abs=1e-9 if uniform else 0.015)
+
+
+def test_float32_rounding_that_alternates_is_no_overshooting() -> None:
+    """At Du = 0.24 the chequerboard is damped by 0.97 a step only, and rounding keeps it alive at 1e-6."""
+    state = gs.steady_state(gs.Params(0.24, 0.12, 0.05, 0.06), small_start(16, 4), tol=1e-9, max_steps=20_000)
+    assert state.status.tolist() == [gs.Status.UNSTEADY]
+    assert state.motion.tolist() == [gs.Motion.UNKNOWN]
+
+
+def test_what_shorter_steps_bring_to_rest_overshoots_and_what_they_do_not_does_not() -> None:
+    wave = gs.steady_state(gs.Params(*OSCILLATING), small_start(32, 7), max_steps=5_000, tol=1e-9)
+    assert not overshoots(wave.fields[0].double().numpy(), np.array(OSCILLATING))
+    annealing = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), max_steps=3_000, tol=1e-9)
+    assert not overshoots(annealing.fields[0].double().numpy(), np.array(PAPER))

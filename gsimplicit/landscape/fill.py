@@ -7,21 +7,20 @@ import math
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit import checks, dataset
+from gsimplicit import checks, dataset, files
+from gsimplicit.landscape.progress import Bar
 from gsimplicit.landscape.run import run
-from gsimplicit.landscape.store import Store, Values, begun_since, stored_part
+from gsimplicit.landscape.store import Store, Values, begun_since, stored_part, there
 from gsimplicit.results import Status
 from gsimplicit.surroundings import own_surroundings
 
@@ -86,8 +85,6 @@ def fill(
     """
     if tile is not None:
         tile = checks.integer("tile", tile, least=1)
-    if not (store is None or isinstance(store, str | os.PathLike)):
-        raise TypeError(f"store must be a path, got {store!r}")
     if not (executor is None or isinstance(executor, Executor)):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
     kept = None if store is None else Store(store, configuration, overwrite=overwrite)
@@ -140,14 +137,15 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
         Traceback (most recent call last):
         FileNotFoundError: neither never_begun.nc nor an unfinished dataset of that name is there
     """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be the path of a store, got {checks.shown(path)}")
+    file = files.place("path", path)
     for attempt in range(_LOOKS):
         try:
-            if Path(path).exists() and not begun_since(Path(path)):
-                return dataset.load(path)
+            if there(file) and not begun_since(file):
+                return dataset.load(file)
             frame, tiles = stored_part(path)
             break
+        except PermissionError:
+            raise
         except OSError:  # it may just have begun, or ended
             if attempt == _LOOKS - 1:
                 raise
@@ -166,8 +164,6 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
 
 def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress: bool, size: int) -> None:
     """Every point that is not stored yet, into the frame and into the store."""
-    from tqdm.auto import tqdm
-
     count = len(job.items)
     missing = np.ones(count, bool)
     if kept is not None:
@@ -178,11 +174,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
     todo = np.flatnonzero(missing).tolist()
     tiles = [todo[n : n + size] for n in range(0, len(todo), size)]
     seen: Counter[str] = Counter()
-    # a terminal gets a moving bar, a log a line now and then
-    every = 0.1 if sys.stderr.isatty() else 15.0
-    bar = tqdm(
-        total=count, initial=count - len(todo), disable=not progress, unit="point", desc="scan", mininterval=every
-    )
+    bar = Bar(count, count - len(todo), shown=progress)
 
     def keep(indices: Sequence[int], values: Values) -> None:
         if kept is not None:
@@ -191,17 +183,17 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
         missing[list(indices)] = False
         if "status" in values:
             seen.update(Status(int(s)).name.lower() for s in values["status"].ravel())
-            bar.set_postfix(seen, refresh=False)
-        bar.update(len(indices))
+        bar.add(len(indices), seen)
 
-    with bar:
-        try:
-            run(job.evaluate, job.items, tiles, keep, executor)
-        except BaseException as error:
-            if kept is not None:
-                stored = count - int(missing.sum())
-                error.add_note(f"{stored} of {count} points are stored in {kept.folder}; the same call goes on there")
-            raise
+    try:
+        run(job.evaluate, job.items, tiles, keep, executor)
+    except BaseException as error:
+        if kept is not None:
+            stored = count - int(missing.sum())
+            error.add_note(f"{stored} of {count} points are stored in {kept.folder}; the same call goes on there")
+        raise
+    finally:
+        bar.close()
 
 
 def _put(frame: xr.Dataset, count: int, indices: Sequence[int], values: Values) -> None:

@@ -13,8 +13,9 @@ from gsimplicit.landscape.store import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import Status, SteadyState
-from gsimplicit.routes.contract import Problem, Route
-from gsimplicit.routes.gradient import Objective, losses_of
+from gsimplicit.routes.contract import Problem, Route, differentiated, solved
+from gsimplicit.routes.gradient import losses_of
+from gsimplicit.routes.objective import Objective
 from gsimplicit.steady import March
 
 
@@ -182,8 +183,8 @@ def _route(
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
     start = problem.state()
     try:
-        state = route.solve(problem)
-        pulled = route.differentiate(problem, state, plan.objectives)
+        state = solved(route, problem)
+        pulled = differentiated(route, problem, state, plan.objectives)
     except np.linalg.LinAlgError:
         out["route_status"][:] = Status.FAILED
         return
@@ -193,8 +194,6 @@ def _route(
         rootless = ~root.has_root.numpy()
         gradient[rootless], loss[rootless] = np.nan, np.nan
         status[rootless] = root.status.numpy()[rootless]
-    elif route.needs_root:
-        gradient[~state.has_root.numpy()] = np.nan
     gone = np.isnan(gradient[..., list(route.answers)]).any(axis=2)
     lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed

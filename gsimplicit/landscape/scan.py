@@ -150,11 +150,11 @@ def scan(
         "losses": [
             loss if isinstance(loss, str) else label(loss) if store is None else identity(loss) for loss in asked
         ],
-        "routes": [encoded(route) for route in chosen],
+        "routes": [encoded("routes", route, kept=store is not None) for route in chosen],
         "initial": dataset.digest(fields.numpy()),
         "target": "base" if goal is None else dataset.digest(goal.numpy()),
-        "marching": encoded(marching),
-        "refine": encoded(settings),
+        "marching": encoded("marching", marching),
+        "refine": encoded("refine", settings, kept=store is not None),
         "share_root": share_root,
         "keep": keep,
         "follow": followed,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gsimplicit import routes
+from gsimplicit import checks, routes
 from gsimplicit.identity import content
 from gsimplicit.refine import Direct, Gmres, Refine
 from gsimplicit.steady import March
@@ -21,15 +21,32 @@ _KNOWN: dict[str, type] = {
 """Settings objects that can be made again by name."""
 
 
-def encoded(value: Any) -> Any:
-    """A settings object as JSON types: what it is and the values of its fields."""
-    if isinstance(value, routes.Surrogate):
+def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
+    """A setting as JSON types: numbers as they are in Python, this package's objects by name and fields, others by code.
+
+    Args:
+        argument: Name of the argument it was given as, for errors.
+        value: Number, text, settings object, route or solver.
+        kept: Whether it is to be told from others; else objects of the user's are told by the name of their class.
+
+    Raises:
+        ValueError: An object of the user's holds something that cannot be told apart.
+    """
+    value = checks.plain(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if type(value) in (list, tuple):
+        return [encoded(argument, one, kept=kept) for one in value]
+    if type(value) is routes.Surrogate:
         return {"type": "Surrogate", "model": value.digest}
     if isinstance(value, torch.dtype | torch.device):
         return {"torch": str(value).removeprefix("torch.")}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"type": type(value).__name__, **{f.name: encoded(getattr(value, f.name)) for f in fields(value)}}
-    return content("routes", value)
+    cls = type(value)
+    if _KNOWN.get(cls.__name__) is cls:  # a class of the user's may have the name of one of ours
+        inside = {f.name: encoded(argument, getattr(value, f.name), kept=kept) for f in fields(value)}
+        return {"type": cls.__name__, **inside}
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
 
 
 def decoded(value: Any) -> Any:
@@ -47,5 +64,5 @@ def decoded(value: Any) -> Any:
     if name == "Surrogate":
         raise ValueError("a surrogate route cannot be made again from the file of a scan: pass its model to scan")
     if name not in _KNOWN:
-        raise ValueError(f"settings of {name!r} are not gsimplicit's and cannot be made again from a file")
+        raise ValueError(f"settings of {name!r} are not gsimplicit's and cannot be made again from a file; pass them")
     return _KNOWN[name](**{key: decoded(one) for key, one in value.items() if key != "type"})

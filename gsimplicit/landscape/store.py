@@ -13,7 +13,7 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-import errno
+import glob
 import hashlib
 import io
 import json
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit import dataset
+from gsimplicit import dataset, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,25 +67,29 @@ class Store:
 
     Raises:
         StoreMismatchError: Another configuration is there and `overwrite` is False; names the differing key.
+        ValueError: The path is one that cannot be written.
+        OSError: What is there may not be read.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], configuration: Mapping[str, Any], *, overwrite: bool = False
     ) -> None:
-        self.path = Path(path)
+        self.path = files.to_write("store", path)  # absolute: the working directory may change before it is written
         self.folder = _folder(self.path)
         self._configuration = dict(configuration)
         # another version of a library may change bits: a file is made with one set of versions from start to end
         self._whole = {**self._configuration, "versions": dataset.versions()}
         self._hash = dataset.fingerprint(self._whole)
         self._overwrite = overwrite
-        if self.path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "store must be a file to write, and is a folder", str(self.path))
         self._check()
 
     def finished(self) -> xr.Dataset | None:
-        """The final dataset where it is there under this configuration, else None."""
-        if not self.path.exists() or self._differs_finished() is not None:
+        """The final dataset where it is there under this configuration, else None.
+
+        Raises:
+            OSError: It is there and cannot be read: nothing is computed over it.
+        """
+        if not there(self.path) or self._differs_finished() is not None:
             return None
         try:
             return dataset.load(self.path)
@@ -113,12 +117,17 @@ class Store:
                 self.sweep()
             try:
                 self.folder.mkdir(exist_ok=True)
-                for place, pattern in ((self.folder, ".*.tmp"), (self.path.parent, f".{self.path.name}.*.tmp")):
+                own = f".{glob.escape(self.path.name)}.*.tmp"
+                for place, pattern in ((self.folder, ".*.tmp"), (self.path.parent, own)):
                     for leftover in place.glob(pattern):
                         leftover.unlink(missing_ok=True)
             except OSError as error:
                 raise self._unwritable(error) from error
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # where nothing could be stored nothing is left behind
+                    self.folder.rmdir()
 
     def begin(self, frame: xr.Dataset) -> None:
         """Write the manifest and the frame, where they are not there yet.
@@ -136,7 +145,7 @@ class Store:
                 return
         dataset.save(frame, file)
         manifest = {"hash": self._hash, "frame": _digest(file), "begun": _now(), "configuration": self._whole}
-        dataset.write(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
+        files.write(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def read(self) -> Iterator[tuple[list[int], Values]]:
         """Tiles stored so far, as indices and stacked values; damaged ones are deleted, with a warning."""
@@ -165,7 +174,7 @@ class Store:
         body = stream.getvalue()
         head = _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n"
         try:
-            dataset.write(self.folder / f"tile-{indices[0]:09d}.tile", head + body)
+            files.write(self.folder / f"tile-{indices[0]:09d}.tile", head + body)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -195,6 +204,8 @@ class Store:
         name = self.path.with_name(f"{self.path.name}.lock")
         lock = filelock.FileLock(name, timeout=0, is_singleton=False)
         try:
+            # asked first: a place that cannot be locked would look like one that another process holds
+            os.close(os.open(name, os.O_RDWR | os.O_CREAT, 0o666))
             lock.acquire()
         except filelock.Timeout:
             raise StoreLockedError(
@@ -215,41 +226,93 @@ class Store:
         return type(error)(error.errno, f"the store cannot be written: {error.strerror or error}", str(self.path))
 
     def _check(self) -> None:
-        if self._overwrite:
-            return
-        for there, key in ((self.path, self._differs_finished()), (self.folder, self._differs_tiles())):
-            if key is not None:
-                raise StoreMismatchError(f"{there} holds another scan ({key}); give another store or overwrite=True")
+        """Raise for what is there and is something else, unless it may go."""
+        for path, differs in ((self.path, self._differs_finished), (self.folder, self._differs_tiles)):
+            told = differs()
+            if told is not None and not self._overwrite:
+                raise StoreMismatchError(f"{path} {told}")
 
     def _differs_finished(self) -> str | None:
-        """What tells the final file from what is asked for; None where nothing does, or there is no file."""
-        if not self.path.exists():
+        """What tells the final file from what is asked for; None where nothing does, or there is no file.
+
+        Raises:
+            OSError: It may not be read, so that nobody knows.
+        """
+        if not there(self.path):
             return None
+        files.readable(self.path)
         try:
             found = dataset.attributes_of(self.path)
         except (OSError, ValueError) as error:
-            return f"it cannot be read: {error}"
+            return _another(f"it cannot be read: {error}")
         if not found.get("gsimplicit_complete", 1):
-            return "it is the export of an unfinished one"
-        return dataset.difference(dataset.configuration_of(found), self._configuration)
+            return _another("it is the export of an unfinished one")
+        return _difference(dataset.configuration_of(found), self._configuration, _maker(found))
 
     def _differs_tiles(self) -> str | None:
-        if not self.folder.exists():
+        """What tells the tiles from what is asked for; None where nothing does, or there are none."""
+        if not there(self.folder):
             return None
         manifest = _manifest(self.folder)
         if manifest is not None:
-            return dataset.difference(manifest["configuration"], self._whole)
+            return _difference(manifest["configuration"], self._whole, _beginner(self.folder, manifest))
         # no manifest, or a damaged one: each tile names the hash of what it belongs to
         for tile in _tiles(self.folder):
             with suppress(OSError, *_DAMAGE):
                 if _unpacked(tile)[0] != self._hash:
-                    return "its manifest is gone and its tiles are of something else"
+                    return _another("its manifest is gone and its tiles are of something else")
         return None
+
+
+def _another(why: str) -> str:
+    return f"holds another scan ({why}); give another store or overwrite=True"
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any], maker: str) -> str | None:
+    """What is said of two configurations that differ; where the package's code does, who made the older one."""
+    key = dataset.difference(old, new)
+    if key is None or not key.startswith("code: "):
+        return None if key is None else _another(key)
+    also = dataset.difference({**old, "code": ""}, {**new, "code": ""})
+    return (
+        f"was made by another version of this package's code ({maker}), whose values may be others ({key}"
+        f"{'' if also is None else f'; also {also}'}). They stay readable: partial_scan gives them, and "
+        "scan(**scan_arguments(data), store=...) repeats them elsewhere; overwrite=True computes them anew here"
+    )
+
+
+def _maker(attrs: Mapping[Any, Any]) -> str:
+    """The version, commit and day that a file names."""
+    version, commit = attrs.get("product_version", "unknown"), str(attrs.get("gsimplicit_commit", "unknown"))
+    return f"gsimplicit {version}, commit {commit[:12]}, {attrs.get('date_created', 'undated')}"
+
+
+def _beginner(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """The same of a dataset that is not finished."""
+    with suppress(OSError, ValueError):
+        return _maker(dataset.attributes_of(folder / "frame.nc"))
+    return f"begun {manifest.get('begun', 'undated')}"
+
+
+def there(path: Path) -> bool:
+    """Whether a file or folder is there.
+
+    Raises:
+        OSError: The folder around it may not be looked into.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def begun_since(path: Path) -> bool:
     """Whether tiles lie beside a final file that are of something else: it is being replaced."""
-    manifest = _manifest(_folder(path))
+    try:
+        manifest = _manifest(_folder(path))
+    except PermissionError:  # they are not for us; the file is
+        return False
     if manifest is None:
         return False
     there = {key: value for key, value in manifest["configuration"].items() if key != "versions"}
@@ -265,7 +328,7 @@ def stored_part(path: str | os.PathLike[str]) -> tuple[xr.Dataset, list[tuple[li
         FileNotFoundError: Nothing is stored there.
         OSError: The frame is damaged; the next run writes it again.
     """
-    folder = _folder(Path(path))
+    folder = _folder(files.place("path", path))
     manifest = _manifest(folder)
     if manifest is None:
         raise FileNotFoundError(f"neither {path} nor an unfinished dataset of that name is there")
@@ -299,11 +362,15 @@ def _unpacked(tile: Path) -> tuple[str, list[int], Values]:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest; None where it is absent, or not as it was written."""
+    """The manifest; None where it is absent, or not as it was written.
+
+    Raises:
+        OSError: It is there and cannot be read now.
+    """
     try:
         found = json.loads((folder / "manifest.json").read_bytes())
         whole = found["hash"] == dataset.fingerprint(found["configuration"]) and isinstance(found["frame"], str)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
     return found if whole else None
 

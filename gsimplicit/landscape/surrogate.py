@@ -15,6 +15,7 @@ from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.results import Status
+from gsimplicit.routes.objective import value_of
 from gsimplicit.routes.surrogate import FEATURES, initial_weights, network, scaled, size_of
 from gsimplicit.surroundings import own_surroundings
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from gsimplicit.landscape.store import Values
-    from gsimplicit.routes.contract import Loss
+    from gsimplicit.routes.objective import Loss
 
 __all__ = ["train_surrogate"]
 
@@ -135,7 +136,7 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Callable[[torch.Tensor], t
 
 
 def _one_number(loss: Loss, v: torch.Tensor) -> torch.Tensor:
-    return loss(v.to(torch.float64))[:, None, None]
+    return value_of(loss, v)[:, None, None]
 
 
 def _states(data: xr.Dataset) -> tuple[Array, Any]:

@@ -18,7 +18,9 @@ from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linea
 from gsimplicit.results import Motion, Stable, Status, kinds
 
 if TYPE_CHECKING:
+    from gsimplicit.refine.linear import Bordered
     from gsimplicit.refine.newton import Certified
+    from gsimplicit.refine.solvers import Prepared
     from gsimplicit.refine.tail import Tail
 
 __all__ = ["Direct", "Gmres", "LinearSolver", "Refine", "Refined", "recognise", "refine", "stability"]
@@ -78,6 +80,7 @@ class Refined:
         certified: Residuals and drift of these fields.
         evaluations: Residual evaluations spent.
         motion: What an unsteady state does.
+        factors: A linear system near the root and what solves with it, where Newton's method left one.
     """
 
     fields: Array
@@ -85,6 +88,7 @@ class Refined:
     certified: Certified
     evaluations: int
     motion: Motion = Motion.UNKNOWN
+    factors: tuple[Prepared, Bordered] | None = None
 
 
 def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | None:
@@ -158,10 +162,10 @@ def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -
         if pinned.converged:
             root, certified = pinned, certify(pinned.fields, parameters)
     if certified.raw <= settings.tol:
-        return Refined(root.fields, Status.STEADY, certified, spent)
+        return Refined(root.fields, Status.STEADY, certified, spent, factors=root.factors)
     # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
     status = Status.DRIFTING if certified.bordered <= settings.tol else Status.FAILED
-    return Refined(root.fields, status, certified, spent)
+    return Refined(root.fields, status, certified, spent, factors=root.factors)
 
 
 def _march_on(fields: Array, parameters: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:

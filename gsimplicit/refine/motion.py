@@ -1,7 +1,8 @@
-"""What an unsteady state does: travel, oscillate, or still rearrange.
+"""What an unsteady state does: travel, oscillate, still rearrange, or only what a step too long makes it do.
 
 A verdict "unsteady" that says no more cannot be checked. So the state is marched on for a while and looked at again
-and again: a rigid drift explains its residual, or it comes back to where it was, or it does neither.
+and again: a rigid drift explains its residual, or shorter steps let it come to rest, or it comes back to where it was,
+or it does none of these.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gsimplicit import gray_scott
 from gsimplicit.marching import cpu
+from gsimplicit.refine.modes import UNIFORM, deviation, growth, step_factor
 from gsimplicit.refine.newton import certify
 from gsimplicit.results import Motion
 
@@ -26,6 +29,61 @@ DRIFT_SHARE = 0.1
 RETURN_SHARE = 0.25
 """A state has come back where its distance falls below this share of the largest before."""
 
+REVERSAL = -0.5
+"""Cosine between two successive steps below which the state is thrown back and forth."""
+
+RUNAWAY = 1.5
+"""Growth of a step over the one before above which a state is on its way to diverge."""
+
+SHORT, SPAN, RESTED = 0.25, 512, 0.1
+"""Length of the shorter steps, time units marched with them, and the share of the residual after as many time units of
+steps of 1 below which the shorter ones have let the state come to rest."""
+
+
+def reverses(fields: Array, parameters: Array) -> float:
+    """The factor by which a step blows up what the equations damp, where the state is thrown back and forth by it.
+
+    Args:
+        fields: u and v, float32 or float64, shape (2, H, W).
+        parameters: Du, Dv, F, k.
+
+    Returns:
+        The largest |1 + eigenvalue| at the state, its mean over two steps, and the upper uniform state where v comes
+        near it; 0 where none is above 1, or where one step does not undo most of the one before.
+    """
+    one, _, _ = cpu.march(fields, parameters, 0.0, 1, 1)
+    two, _, change = cpu.march(one, parameters, 0.0, 1, 1)
+    if np.isnan(change):
+        return 0.0
+    X, Y, Z = (np.asarray(x, dtype=np.float64) for x in (fields, one, two))
+    there, back = (Y - X).ravel(), (Z - Y).ravel()
+    far, near = float(np.linalg.norm(there)), float(np.linalg.norm(back))
+    if not float(there @ back) < REVERSAL * far * near or near > RUNAWAY * far:
+        return 0.0
+    uniform = gray_scott.homogeneous_states(float(parameters[2]), float(parameters[3])).upper
+    states = [X, (X + Y) / 2]
+    if uniform is not None and X[1].max() > uniform[1] / 2:
+        states.append(np.broadcast_to(np.array(uniform)[:, None, None], X.shape))
+    largest = max(factor for factor in (step_factor(state, parameters) for state in states) if factor == factor)
+    return largest if largest > 1 else 0.0
+
+
+def overshoots(fields: Array, parameters: Array) -> bool:
+    """Whether it is the step that keeps a state in motion, not the equations.
+
+    So it is where the step throws it back and forth; where it moves about a uniform state whose every mode the
+    equations damp and a step does not; and where steps of a quarter let it come to rest and steps of 1 do not.
+    """
+    if reverses(fields, parameters):
+        return True
+    if deviation(fields) < UNIFORM:
+        return step_factor(fields, parameters) > 1 and growth(fields, parameters) < 0
+    before = certify(fields, parameters).raw
+    change = cpu.march(fields, parameters, 0.0, SPAN, SPAN)[2]
+    table = np.array([[1 - SHORT, 0.0, SHORT]])
+    after = cpu.stabilised(fields, parameters, table, round(SPAN / SHORT))[1]
+    return bool(change > RESTED**0.5 * before and after < RESTED * change)
+
 
 def motion(fields: Array, parameters: Array) -> Motion:
     """What an unsteady state does over the next 2,048 steps.
@@ -35,12 +93,15 @@ def motion(fields: Array, parameters: Array) -> Motion:
         parameters: Du, Dv, F, k.
 
     Returns:
-        TRAVELLING where a rigid drift leaves less than a tenth of the residual; OSCILLATING where the state comes back
+        TRAVELLING where a rigid drift leaves less than a tenth of the residual; OVERSHOOTING where shorter steps would
+        let it come to rest; OSCILLATING where the state comes back
         to within a quarter of its largest distance; else REARRANGING. UNKNOWN where it diverges.
     """
     here = certify(fields, parameters)
     if here.bordered < DRIFT_SHARE * here.raw:
         return Motion.TRAVELLING
+    if overshoots(fields, parameters):
+        return Motion.OVERSHOOTING
     X, farthest = fields, 0.0
     for _ in range(LOOKS):
         end, _, change = cpu.march(X, parameters, 0.0, EVERY, EVERY)

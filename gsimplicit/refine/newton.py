@@ -27,7 +27,7 @@ from gsimplicit import gray_scott
 from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine.linear import Bordered, gradient
-from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared
+from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -76,6 +76,7 @@ class Root:
         residual: Max norm of the residual it solved for, bordered or raw.
         evaluations: Residual evaluations.
         converged: Whether the residual is at most the tolerance.
+        factors: The last linear system met, near the root, and what solves with it; None where none was needed.
     """
 
     fields: Array
@@ -83,6 +84,7 @@ class Root:
     residual: float
     evaluations: int
     converged: bool
+    factors: tuple[Prepared, Bordered] | None = None
 
 
 def residual(fields: Array, parameters: Array) -> Array:
@@ -144,6 +146,7 @@ def newton(
     bordered: bool = True,
     linear: LinearSolver | None = None,
     patience: int = PATIENCE,
+    held: Array | None = None,
 ) -> Root:
     """Refine one state to a root of the bordered (or the raw) residual.
 
@@ -154,28 +157,32 @@ def newton(
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
         patience: Iterations after which it must have got somewhere.
+        held: What the residual is to be instead of zero, shape (2, H, W): what a certified root leaves of its own, so
+            that roots near by are followed from that very root.
 
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
     """
-    linear = Direct() if linear is None else linear
+    linear = Direct() if linear is None else guarded(linear)
     directions = broken_translations(fields) if bordered else np.zeros((0, 2))
     phase = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else None
 
     def defect(X: Array, c: Array) -> Array:
-        R = residual(X, parameters)
+        R = residual(X, parameters) if held is None else residual(X, parameters) - held
         return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
 
     X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
     system: Prepared | None = None
+    at: Bordered | None = None
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
     for n in range(MAX_ITERATIONS):
         size = float(np.abs(R).max())
         if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
             break
         if system is None or fresh:
-            system = linear.prepare([Bordered(X, parameters, directions, c, phase)], system)
+            at = Bordered(X, parameters, directions, c, phase)
+            system = linear.prepare([at], system)
             fresh = True
         # the phase conditions are linear and hold from the start, so their right-hand side stays zero
         asked = 1e-10 if linear.factorises else max(forcing, 0.1 * tol / size)
@@ -201,7 +208,8 @@ def newton(
         fresh = not linear.factorises or not gain < 0.5
         X, c, R = X_new, c_new, R_new
     size = float(np.abs(R).max())
-    return Root(X, c, size, evaluations, bool(size <= tol))
+    factors = None if system is None or at is None else (system, at)
+    return Root(X, c, size, evaluations, bool(size <= tol), factors)
 
 
 def shifted(fields: Array, shift: Array) -> Array:
@@ -271,7 +279,7 @@ def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None =
         if np.linalg.norm(now.drift) <= np.linalg.norm(best.drift):
             best = now
         if raw <= tol:
-            return Root(now.fields, np.zeros(2), raw, evaluations, True)
+            return Root(now.fields, np.zeros(2), raw, evaluations, True, now.factors)
         directions = broken_translations(now.fields)
         pull = np.empty((len(directions), len(directions)))
         h = 0.05

@@ -6,24 +6,26 @@ instance with its true residual. It never raises for a singular matrix: the resi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import as_device
-from gsimplicit.marching import each
+from gsimplicit.threads import each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution
 
 __all__ = ["Direct", "Gmres", "LinearSolver", "Prepared", "chosen"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Prepared(Protocol):
@@ -175,13 +177,19 @@ class _Iterated:
         self._on_cpu = settings.device.type == "cpu"
         size = settings.batch or (1 if self._on_cpu else 64)
         self._parts = [range(i, min(i + size, n)) for i in range(0, n, size)]
-        self._operators = [BorderedOperator([systems[i] for i in part], settings.device) for part in self._parts]
+        self._operators = self._each(
+            lambda part: BorderedOperator([systems[i] for i in part], settings.device), self._parts
+        )
         known = before is not None and len(before._systems) == n
         # slow directions of the forward and of the transposed systems
         self._spaces: list[list[torch.Tensor | None]] = (
             before._spaces if before is not None and known else [[None] * n, [None] * n]
         )
         self._borders: dict[bool, list[list[Solution]]] = {}
+
+    def _each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Work on parts side by side on a CPU, one after the other on a device of its own."""
+        return each(work, items) if self._on_cpu else [work(item) for item in items]
 
     def solve(
         self,
@@ -231,8 +239,7 @@ class _Iterated:
                     out.append(singular(self._systems[i]))
             return out
 
-        parts = range(len(self._parts))
-        return [s for part in (each(one, parts) if self._on_cpu else map(one, parts)) for s in part]
+        return [s for part in self._each(one, range(len(self._parts))) for s in part]
 
     def _plain(self, r: Sequence[Array], transpose: bool, tol: float) -> list[Solution]:
         """Solve without the border, through it.
@@ -305,10 +312,66 @@ DIRECT_CELLS = 1024 * 1024
 """Cells up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
 
 
+class _Guarded:
+    """A solver of the user's, whose systems, right-hand sides and solutions are copies: it can change nothing.
+
+    Raises:
+        TypeError: It does not give a solution a system, as the protocol asks.
+    """
+
+    def __init__(self, solver: LinearSolver) -> None:
+        self._solver = solver
+        self.name, self.factorises = getattr(solver, "name", type(solver).__name__), solver.factorises
+
+    def prepare(self, systems: Sequence[Bordered], before: Prepared | None = None) -> Prepared:
+        """Copies, prepared by the solver."""
+        known = before._inner if isinstance(before, _GuardedPrepared) else None
+        own = [
+            replace(
+                s,
+                fields=s.fields.copy(),
+                parameters=np.array(s.parameters),
+                directions=s.directions.copy(),
+                velocity=s.velocity.copy(),
+                phase=None if s.phase is None else s.phase.copy(),
+            )
+            for s in systems
+        ]
+        return _GuardedPrepared(self.name, self._solver.prepare(own, known), systems)
+
+
+class _GuardedPrepared:
+    def __init__(self, name: str, inner: Prepared, systems: Sequence[Bordered]) -> None:
+        self._name, self._inner, self._systems = name, inner, systems
+
+    def solve(
+        self,
+        r: Sequence[Array],
+        q: Sequence[Array] | None = None,
+        *,
+        transpose: bool = False,
+        border: bool = True,
+        tol: float | None = None,
+    ) -> list[Solution]:
+        right, below = [a.copy() for a in r], None if q is None else [a.copy() for a in q]
+        found = list(self._inner.solve(right, below, transpose=transpose, border=border, tol=tol))
+        if len(found) != len(r) or any(np.shape(s.x) != np.shape(a) for s, a in zip(found, r, strict=False)):
+            raise TypeError(
+                f"linear {self._name!r} must give one Solution a system, x of shape {np.shape(r[0])}, "
+                f"got {[np.shape(s.x) for s in found]} for {len(r)} systems"
+            )
+        return [replace(s, x=np.array(s.x), s=np.array(s.s)) for s in found]
+
+
+def guarded(linear: LinearSolver) -> LinearSolver:
+    """The solver, behind copies where it is not one of this package's."""
+    return linear if type(linear) in (Direct, Gmres, _Guarded) else cast("LinearSolver", _Guarded(linear))
+
+
 def chosen(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:
     """The solver meant: the one given; else the direct one on a CPU, and GMRES on a GPU or where LU would not fit."""
     if linear is not None:
-        return linear
+        return guarded(linear)
     if device.type == "cpu" and cells <= DIRECT_CELLS:
         return Direct()
     return Gmres(device=device)

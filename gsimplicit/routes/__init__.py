@@ -1,6 +1,6 @@
 """Gradient routes: one file a route behind one small contract, and `grad` and `solve` in front of them."""
 
-from gsimplicit.routes.contract import Problem, Pulled, Route
+from gsimplicit.routes.contract import Problem, Pulled, Route, cotangents
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.gradient import grad, solve
@@ -21,6 +21,7 @@ __all__ = [
     "Tangent",
     "Truncated",
     "Unrolled",
+    "cotangents",
     "grad",
     "solve",
 ]

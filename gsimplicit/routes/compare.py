@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from gsimplicit import checks
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.routes.contract import Problem, Route, differentiated, solved
 from gsimplicit.routes.gradient import (
     POSITION_LIMIT,
     Fields,
@@ -29,6 +29,7 @@ from gsimplicit.routes.gradient import (
     check_dtype,
     losses_of,
 )
+from gsimplicit.routes.objective import Loss, Objective
 from gsimplicit.steady import March, as_device, paired
 from gsimplicit.surroundings import own_surroundings
 
@@ -163,24 +164,22 @@ class Row:
     """What one route gave."""
 
     def __init__(
-        self, state: SteadyState, gradient: torch.Tensor, loss: torch.Tensor, certificate: Certificate
+        self, route: Route, state: SteadyState, gradient: torch.Tensor, loss: torch.Tensor, certificate: Certificate
     ) -> None:
         self.state, self.gradient, self.loss, self.certificate = state, gradient, loss, certificate
+        self.biased, self.finite_time = route.biased, not route.needs_root
         self.seconds = self.memory = float("nan")
 
 
-def measured(route: Route, problem: Problem, objective: Any) -> Row:
+def measured(route: Route, problem: Problem, objective: Objective) -> Row:
     """State, gradient, loss and certificate of one route, with the time and the memory they took."""
     alone = replace(problem)  # knows no state yet, so that each route pays for its own
     with _Memory() as memory:
         begin = time.perf_counter()
-        state = route.solve(alone)
-        pulled = route.differentiate(alone, state, [objective])
+        state = solved(route, alone)
+        pulled = differentiated(route, alone, state, [objective])
         seconds = time.perf_counter() - begin
-    gradient = pulled.gradient[0].clone()
-    if route.needs_root:
-        gradient[~state.has_root] = torch.nan
-    row = Row(state, gradient, losses_of(state, [objective])[0], pulled.certificates[0])
+    row = Row(route, state, pulled.gradient[0], losses_of(state, [objective])[0], pulled.certificates[0])
     row.seconds, row.memory = seconds, memory.grown
     return row
 
@@ -207,13 +206,12 @@ def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
     definitions = [float(row.certificate.other_definition[b]) for row in (ours, theirs)]
     if seen > POSITION_LIMIT or any(d == d and d >= 0.5 * apart for d in definitions):
         return Reason.POSITION
-    if any(row.certificate.definition[b] in ("phantom steps by torchdeq", "network") for row in (ours, theirs)):
+    if ours.biased or theirs.biased:
         return Reason.BIASED
     errors = [float(row.certificate.error[b]) for row in (ours, theirs)]
     if any(e == e and e >= apart for e in errors):
         return Reason.ROUGH_LOSS
-    finite = ("marched steps", "last marched steps", "tangents of marched steps", "differences of marched states")
-    if any(row.certificate.definition[b] in finite for row in (ours, theirs)):
+    if ours.finite_time or theirs.finite_time:
         return Reason.FINITE_TIME
     return Reason.UNEXPLAINED
 

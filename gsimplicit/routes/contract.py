@@ -1,25 +1,37 @@
-"""The contract every gradient route keeps, and nothing else.
+"""The contract every gradient route keeps, and the two calls by which one is asked.
 
 A route finds a state from a problem and pulls derivatives of losses in that state back to the parameters. Routes know
-residuals, steps and states; which losses there are and how results are presented is decided in `gradient`.
+residuals, steps and states; which losses there are and how results are presented is decided in `gradient`. A route
+works on copies, so that it can change nothing for those after it; `solved` and `differentiated` see to that.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 
 from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.refine import Refine
-from gsimplicit.results import Certificate, SteadyState
+from gsimplicit.results import Certificate, SteadyState, copied
+from gsimplicit.routes.objective import Loss, name_of, slope_of
 from gsimplicit.steady import March, marched_state, solved_state
 
-Loss = Callable[[torch.Tensor], torch.Tensor]
-"""From v of shape (B, H, W) to one loss an instance, shape (B,), float64."""
+__all__ = [
+    "Loss",
+    "Problem",
+    "Pulled",
+    "Route",
+    "cotangents",
+    "definitions",
+    "differentiated",
+    "nothing",
+    "pulled_back",
+    "solved",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +48,24 @@ class Problem:
     initial: torch.Tensor
     marching: March
     _found: list[tuple[Refine | None, SteadyState]] = field(default_factory=list, init=False, repr=False)
+    _lender: Problem | None = field(default=None, init=False, repr=False)
 
     def state(self, refine: Refine | None = None) -> SteadyState:
         """The marched state, or the root certified as `refine` says. Found once: routes that ask alike share it.
 
-        Initial fields that already are a root are kept.
+        Each gets a copy. Initial fields that already are a root are kept.
         """
+        return copied((self._lender or self)._state(refine))
+
+    def lent(self) -> Problem:
+        """The same problem for one route: it may write into it what it likes, and finds the states known already."""
+        shared = self.initial.stride(0) == 0  # one field for all instances
+        initial = self.initial[:1].clone().expand_as(self.initial) if shared else self.initial.clone()
+        copy = Problem(self.params.detach(), initial, self.marching)
+        object.__setattr__(copy, "_lender", self._lender or self)
+        return copy
+
+    def _state(self, refine: Refine | None) -> SteadyState:
         state = self._known(refine)
         if state is None:
             if refine is None:
@@ -82,6 +106,11 @@ class Route(ABC):
         """Whether its gradient is defined at a steady state only."""
 
     @property
+    def biased(self) -> bool:
+        """Whether some of the gradient is left out by construction, or it is another thing's that stands for it."""
+        return False
+
+    @property
     def least_dtype(self) -> torch.dtype:
         """The least precise dtype the route can march in."""
         return torch.float32
@@ -107,25 +136,76 @@ class Route(ABC):
         return self.pull_back(problem, state, cotangents(state.fields, losses))
 
 
+def solved(route: Route, problem: Problem) -> SteadyState:
+    """The state at which a route takes its gradient, in memory of its own.
+
+    Raises:
+        TypeError: The route gives no state.
+    """
+    state = route.solve(problem.lent())
+    if not isinstance(state, SteadyState) or len(state) != len(problem.params):
+        raise TypeError(
+            f"route {route.name!r} must solve for a SteadyState of {len(problem.params)} instances, got {state!r}"
+        )
+    return copied(state)
+
+
+def differentiated(route: Route, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+    """Derivatives of losses of `state` by a route: NaN, and "none" in the certificate, wherever one is not finite.
+
+    Raises:
+        TypeError: What the route gives is not of the contract.
+        ValueError: A loss is cut off from v, or mixes instances.
+    """
+    return _plain(route, route.differentiate(problem.lent(), copied(state), losses), state, len(losses))
+
+
+def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    """The same from derivatives in the fields, shape (L, B, 2, H, W)."""
+    return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))
+
+
+def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pulled:
+    """What a route gave, in memory of its own and with no certificate for what is not finite."""
+    shape = (losses, len(state), len(PARAMETERS))
+    if not isinstance(pulled, Pulled) or tuple(pulled.gradient.shape) != shape or len(pulled.certificates) != losses:
+        found = tuple(pulled.gradient.shape) if isinstance(pulled, Pulled) else type(pulled).__name__
+        raise TypeError(
+            f"route {route.name!r} must give a Pulled with a gradient of shape {shape} and a certificate a loss, "
+            f"got {found}"
+        )
+    gradient = pulled.gradient.detach().to("cpu", torch.float64, copy=True)
+    lost = ~torch.isfinite(gradient[..., list(route.answers)]).all(dim=-1)
+    if route.needs_root:
+        lost |= ~state.has_root
+    for c, certificate in enumerate(pulled.certificates):
+        lost[c] |= torch.tensor([what == "none" for what in certificate.definition])
+    gradient[lost] = torch.nan
+    certificates = tuple(
+        replace(c, definition=tuple("none" if none else what for what, none in zip(c.definition, row, strict=True)))
+        for c, row in zip(pulled.certificates, lost.tolist(), strict=True)
+    )
+    return Pulled(gradient, certificates)
+
+
 def cotangents(fields: torch.Tensor, losses: Sequence[Loss]) -> torch.Tensor:
     """Derivatives of each loss of v in the fields (B, 2, H, W), as float64 of shape (L, B, 2, H, W).
 
-    Instances do not mix: the sum over the batch has each instance's own derivative as its gradient.
-
     Raises:
-        ValueError: A loss is cut off from v.
+        ValueError: A loss is cut off from v, or mixes instances.
     """
     out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
     for i, loss in enumerate(losses):
-        v = fields[:, 1].detach().to(torch.float64).requires_grad_()
-        with torch.enable_grad():
-            value = loss(v).sum()
-            slope = torch.autograd.grad(value, v, allow_unused=True)[0] if value.requires_grad else None
-            if slope is None:
-                name = getattr(loss, "name", getattr(loss, "__name__", type(loss).__name__))
-                raise ValueError(f"loss {name!r} does not depend on v for autograd: does it detach v?")
-            out[i, :, 1] = slope
+        slope = slope_of(loss, fields[:, 1])
+        if slope is None:
+            raise ValueError(f"loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
+        out[i, :, 1] = slope
     return out
+
+
+def definitions(what: str, gradient: torch.Tensor) -> tuple[str, ...]:
+    """What was differentiated, an instance of a gradient (B, 4): "none" where it is not finite."""
+    return tuple(what if ok else "none" for ok in torch.isfinite(gradient).all(dim=1).tolist())
 
 
 def nothing(count: int) -> torch.Tensor:

@@ -14,7 +14,8 @@ from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.nearby import corrections
 from gsimplicit.surroundings import with_single_factories
 
 if TYPE_CHECKING:
@@ -28,16 +29,18 @@ SOLVERS = ("anderson", "broyden", "fixed_point_iter")
 
 @dataclass(frozen=True)
 class Deq(Route):
-    """torchdeq (arXiv 2310.18605) at a certified root, on the map `z -> z - M^-1 G(z)`.
+    """torchdeq (arXiv 2310.18605) at a certified root z0, on the map `z -> z - M^-1 (G(z) - G(z0))`.
 
-    z holds the fields and, where the root drifts, its velocity; G is the residual, bordered by the translations. On the
+    z holds the fields and, where the root drifts, its velocity; G is the residual, bordered by the translations. The
+    little that certification leaves of it, G(z0), is held constant, so that z0 is the fixed point to the bit. On the
     raw Euler map its solvers take thousands of iterations, since a pattern's slow modes contract by 1e-4 a step. So the
     map is preconditioned: by M, the Jacobian at the root, held constant, damped. With `damping` d the map contracts by
     1 - d in every direction.
 
     Three of torchdeq's traps are kept off: its tolerance is absolute in the cotangent, which is scaled to norm 1; it
     ends without a word where its backward solver has not converged, which is read and put into the certificate; and it
-    swallows unknown settings, of which none is passed on.
+    swallows unknown settings, of which none is passed on. The certificate's error is the distance to the adjoint solved
+    directly with M: for phantom gradients the share that they leave out.
 
     Attributes:
         refine: How the root is found and certified.
@@ -79,42 +82,55 @@ class Deq(Route):
         """True: a fixed point is differentiated."""
         return True
 
+    @property
+    def biased(self) -> bool:
+        """Whether it goes through a few steps of the map only."""
+        return self.phantom > 0
+
     def solve(self, problem: Problem) -> SteadyState:
         """The certified root; initial fields that already are one are kept."""
         return problem.state(self.refine)
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
+        from gsimplicit.refine.distance import is_of_a_family
         from gsimplicit.refine.linear import Bordered
         from gsimplicit.refine.newton import broken_translations
 
         values, g = problem.params.tensor().numpy(), cotangents.to("cpu", torch.float64)
         gradient = torch.full((len(g), len(state), 4), torch.nan, dtype=torch.float64)
         residuals = torch.full((len(g), len(state)), torch.inf, dtype=torch.float64)
+        errors = torch.full((len(g), len(state)), torch.nan, dtype=torch.float64)
         products = torch.zeros((len(g), len(state)), dtype=torch.int64)
+        distances = nothing(len(state))
         linear = chosen(self.refine.linear, state.fields[0, 0].numel(), torch.device("cpu"))
         with one_blas_thread():
             for i in range(len(state)):
                 if state.status[i] not in (Status.STEADY, Status.DRIFTING):
                     continue
                 fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
+                if still and is_of_a_family(fields, values[i]):
+                    continue
                 directions = np.zeros((0, 2)) if still else broken_translations(fields)
                 system = Bordered(fields, values[i], directions, state.drift[i].numpy() if not still else np.zeros(2))
                 prepared = linear.prepare([system])
+                distances[i] = corrections(prepared, [system], border=True)[0].distance
                 for c in range(len(g)):
                     if torch.isfinite(g[c, i]).all():
                         found = self._differentiate(system, prepared, g[c, i])
                         gradient[c, i], residuals[c, i], products[c, i] = found
+                        errors[c, i] = _distance(system, prepared, g[c, i], gradient[c, i])
         what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
         gradient[~(residuals <= _limit(self.tol))] = torch.nan
         certificates = tuple(
             Certificate(
-                definition=tuple(what if ok else "none" for ok in torch.isfinite(gradient[c]).all(dim=1).tolist()),
+                definition=definitions(what, gradient[c]),
                 adjoint_residual=residuals[c],
                 other_definition=nothing(len(state)),
-                error=nothing(len(state)),
+                error=errors[c],
                 position=nothing(len(state)),
                 products=products[c],
+                distance=distances,
             )
             for c in range(len(g))
         )
@@ -147,6 +163,15 @@ class Deq(Route):
         return size * slope, float(seen[-1]["rel_lowest"].max()), int(seen[-1]["nstep"].max())
 
 
+def _distance(system: Bordered, prepared: Prepared, cotangent: torch.Tensor, gradient: torch.Tensor) -> float:
+    """Relative distance of torchdeq's gradient to that of the adjoint solved directly, with the factors at hand."""
+    direct = prepared.solve([cotangent.numpy()], transpose=True)[0]
+    slopes = gray_scott.parameter_derivatives(torch.from_numpy(system.fields)[None])[0].numpy()
+    exact = -np.tensordot(slopes, direct.x, axes=3)
+    apart, size = float(np.linalg.norm(gradient.numpy() - exact)), float(np.linalg.norm(exact))
+    return apart / size if apart else 0.0
+
+
 def _limit(tol: float) -> float:
     """Relative residual at which torchdeq's answer counts: its solvers stop just below or give up."""
     return 10 * tol
@@ -175,11 +200,17 @@ def _mapping(
             out = out + moved.reshape(1, n)
         return torch.cat([out, ((x - base).reshape(1, n) @ phase.T)], dim=1)
 
-    def mapping(z: torch.Tensor) -> torch.Tensor:
-        return z - damping * _inverse(defect(z), prepared, shape)
-
     speed = torch.from_numpy(system.directions @ system.velocity)
-    return mapping, torch.cat([base.reshape(-1), speed])[None]
+    root = torch.cat([base.reshape(-1), speed])[None]
+    # what the certificate leaves of G is held: without it a step would move a weakly pinned root by M^-1 G, far
+    # beyond the tolerance, and the linearisation would stand elsewhere than the loss's derivative
+    with torch.no_grad():
+        left = defect(root)
+
+    def mapping(z: torch.Tensor) -> torch.Tensor:
+        return z - damping * _inverse(defect(z) - left, prepared, shape)
+
+    return mapping, root
 
 
 def _waves(n: int) -> torch.Tensor:

@@ -15,9 +15,11 @@ from gsimplicit import checks
 from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
+from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
-from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -33,9 +35,11 @@ class FiniteDifference(Route):
 
     Marched states are marched again with the base point's number of steps, so that the difference does not see the
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
-    its branch; where one is not, or is of another kind, there is no gradient, nor where a parameter lies less than 2 h
-    above 0. Marching must be float64: the step is below the resolution of float32. The certificate's error estimate is
-    `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain difference, the extrapolated one is better.
+    its branch, with what its certificate leaves of the residual; where one is not, or is of another kind, there is no
+    gradient, nor where a parameter lies less than 2 h above 0, or the loss has no finite derivative by autograd: a
+    difference across a kink is a number all the same. Marching must be float64: the step is below the resolution of
+    float32. The certificate's error estimate is `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain
+    difference, the extrapolated one is better.
 
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding
@@ -89,15 +93,24 @@ class FiniteDifference(Route):
         return self._pulled(state, values, widths)
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
-        """Differences of the losses themselves."""
+        """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
-        with torch.no_grad():
-            values = torch.stack([torch.stack([loss(f[:, 1].to(torch.float64)) for loss in losses]) for f in fields])
+        values = torch.stack([torch.stack([value_of(loss, f[:, 1]).cpu() for loss in losses]) for f in fields])
+        for c, loss in enumerate(losses):
+            dtype = dtype_of(loss, state.v)
+            if dtype != torch.float64:
+                raise ValueError(
+                    f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
+                    "differences do not show in it"
+                )
+            values[:, c, ~_smooth(loss, state.v)] = torch.nan
         return self._pulled(state, values, widths)
 
     def _perturbed(self, problem: Problem, state: SteadyState) -> tuple[torch.Tensor, torch.Tensor]:
         """States at p + 2h, p + h, p - h, p - 2h of each parameter, (16, B, 2, H, W), and the widths, (2, 4, B)."""
         h = self.step or _STEPS[self.needs_root]
+        settings = as_refine(self.refine)
+        linear = chosen(None if settings is None else settings.linear, state.fields[0, 0].numel(), torch.device("cpu"))
         base = problem.params.tensor()
         reached = (base >= 2 * h).all(dim=1)  # elsewhere p - 2 h would be negative: no central difference
         shifts = [(j, m * h) for j, m in product(range(4), (2, 1, -1, -2))]
@@ -111,7 +124,7 @@ class FiniteDifference(Route):
             params = Params.stack(points[n, i : i + 1].clamp(min=0))
             if self.needs_root:
                 lost = torch.full_like(state.fields[i], torch.nan)
-                return carried(state[i], params, bordered=bordered) if reached[i] else lost
+                return carried(state[i], params, linear, bordered=bordered) if reached[i] else lost
             where = problem.marching
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
             if state.status[i] == Status.DIVERGED or not reached[i]:
@@ -139,7 +152,7 @@ class FiniteDifference(Route):
         what = "differences of roots" if self.needs_root else "differences of marched states"
         certificates = tuple(
             Certificate(
-                definition=tuple(what if ok else "none" for ok in torch.isfinite(gradient[c]).all(dim=1).tolist()),
+                definition=definitions(what, gradient[c]),
                 adjoint_residual=nothing(len(state)),
                 other_definition=nothing(len(state)),
                 error=error[c],
@@ -151,24 +164,46 @@ class FiniteDifference(Route):
         return Pulled(gradient, certificates)
 
 
-def carried(base: SteadyState, params: Params, *, bordered: bool = False) -> torch.Tensor:
+def _smooth(loss: Loss, v: torch.Tensor) -> torch.Tensor:
+    """Whether autograd finds a finite derivative of a loss, or cannot see it, an instance: bool, shape (B,)."""
+    try:
+        slope = slope_of(loss, v)
+    except MixedInstancesError:
+        raise
+    except Exception:  # it leaves torch: values are all there is
+        slope = None
+    return torch.ones(len(v), dtype=torch.bool) if slope is None else torch.isfinite(slope).flatten(1).all(dim=1).cpu()
+
+
+def carried(
+    base: SteadyState, params: Params, linear: LinearSolver | None = None, *, bordered: bool = False
+) -> torch.Tensor:
     """The fields of a root at other parameters near by, by Newton's method alone, so that its position is kept.
+
+    What the base root's certificate leaves of the residual is held, so that the path leads through that very root: one
+    that is weakly pinned would else jump to where the residual vanishes to rounding, and its gradient with it.
 
     Args:
         base: One root.
         params: One instance.
+        linear: How linear systems are solved; None is sparse LU.
         bordered: Use the bordered equations although it does not drift; those of a drifting root are.
 
     Returns:
         Fields (2, H, W), NaN where the root is lost, or is of another kind there.
     """
-    from gsimplicit.refine.newton import newton
+    from gsimplicit.refine.linear import gradient
+    from gsimplicit.refine.newton import newton, residual
 
     lost = torch.full_like(base.fields[0], torch.nan)
     if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
         return lost
     bordered = bordered or bool(base.status[0] == Status.DRIFTING)
-    root = newton(base.fields[0].numpy(), params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered)
+    at = base.fields[0].numpy()
+    held = residual(at, base.params.tensor()[0].numpy())
+    if bordered:
+        held = held + np.tensordot(base.drift[0].numpy(), gradient(at), axes=1)
+    root = newton(at, params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered, linear=linear, held=held)
     fields = torch.from_numpy(root.fields)
     same = kinds(fields[None])[0] == base.kind[0]
     return fields if root.residual < _ROOT_LIMIT and bool(same) else lost

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,17 +18,28 @@ from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import march
-from gsimplicit.results import Gradient, NotSteady, ParameterGradient, PositionWarning, Status, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Route
+from gsimplicit.results import (
+    Certificate,
+    Gradient,
+    NotSteady,
+    ParameterGradient,
+    PositionWarning,
+    Status,
+    SteadyState,
+    copied,
+)
+from gsimplicit.routes.contract import Problem, Route, differentiated, pulled_back, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
+from gsimplicit.routes.objective import Loss, Objective, slope_of, value_of
 from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 from gsimplicit.steady import as_fields, as_march, check_finite, paired
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
@@ -43,6 +54,8 @@ POSITION_LIMIT = 1e-6
 """Share of a loss's derivative along translations above which `grad` warns; rounding gives 1e-16."""
 
 Fields = torch.Tensor | np.ndarray[Any, Any]
+
+T = TypeVar("T")
 
 
 def as_route(route: str | Route) -> Route:
@@ -59,37 +72,6 @@ def as_route(route: str | Route) -> Route:
     if route not in ROUTES:
         raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}")
     return ROUTES[str(route)]()
-
-
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """A loss of v with its name and, where it has one, its target.
-
-    Attributes:
-        name: Name of the loss.
-        function: Of v and the target for a named loss, of v alone for a callable.
-        target: The target's v, float64, shape (B, H, W); None for a callable.
-    """
-
-    name: str
-    function: Callable[..., torch.Tensor]
-    target: torch.Tensor | None = None
-
-    def __call__(self, v: torch.Tensor) -> torch.Tensor:
-        """Loss of each instance, float64, shape (B,); v is (B, H, W), float64.
-
-        Named losses are evaluated an instance at a time, so that the bits do not depend on the batch.
-        """
-        if self.target is not None:
-            target = self.target.to(v.device)
-            return torch.cat([self.function(v[i : i + 1], target[i : i + 1]) for i in range(len(v))])
-        value = self.function(v)
-        if not isinstance(value, torch.Tensor) or value.shape != v.shape[:1]:
-            found = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ValueError(
-                f"loss {self.name!r} must give shape ({len(v)},) for v of shape {tuple(v.shape)}, got {found}"
-            )
-        return value.to(torch.float64)
 
 
 def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
@@ -171,7 +153,7 @@ def posed(
     route.check(params.detach())
     marching = as_march(tol, max_steps, check_every, dtype, device, precise=route.through_steps)
     warn_if_unstable(params)
-    return Problem(params.detach(), fields, marching)
+    return Problem(params, fields, marching).lent()
 
 
 @own_surroundings
@@ -231,28 +213,44 @@ def grad(
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
     objective = as_objective(loss, as_target(target), len(problem.params), grid)
-    state = chosen.solve(problem)
+    state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
     value = losses_of(state, [objective])[0]
-    pulled = chosen.differentiate(problem, state, [objective])
+    pulled = differentiated(chosen, problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
-    lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
-    if lost and chosen.needs_root:
-        raise NotSteady(
-            f"no gradient at instances {lost}: the loss has no finite derivative; or the root's Jacobian is too near "
-            f"singular, as at a fold, or its solver too short of steps (residual of the adjoint "
-            f"{certificate.adjoint_residual[lost].tolist()}); or a root next to it was lost",
-            state,
-        )
-    if lost:
-        raise ValueError(
-            f"no gradient at instances {lost} by the {chosen.name} route: a state next to it, or the derivative of the "
-            "loss, is not finite"
-        )
+    _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
         value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name
+    )
+
+
+def _require_gradient(route: Route, objective: Objective, state: SteadyState, certificate: Certificate) -> None:
+    """Raise, saying why, where an instance that did not diverge has no gradient."""
+    lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
+    if not lost:
+        return
+    slope = slope_of(objective, state.v)
+    flat = [i for i in lost if slope is not None and not bool(torch.isfinite(slope[i]).all())]
+    if flat:
+        raise ValueError(
+            f"no gradient at instances {flat} by the {route.name} route: the derivative of the loss {objective.name!r} "
+            "in v is not finite there, as of a square root at 0"
+        )
+    text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
+    if not route.needs_root:
+        raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
+    from gsimplicit.refine.singular import reason
+
+    first = lost[0]
+    why = reason(state.fields[first].detach().cpu().numpy(), state.params.tensor()[first].detach().numpy())
+    residuals = certificate.adjoint_residual[lost]
+    closed = "" if bool(torch.isnan(residuals).all()) else f" (residuals of the adjoint {residuals.tolist()})"
+    raise NotSteady(
+        f"{text}the root's Jacobian is too near singular{closed}: at instance {first} {why}; or a root next to it was "
+        "lost, or the solver was too short of steps",
+        state,
     )
 
 
@@ -271,11 +269,8 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    v = state.v.detach().to("cpu", torch.float64)
-    diverged = state.status == Status.DIVERGED
-    with torch.no_grad():
-        values = torch.stack([objective(v) for objective in objectives])
-    values[:, diverged] = torch.nan
+    values = torch.stack([value_of(objective, state.v.detach()).cpu() for objective in objectives])
+    values[:, state.status == Status.DIVERGED] = torch.nan
     return values
 
 
@@ -321,46 +316,145 @@ def solve(
         True
     """
     chosen = as_route(route)
-    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
-    state = chosen.solve(problem)
-    if chosen.needs_root:
-        state.require_steady()
-    values = params.expand(len(state)).tensor()
-    fields = cast("torch.Tensor", _Attach.apply(values, state.fields, chosen, problem, state))  # type: ignore[no-untyped-call]
-    return state.replace(fields=fields)
+
+    def find(plain: Params) -> tuple[_Asked, SteadyState]:
+        problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device)
+        state = solved(chosen, problem)
+        if chosen.needs_root:
+            state.require_steady()
+        # what backward reads is kept apart from what the caller gets
+        return _Asked(chosen, problem.lent(), state), copied(state)
+
+    asked, given = _outside(params, find)
+    values = params.expand(len(given)).tensor()
+    fields = cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+    return given.replace(fields=fields)
+
+
+def _outside(params: Params, find: Callable[[Params], T]) -> T:
+    """What `find` makes of the parameters, outside the transform of torch.func they are under, if any."""
+    if not isinstance(params, Params) or not transformed(params.tensor()):
+        return find(params)
+    call = _Call(find)
+    _Outside.apply(params.tensor(), call)  # type: ignore[no-untyped-call]
+    return call.found
+
+
+class _Call(Generic[T]):
+    """A call for `_Outside`, and what came of it; torch would hand over a copy of a list."""
+
+    found: T
+
+    def __init__(self, find: Callable[[Params], T]) -> None:
+        self.find = find
+
+
+class _Outside(torch.autograd.Function):
+    """`forward` gets the values that a transform wraps, and what it calls runs outside the transform."""
+
+    @staticmethod
+    def forward(values: torch.Tensor, call: _Call[Any]) -> torch.Tensor:
+        call.found = call.find(Params.stack(values.detach()))
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return cotangents[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(FORWARD)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        raise RuntimeError(VMAP)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What `backward` needs: the route, its problem and the state it solved for, which nobody else holds."""
+
+    route: Route
+    problem: Problem
+    state: SteadyState
+
+    @own_surroundings
+    def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
+        """Gradients (L, B, 4) from derivatives in the fields, shape (L, B, 2, H, W)."""
+        try:
+            given = cotangents.detach().to(torch.float64)
+        except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
+            raise RuntimeError(BATCHED) from error
+        gradient = pulled_back(self.route, self.problem, self.state, given).gradient
+        seen = given.cpu().flatten(2)
+        gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
+        # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
+        lost = (torch.isnan(gradient).any(dim=2) & torch.isfinite(seen).all(dim=2)).any(dim=0)
+        if bool(lost.any()) and self.route.needs_root:
+            raise NotSteady(
+                f"no gradient at instances {lost.nonzero().reshape(-1).tolist()}: the root's Jacobian is too near "
+                "singular",
+                copied(self.state),
+            )
+        return gradient
 
 
 class _Attach(torch.autograd.Function):
     """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
 
     @staticmethod
-    def forward(
-        ctx: Any, values: torch.Tensor, fields: torch.Tensor, route: Route, problem: Problem, state: SteadyState
-    ) -> torch.Tensor:
-        ctx.route, ctx.problem, ctx.state = route, problem, state
+    def forward(values: torch.Tensor, asked: _Asked) -> torch.Tensor:
+        return asked.state.fields.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        values, ctx.asked = inputs
         ctx.save_for_backward(values)
-        return fields.clone()
-
-    @staticmethod
-    @own_surroundings
-    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        pulled = ctx.route.pull_back(ctx.problem, ctx.state, cotangent.detach().to(torch.float64)[None])
-        gradient, untouched = pulled.gradient[0].clone(), ~cotangent.detach().cpu().flatten(1).any(dim=1)
-        gradient[untouched] = 0.0  # what the loss does not see has no share, be its state what it may
-        lost = torch.isnan(gradient).any(dim=1).nonzero().reshape(-1).tolist()
-        if lost and ctx.route.needs_root:
-            raise NotSteady(f"no gradient at instances {lost}: the root's Jacobian is too near singular", ctx.state)
-        attached = _FirstOrder.apply(gradient, *ctx.saved_tensors, cotangent)  # type: ignore[no-untyped-call]
-        return attached, None, None, None, None
-
-
-class _FirstOrder(torch.autograd.Function):
-    """A gradient that raises where it is differentiated again, instead of counting as constant."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        return gradient.clone()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        raise RuntimeError("solve gives first derivatives only; second ones of a root: gsimplicit.hessian")
+        return _Pull.apply(cotangents[0], *ctx.saved_tensors, ctx.asked), None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(FORWARD)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        raise RuntimeError(VMAP)
+
+
+class _Pull(torch.autograd.Function):
+    """The gradient in the parameters; it raises where it is differentiated again, instead of counting as constant.
+
+    Cotangents that torch batches, for a Jacobian, go to the route at once: it has one adjoint for all.
+    """
+
+    @staticmethod
+    def forward(cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> torch.Tensor:
+        return asked.gradients(cotangent[None])[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> Any:
+        if in_dims[1] is not None or in_dims[0] is None:
+            raise RuntimeError(VMAP)
+        return asked.gradients(cotangent.movedim(in_dims[0], 0)), 0
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        raise RuntimeError(SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(SECOND)
+
+
+SECOND = "gsimplicit.solve gives first derivatives only; second ones of a root: gsimplicit.hessian"

@@ -12,8 +12,8 @@ from gsimplicit.marching import each
 from gsimplicit.refine.solvers import chosen, require_linear
 from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Status, SteadyState
-from gsimplicit.routes.contract import Loss
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
+from gsimplicit.routes.objective import Loss, name_of, noted, value_of
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -146,7 +146,12 @@ def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None
     tangents = torch.from_numpy(X)
     v = fields[:, 1].clone().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(loss(v).sum(), v, create_graph=True)
+        value = value_of(loss, v, "hessian")
+        seen = value.requires_grad
+        with noted(loss, "the derivative of the loss"):
+            slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
+        if slope is None:
+            raise ValueError(f"hessian: loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
         bends = [_bend(slope, v, t[None, 1]) for t in tangents]
     cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
     solution = prepared.solve([cotangent], transpose=True, border=not still)[0]

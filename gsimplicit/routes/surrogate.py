@@ -18,7 +18,8 @@ from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.objective import Loss, value_of
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class Surrogate(Route):
         return False
 
     @property
+    def biased(self) -> bool:
+        """True: what is differentiated is a network."""
+        return True
+
+    @property
     def answers(self) -> tuple[bool, ...]:
         """The parameters its training varied."""
         return tuple(self._networks.varied.tolist())
@@ -162,7 +168,7 @@ class Surrogate(Route):
         if name not in FEATURES and name in self._networks.heads and self._knows(name, function):
             return lambda at: self._networks.features(name, at)[..., 0, 0]
         if "v" in self._networks.heads:
-            return lambda at: torch.stack([loss(v) for v in self._networks.features("v", at)])
+            return lambda at: torch.stack([value_of(loss, v) for v in self._networks.features("v", at)])
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
 

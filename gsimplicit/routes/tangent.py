@@ -11,8 +11,9 @@ import torch
 from gsimplicit import checks
 from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
+from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
 from gsimplicit.steady import as_refine, plain_refine
 
@@ -69,16 +70,19 @@ class Tangent(Route):
             start = problem.initial[i].to(where.device, where.dtype)
             return push_forward(start, problem.params[i], int(state.steps[i]))[1].to("cpu", torch.float64)
 
-        tangents = torch.stack(each(one, range(len(state))))
+        with one_blas_thread():  # it cannot be had on the threads of `each`
+            tangents = torch.stack(each(one, range(len(state))))
         gradient = torch.einsum("lbchw,bpchw->lbp", cotangents.to("cpu", torch.float64), tangents)
         what = "tangents of marched steps" if settings is None else "tangents at a root"
-        found = torch.isfinite(tangents).flatten(1).all(dim=1).tolist()
-        certificate = Certificate(
-            definition=tuple(what if ok else "none" for ok in found),
-            adjoint_residual=nothing(len(state)),
-            other_definition=nothing(len(state)),
-            error=nothing(len(state)),
-            position=nothing(len(state)),
-            products=4 * state.steps if settings is None else torch.full((len(state),), 4),
+        certificates = tuple(
+            Certificate(
+                definition=definitions(what, of_loss),
+                adjoint_residual=nothing(len(state)),
+                other_definition=nothing(len(state)),
+                error=nothing(len(state)),
+                position=nothing(len(state)),
+                products=4 * state.steps if settings is None else torch.full((len(state),), 4),
+            )
+            for of_loss in gradient
         )
-        return Pulled(gradient, (certificate,) * len(cotangents))
+        return Pulled(gradient, certificates)

@@ -10,7 +10,7 @@ import torch
 from gsimplicit.gray_scott import Params
 from gsimplicit.marching import each, pull_back
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,18 @@ class Unrolled(Route):
             return pull_back(start[0], problem.params[i], steps, cotangents[:, i])[0].cpu()
 
         gradient = torch.stack(each(one, range(len(state))), dim=1)
-        diverged = state.status == Status.DIVERGED
-        certificate = Certificate(
-            definition=tuple("none" if lost else self.definition for lost in diverged.tolist()),
-            adjoint_residual=nothing(len(state)),
-            other_definition=nothing(len(state)),
-            error=nothing(len(state)),
-            position=nothing(len(state)),
-            products=self._products(state.steps),
+        certificates = tuple(
+            Certificate(
+                definition=definitions(self.definition, of_loss),
+                adjoint_residual=nothing(len(state)),
+                other_definition=nothing(len(state)),
+                error=nothing(len(state)),
+                position=nothing(len(state)),
+                products=self._products(state.steps),
+            )
+            for of_loss in gradient
         )
-        return Pulled(gradient, (certificate,) * len(cotangents))
+        return Pulled(gradient, certificates)
 
     def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
         """Fields (1, 2, H, W) from which to pull back, and through how many steps."""

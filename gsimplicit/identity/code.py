@@ -1,0 +1,198 @@
+"""What a piece of code is, and the names through which it reaches other code."""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import json
+import linecache
+import sys
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import CodeType
+from typing import Any
+
+_OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars", "locals"}
+"""Names through which code may reach anything of its module."""
+
+_BY_TEXT = {"import_module", "__import__", "resolve_name", "run_module", "run_path"}
+"""Names through which code may reach modules that are named by text."""
+
+_PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
+
+
+@dataclass
+class Reach:
+    """Names that a piece of code, with the functions inside it, looks up.
+
+    Attributes:
+        chains: A global name and the attributes taken from it, as ("mine", "sub", "helper").
+        free: The same for names of the enclosing function.
+        imported: The same for what is imported inside it, after the module's name and the level of the import.
+        attributes: All names of attributes.
+        namespace: Whether it may reach anything of its own module.
+        texts: Texts it may import by; None where it imports nothing by text.
+    """
+
+    chains: set[tuple[str, ...]] = field(default_factory=set)
+    free: set[tuple[str, ...]] = field(default_factory=set)
+    imported: set[tuple[tuple[str, int], tuple[str, ...]]] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    namespace: bool = False
+    texts: set[str] | None = None
+
+
+def reach(code: CodeType) -> Reach:
+    """The names that code looks up."""
+    found = Reach()
+    _read(code, found, {})
+    words = {*found.attributes, *(chain[0] for chain in found.chains)}
+    table = any(chain[:2] == ("sys", "modules") for chain in found.chains)
+    found.namespace = table or bool(words & _OWN_NAMESPACE)
+    if table or words & _BY_TEXT:
+        found.texts = {*_texts(code), *(["__name__"] if table else [])}
+    return found
+
+
+Alias = tuple[tuple[str, int], tuple[str, ...]]
+
+
+def _read(code: CodeType, found: Reach, aliases: dict[str, Alias]) -> None:
+    """One code object: chains of loads, and which of its variables are modules it imported."""
+    start: tuple[str, str] | None = None
+    chain: list[str] = []
+    constants: list[Any] = [0, None]
+    importing: Alias | None = None  # what an import statement has on the stack
+    first: Alias | None = None
+
+    def end() -> None:
+        nonlocal start
+        if start is not None:
+            kind, name = start
+            if name in aliases and kind != "global":
+                module, before = aliases[name]
+                found.imported.add((module, (*before, *chain)))
+            elif kind == "global":
+                found.chains.add((name, *chain))
+            elif kind == "free":
+                found.free.add((name, *chain))
+        start = None
+
+    for step in dis.get_instructions(code):
+        op, given = step.opname, step.argval
+        if op in _PASSED_OVER:
+            continue
+        if op in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+            found.attributes.add(given)
+            chain.append(given)
+            continue
+        end()
+        chain = []
+        if op.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")):
+            start = ("local" if op.startswith("LOAD_NAME") and given in aliases else "global", given)
+        elif op.startswith(("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")):
+            start = ("free", given)
+        elif op.startswith("LOAD_FAST"):
+            names = given if isinstance(given, tuple) else (given,)
+            for name in names:
+                end()
+                start = ("local", name)
+        elif op in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            constants = [constants[-1], given]
+        elif op == "IMPORT_NAME":
+            level = constants[-2] if isinstance(constants[-2], int) else 0
+            whole = given if constants[-1] or level else given.partition(".")[0]
+            importing = first = ((whole, level), ())
+            found.imported.add(((given, level), ("__name__",)))  # the module itself, all the way down
+        elif op == "IMPORT_FROM" and importing is not None:
+            importing = (importing[0], (*importing[1], given))
+        elif op.startswith("STORE_") and importing is not None and isinstance(given, str):
+            aliases[given] = importing
+            if op == "STORE_GLOBAL":
+                found.imported.add(importing)
+            importing = first
+        elif op == "POP_TOP" and importing is not None and importing == first:
+            importing = first = None
+    end()
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            _read(one, found, dict(aliases))
+
+
+def _texts(code: CodeType) -> list[str]:
+    out: list[str] = []
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            out += _texts(one)
+        else:
+            out += [text for text in (one if isinstance(one, tuple) else (one,)) if isinstance(text, str)]
+    return out
+
+
+def told(code: CodeType, space: dict[str, Any]) -> list[Any]:
+    """What a piece of code is: its source where that is what runs, else its instructions.
+
+    The source is compiled and compared, for a file may have been edited since it was imported. Instructions are those
+    of one version of Python.
+    """
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, space)
+    alike = _compiled("".join(lines)).get((code.co_qualname, code.co_firstlineno), []) if lines else []
+    for place, one in enumerate(alike):
+        if one == code:
+            text = "".join(lines[code.co_firstlineno - 1 : _last_line(code)])
+            return ["source", hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), place]
+    return ["instructions", f"{sys.version_info.major}.{sys.version_info.minor}", _instructions(code)]
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> dict[tuple[str, int], list[CodeType]]:
+    """All code objects of a module's source by qualified name and first line, in order."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            waiting = [compile(text, "<source>", "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    out: dict[tuple[str, int], list[CodeType]] = {}
+    while waiting:
+        code = waiting.pop(0)
+        out.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
+        waiting += [one for one in code.co_consts if isinstance(one, CodeType)]
+    return out
+
+
+def _last_line(code: CodeType) -> int:
+    lines = [end for _, end, _, _ in code.co_positions() if end is not None]
+    return max([code.co_firstlineno, *lines, *(_last_line(c) for c in code.co_consts if isinstance(c, CodeType))])
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    """Instructions, constants and names, as JSON types."""
+    shape = [
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_flags & 0xFFFF,
+    ]  # none of the future's
+    names = [list(part) for part in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)]
+    table = getattr(code, "co_exceptiontable", b"").hex()
+    return [code.co_code.hex(), table, shape, names, [constant(one) for one in code.co_consts]]
+
+
+def constant(value: Any) -> Any:
+    """A constant of code, the same in every process: sets have an order of their own in each."""
+    if isinstance(value, CodeType):
+        return ["code", *_instructions(value)]
+    if isinstance(value, tuple):
+        return ["tuple", *map(constant, value)]
+    if isinstance(value, frozenset):
+        return ["frozenset", *sorted(json.dumps(constant(one)) for one in value)]
+    if isinstance(value, float):
+        return ["float", value.hex()]
+    if isinstance(value, complex):
+        return ["complex", value.real.hex(), value.imag.hex()]
+    if isinstance(value, slice):  # of Python 3.14
+        return ["slice", *map(constant, (value.start, value.stop, value.step))]
+    return value if value is None or isinstance(value, bool | int | str) else [type(value).__name__, repr(value)]

@@ -216,7 +216,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (lifetime, {"params": params(F=[0.03, 0.04]), "fields": UV}, ValueError, "params must be one instance, got 2"),
     (classes, {"data": UV}, TypeError, "data must be a dataset of gsimplicit.scan, got Tensor"),
     (gs.scan_arguments, {"data": None}, TypeError, "data must be a dataset of gsimplicit.scan, got NoneType"),
-    (gs.partial_scan, {"path": 3}, TypeError, "path must be the path of a store, got 3"),
+    (gs.partial_scan, {"path": 3}, TypeError, "path must be a path, got 3"),
     (gs.train_surrogate, {"data": None}, TypeError, "data must be a dataset of gsimplicit.scan, got NoneType"),
     (gs.train_surrogate, {"data": None, "hidden": 64}, TypeError, "hidden must be a list of widths, got 64"),
     (gs.hessian, {"state": UV, "loss": "spectrum"}, TypeError, "state must be"),

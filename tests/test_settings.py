@@ -47,8 +47,8 @@ def test_settings_are_plain_values(given: Any, plain: Any) -> None:
     assert [type(one) for one in leaves(given)] == [type(one) for one in leaves(plain)]
     assert all(type(one) in allowed for one in leaves(given))
     if not isinstance(given, gs.Box):
-        assert encoded(given) == encoded(plain)
-        assert decoded(encoded(given)) == plain
+        assert encoded("routes", given) == encoded("routes", plain)
+        assert decoded(encoded("routes", given)) == plain
 
 
 def test_a_number_of_single_precision_is_kept_as_the_number_it_is() -> None:

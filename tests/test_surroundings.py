@@ -275,7 +275,7 @@ NO_DOORS = {
     "Certificate Gradient ParameterGradient SteadyState": "results: what they hold was made behind a door",
     "Kind Motion Reason Stable Status": "enumerations",
     "NotSteady StoreLockedError StoreMismatchError": "errors",
-    "PositionWarning StabilityWarning StoreWarning": "warnings",
+    "PositionWarning StabilityWarning StoreWarning UnitsWarning": "warnings",
     "__version__": "text",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import OSCILLATING, PAPER, UNIFORM, dense_jacobian, random_fields, small_start
+from helpers import OSCILLATING, PAPER, UNIFORM, dense_jacobian, mean_square, random_fields, small_start
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
@@ -95,3 +95,16 @@ def test_what_shorter_steps_bring_to_rest_overshoots_and_what_they_do_not_does_n
     assert not overshoots(wave.fields[0].double().numpy(), np.array(OSCILLATING))
     annealing = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), max_steps=3_000, tol=1e-9)
     assert not overshoots(annealing.fields[0].double().numpy(), np.array(PAPER))
+
+
+@pytest.mark.parametrize("call", ["grad", "solve", "compare"])
+def test_gradients_through_steps_that_are_at_fault_come_with_a_warning(call: str) -> None:
+    params, fields = gs.Params(*CATALOGUE), small_start(16, 4)
+    settings = {"initial": fields, "max_steps": 3_000}
+    with pytest.warns(gs.StabilityWarning, match="itself unstable"):
+        if call == "grad":
+            gs.grad(params, "unrolled", mean_square, **settings)
+        elif call == "solve":
+            gs.solve(params, "unrolled", **settings)
+        else:
+            gs.compare(params, ["unrolled"], False, mean_square, **settings)

@@ -30,7 +30,7 @@ from gsimplicit.routes.gradient import (
     losses_of,
 )
 from gsimplicit.routes.objective import Loss, Objective
-from gsimplicit.steady import March, device_of, paired
+from gsimplicit.steady import March, device_of, paired, warn_of_steps
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -149,6 +149,9 @@ def compare(
         problem = Problem(problem.params, start, replace(marching, tol=0.0))
         root_seconds = time.perf_counter() - begin
     rows = [measured(route, problem, objective) for route in chosen]
+    at_fault = [row.state for row in rows if bool((row.state.step_factor > 1).any())]
+    if at_fault:
+        warn_of_steps(at_fault[0])
     from gsimplicit.routes.comparison import table
 
     settings = {

@@ -37,7 +37,7 @@ from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired
+from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired, warn_of_steps
 from gsimplicit.surroundings import caller, own_surroundings
 from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
@@ -219,6 +219,7 @@ def grad(
     state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
+    warn_of_steps(state)
     value = losses_of(state, [objective])[0]
     pulled = differentiated(chosen, problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)

@@ -326,6 +326,7 @@ def solve(
         state = solved(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
+        warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
         return _Asked(chosen, problem.lent(), state), copied(state)
 

@@ -61,11 +61,18 @@ def studies(session: nox.Session) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`; `-- routes` compares routes."""
+    """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`.
+
+    `-- routes` compares routes, `-- against REVISION` this checkout with another one in paired runs.
+    """
     if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: four minutes
         install(session)
         for module in ("agreement", "taylor", "growth"):
             session.run("python", "-m", f"benchmarks.{module}", env={"OMP_NUM_THREADS": "1"})
+        return
+    if session.posargs[:1] == ["against"]:
+        install(session)
+        session.run("python", "-m", "benchmarks.against", *session.posargs[1:])
         return
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)

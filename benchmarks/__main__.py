@@ -88,14 +88,25 @@ def machine() -> dict[str, str]:
     }
 
 
-def once(name: str) -> dict[str, float] | str:
-    """Numbers of one case in a process of its own, or why there are none."""
+ROOT = Path(__file__).parents[1]
+"""This checkout."""
+
+
+def once(name: str, checkout: Path = ROOT) -> dict[str, float] | str:
+    """Numbers of one case of a checkout in a process of its own, or why there are none."""
     threads = "2" if name == "batch_two_threads" else "1"
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     xla = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    # what is timed must be this checkout's, whatever is installed
+    code = (
+        "import json, pathlib, gsimplicit, benchmarks.cases as c; p = pathlib.Path(gsimplicit.__file__).parents[1];"
+        f"assert p.samefile({str(checkout)!r}), f'gsimplicit is that of {{p}}';"
+        f"print(json.dumps(c.CASES[{name!r}]()))"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"import json, benchmarks.cases as c; print(json.dumps(c.CASES[{name!r}]()))"],
-        env={**os.environ, **dict.fromkeys(names, threads), "XLA_FLAGS": xla},
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        env={**os.environ, **dict.fromkeys(names, threads), "XLA_FLAGS": xla, "PYTHONPATH": str(checkout)},
         capture_output=True,
         text=True,
         check=False,

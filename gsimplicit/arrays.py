@@ -194,8 +194,13 @@ def _refuse_inexact(name: str, integers: Sequence[int]) -> None:
         raise ValueError(f"{name} holds {shown(one)}, an integer that float64 cannot hold")
 
 
-def as_device(device: torch.device | str | None, name: str = "device") -> torch.device:
+def as_device(device: torch.device | str | None, name: str = "device", *, work: bool = True) -> torch.device:
     """The device meant; None is the CPU.
+
+    Args:
+        device: A device of torch's, or its name.
+        name: Of the argument.
+        work: Whether something is computed there, so that it must hold values.
 
     Raises:
         ValueError: There is no such device, or it holds no values.
@@ -207,6 +212,6 @@ def as_device(device: torch.device | str | None, name: str = "device") -> torch.
         torch.empty(0, device=found, dtype=torch.float64)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         raise ValueError(f"{name} must be one torch can use, got {shown(device)}: {error}") from error
-    if found.type == "meta":
+    if work and found.type == "meta":
         raise ValueError(f"{name} must hold values, got {shown(device)}, which has none")
     return torch.device("cpu") if found.type == "cpu" else found

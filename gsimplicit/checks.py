@@ -7,7 +7,7 @@ or text it holds, and what is kept is an int, float, bool or str.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ def plain(value: Any) -> Any:
 
     What is masked, attached to autograd or on a device that holds no values stays as it is, to be refused.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if isinstance(value, np.ma.MaskedArray | np.timedelta64):  # a time counts as an integer to numpy
         return value
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biufUS":
         value = value[()]
@@ -42,9 +42,9 @@ def plain(value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """A value as an error names it: large ones are cut, arrays are told by type, dtype and shape."""
-    if isinstance(value, np.ndarray | torch.Tensor) and value.ndim:
-        return f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
     try:
+        if isinstance(value, np.ndarray | torch.Tensor) and value.ndim:
+            return f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
         text = repr(value)
     except Exception:  # an object of the caller's: what is wrong with it must not hide what is wrong with the call
         text = f"a {type(value).__name__}"
@@ -90,7 +90,7 @@ def real(
     try:
         found = float(given)
     except OverflowError:
-        found = math.copysign(math.inf, given)
+        found = math.inf if given > 0 else -math.inf
     outside = found < least or found > most or (found <= above > -math.inf) or (found >= below < math.inf)
     if outside or (finite and not math.isfinite(found)):
         bounds = [
@@ -128,6 +128,17 @@ def choice(name: str, value: Any, options: Collection[str]) -> str:
     return found
 
 
+def floats(name: str, value: Any) -> torch.dtype | None:
+    """The dtype of a march, float32 or float64, or None for the one that is meant.
+
+    Raises:
+        ValueError: Another dtype, or none of torch's.
+    """
+    if value is not None and (not isinstance(value, torch.dtype) or value not in (torch.float32, torch.float64)):
+        raise ValueError(f"{name} must be torch.float32 or torch.float64, got {shown(value)}")
+    return value
+
+
 def pair(name: str, value: Any, least: int, most: int = LARGEST, of: str = "(H, W)") -> tuple[int, int]:
     """Two integers, as a grid has them, from a tuple, list or array.
 
@@ -142,6 +153,19 @@ def pair(name: str, value: Any, least: int, most: int = LARGEST, of: str = "(H, 
     except (TypeError, ValueError):
         bound = f", each >= {least}" if least > -LARGEST else ""
         raise ValueError(f"{name} must be two integers {of}{bound}, got {shown(value)}") from None
+
+
+def listed(name: str, value: Any, what: str = "a list") -> list[Any]:
+    """The entries of a list, tuple, range or one-dimensional array.
+
+    Raises:
+        TypeError: Something else: text, sets and dicts, which have no order, and generators, which can be read once.
+    """
+    if isinstance(value, np.ndarray | torch.Tensor) and not isinstance(value, np.ma.MaskedArray) and value.ndim == 1:
+        return [plain(one) for one in value]
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
+    return list(value)
 
 
 def keep(settings: object, values: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import holds_tensor, real_tensor
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.transforms import refuse_batched, refuse_transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,12 +225,10 @@ class Params:
             ValueError: The shape is another, or a value is not finite or negative.
             TypeError: Not real numbers.
         """
-        if not isinstance(values, torch.Tensor):
+        if not isinstance(values, torch.Tensor) or values.dtype != torch.float64 or values.is_nested:
             values = real_tensor("values", values, attached=True)
         if values.ndim != 2 or values.shape[1] != len(PARAMETERS) or not len(values):
             raise ValueError(f"values must have shape (B, 4) with B >= 1, got {tuple(values.shape)}")
-        if values.dtype != torch.float64 or type(values) is not torch.Tensor:
-            values = real_tensor("values", values, attached=True)
         return cls(*values.unbind(1))
 
     @classmethod
@@ -249,6 +248,7 @@ class Params:
         """
         n = len(PARAMETERS)
         raw = real_tensor("raw", raw, attached=True)
+        refuse_batched("raw", raw)
         if raw.ndim not in (1, 2) or raw.shape[-1] != n:
             raise ValueError(f"raw must have shape (B, {n}) or ({n},), got {tuple(raw.shape)}")
         if not raw.numel():
@@ -289,7 +289,9 @@ class Params:
 
     def detach(self) -> Params:
         """The same values, cut off from autograd."""
-        return Params.stack(self.tensor().detach())
+        values = self.tensor()
+        refuse_transformed(values)
+        return Params.stack(values.detach())
 
     def replace(self, **changes: Any) -> Params:
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
@@ -343,6 +345,7 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
     else:
         tensor = real_tensor(name, value, attached=True)
+    refuse_batched(name, tensor)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
     bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
@@ -523,6 +526,13 @@ def second_derivative(fields: torch.Tensor, a: torch.Tensor, b: torch.Tensor) ->
     u, v = fields.unbind(1)
     bend = 2 * v * (a[:, 0] * b[:, 1] + a[:, 1] * b[:, 0]) + 2 * u * a[:, 1] * b[:, 1]
     return torch.stack([-bend, bend], dim=1)
+
+
+def second_derivative_transposed(fields: torch.Tensor, a: torch.Tensor, cotangent: torch.Tensor) -> torch.Tensor:
+    """The field f with `f . b = cotangent . second_derivative(fields, a, b)` for every b, all of shape (B, 2, H, W)."""
+    u, v = fields.unbind(1)
+    gain = cotangent[:, 1] - cotangent[:, 0]
+    return torch.stack([2 * v * a[:, 1] * gain, (2 * v * a[:, 0] + 2 * u * a[:, 1]) * gain], dim=1)
 
 
 def mixed_derivative(direction: torch.Tensor) -> torch.Tensor:

@@ -1,12 +1,19 @@
-"""Figures of landscapes. Functions draw into given axes, return them, and never touch global state."""
+"""Figures of landscapes. Functions draw into given axes, return them, and never touch global state.
+
+Figures made here are not pyplot's: nothing keeps them, they need no display and no backend, and may be drawn on any
+thread. Save them with `savefig`; notebooks show them. To have one in a window, give `landscape` or `comparison` a
+figure of pyplot to draw into.
+"""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
@@ -15,7 +22,6 @@ from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["class_map", "cliff_lines", "comparison", "label", "landscape", "line", "plane"]
 
@@ -31,10 +37,29 @@ _CLASS_COLOURS = {
 _CLASS_WORDS = {m: m.name.lower() for m in CellClass} | {CellClass.FAILED: "diverged or failed"}
 
 
+_TEX = {c: f"\\{c}" for c in "_$%&#{}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
+
+
+class _Drawn(Figure):
+    """A figure that pyplot does not know; notebooks show it all the same."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png")
+        return stream.getvalue()
+
+
+def _as_it_stands(text: str) -> str:
+    """Text whose signs mean themselves: names of losses and routes hold underscores, which TeX takes for commands."""
+    if mpl.rcParams["text.usetex"]:
+        return "".join(_TEX.get(c, c) for c in text)
+    return text.replace("$", r"\$") if mpl.rcParams["text.parse_math"] else text
+
+
 def label(coordinate: xr.DataArray) -> str:
     """Axis label from a coordinate's name and `long_name`, for example "F, feed rate"."""
     name = coordinate.attrs.get("long_name")
-    return f"{coordinate.name}, {name}" if name else str(coordinate.name)
+    return _as_it_stands(f"{coordinate.name}, {name}" if name else str(coordinate.name))
 
 
 def _bounds(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -55,7 +80,7 @@ def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh
         **mesh: Passed to `pcolormesh` (colour map, limits).
     """
     down, across = (values[name] for name in values.dims)
-    image = ax.pcolormesh(_bounds(across.values), _bounds(down.values), values.values, **mesh)
+    image = ax.pcolormesh(_bounds(across.values), _bounds(down.values), values.values, **{"shading": "flat", **mesh})
     if colorbar is not None:
         ax.figure.colorbar(image, ax=ax, label=colorbar)
     ax.set(xlabel=label(across), ylabel=label(down))
@@ -131,27 +156,35 @@ def line(data: xr.Dataset, objective: str, ax: Axes) -> Axes:
     return ax
 
 
-def landscape(data: xr.Dataset, objective: str | None = None) -> Figure:
+def landscape(data: xr.Dataset, objective: str | None = None, figure: Figure | None = None) -> Figure:
     """A quick figure of the losses of a scan: lines for one parameter, maps for two.
 
     Args:
         data: A dataset of `scan`, one or two parameters varied.
         objective: Loss to show; None shows all.
+        figure: Figure to draw into; None makes one.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: More than two parameters are varied.
+        ValueError: More than two parameters are varied, or there is no such loss.
     """
     axes = axes_of(data)
     if len(axes) > 2:
         raise ValueError(f"a figure shows one or two parameters, this scan varies {axes}: select a slice first")
-    names = data["objective"].values.tolist() if objective is None else [objective]
-    figure, panels = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.6), layout="constrained", squeeze=False)
+    there = data["objective"].values.tolist()
+    if objective is not None and objective not in there:
+        raise ValueError(f"objective must be one of {there}, got {objective!r}")
+    names = there if objective is None else [objective]
+    figure = _Drawn(figsize=(4.6 * len(names), 3.6), layout="constrained") if figure is None else figure
+    panels = figure.subplots(1, len(names), squeeze=False)
     for name, ax in zip(names, panels[0], strict=True):
         if len(axes) == 1:
             line(data, name, ax).set(ylabel="loss")
         else:
             plane(data["loss"].sel(objective=name).isel(sample=0), ax, colorbar="loss", cmap="viridis")
-        ax.set_title(f"{name} loss", fontsize=10)
+        ax.set_title(_as_it_stands(f"{name} loss"), fontsize=10)
     return figure
 
 
@@ -165,11 +198,10 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
     Returns:
         The figure.
     """
-    figure = (
-        plt.figure(figsize=(10, 1.4 + 0.4 * table.sizes["route"]), layout="constrained") if figure is None else figure
-    )
+    if figure is None:
+        figure = _Drawn(figsize=(10, 1.4 + 0.4 * table.sizes["route"]), layout="constrained")
     far, cost, value = figure.subplots(1, 3, sharey=True)
-    names, places = [str(n) for n in table["route"].values], np.arange(table.sizes["route"])
+    names, places = [_as_it_stands(str(n)) for n in table["route"].values], np.arange(table.sizes["route"])
     least = 1e-16  # rounding: a difference of zero has no place on a logarithm
     for b in range(table.sizes["instance"]):
         one = table.isel(instance=b)
@@ -188,5 +220,5 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
     value.margins(x=0.1)
     value.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     far.invert_yaxis()
-    far.set_title(f"{table.attrs.get('loss')} loss", loc="left")
+    far.set_title(_as_it_stands(f"{table.attrs.get('loss')} loss"), loc="left")
     return figure

@@ -133,8 +133,8 @@ class SteadyState(ByValue):
         motion: What a state does that refinement had to leave unsteady, `Motion` as int64, shape (B,). OVERSHOOTING
             also where a march alone saw it.
         step_factor: Largest |1 + eigenvalue| over the modes that the equations damp: above 1 the explicit step blows
-            them up, and cannot hold the state; float64, shape (B,), NaN where it was not asked. Of a pattern the
-            fastest mode counts alone.
+            them up, and cannot hold the state; float64, shape (B,). NaN where it was not asked, as at a root whose
+            modes are all too slow for that. Of a pattern the fastest mode counts alone.
     """
 
     fields: torch.Tensor
@@ -287,10 +287,14 @@ class Certificate(ByValue):
         adjoint_residual: Relative residual of the adjoint solve, float64, shape (B,); NaN for routes without one.
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.
-        error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate.
+        error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate. Of
+            the implicit route what is left on the way to the closed root, of differences what their steps leave out.
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
             is history, not physics, and the implicit gradient and those at finite time answer different questions.
+        distance: Distance of the state from the root whose residual is 0, to first order, `|J^-1 R|` in the 2-norm with
+            the Jacobian of the gradient, float64, shape (B,); infinite where that is singular, NaN for routes that need
+            no root.
         products: Work of the gradient alone, int64, shape (B,): solves with the factors or products with the Jacobian
             of the implicit route, steps pulled back by the unrolled one, steps or roots taken for differences.
         seconds: Wall time of the whole call.
@@ -303,6 +307,11 @@ class Certificate(ByValue):
     position: torch.Tensor
     products: torch.Tensor
     seconds: float = float("nan")
+    distance: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+
+    def __post_init__(self) -> None:
+        if len(self.distance) != len(self.definition):
+            object.__setattr__(self, "distance", torch.full((len(self.definition),), torch.nan, dtype=torch.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,6 +367,7 @@ def _trust(c: Certificate, i: int) -> str:
         ("full and bordered jacobian differ by {:.1%}", c.other_definition[i]),
         ("estimated relative error {:.1e}", c.error[i]),
         ("share along translations {:.1e}", c.position[i]),
+        ("taken {:.1e} from the closed root", c.distance[i]),
     ):
         if torch.isfinite(value):
             parts.append(text.format(float(value)))

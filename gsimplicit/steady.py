@@ -17,9 +17,9 @@ from gsimplicit.marching import Marched, each, march
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate, kinds
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = [
     "March",
@@ -28,6 +28,7 @@ __all__ = [
     "as_march",
     "as_refine",
     "check_finite",
+    "device_of",
     "marched_state",
     "paired",
     "plain_refine",
@@ -66,8 +67,8 @@ class March:
             "check_every": checks.integer("check_every", self.check_every, 1),
             "device": as_device(self.device),
         }
-        if not isinstance(self.dtype, torch.dtype) or self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {checks.shown(self.dtype)}")
+        if checks.floats("dtype", self.dtype) is None:
+            raise ValueError("dtype must be torch.float32 or torch.float64, got None")
         checks.keep(self, values)
 
     def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
@@ -91,11 +92,16 @@ def as_march(
     precise: bool = False,
 ) -> March:
     """How to march; the dtype None is float32, or float64 where `tol` is 0 or `precise`."""
-    exact = precise or not checks.real("tol", tol, least=0)
+    dtype, exact = checks.floats("dtype", dtype), precise or not checks.real("tol", tol, least=0)
     return March(
         tol, max_steps, check_every, (torch.float64 if exact else torch.float32) if dtype is None else dtype,
         as_device(device),
     )  # fmt: skip
+
+
+def device_of(device: torch.device | str | None, initial: Any) -> torch.device:
+    """Where to march: the device asked for, or where the initial fields lie."""
+    return as_device(initial.device if device is None and isinstance(initial, torch.Tensor) else device)
 
 
 def as_fields(name: str, value: Any) -> torch.Tensor:
@@ -185,10 +191,12 @@ def steady_state(
         check_every: Steps between tests, >= 1. The step it stops at depends on rounding order.
         refine: Go on to a certified root; a `Refine` sets tolerance, budget and which residual.
         dtype: float32 or float64 of the marching; None is float32, or float64 where `tol` is 0. Refinement is float64.
-        device: Where to march; None is the CPU. Refinement runs on the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies. Refinement runs on
+            the CPU.
 
     Returns:
-        Fields and, an instance, how the solve ended. It never raises for an outcome: see `require_steady`.
+        Fields and, an instance, how the solve ended, on the CPU. It never raises for an outcome: see
+        `require_steady`.
 
     Raises:
         ValueError: An argument lies outside its range.
@@ -203,7 +211,7 @@ def steady_state(
     """
     params, fields = paired(params, initial)
     settings = as_refine(refine)
-    marching = as_march(tol, max_steps, check_every, dtype, device)
+    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial))
     warn_if_unstable(params)
     state = (
         marched_state(params, fields, marching)
@@ -285,7 +293,7 @@ def solved_state(
         marched: The marched states of these fields, where they are known already.
         factorise: Bound the distance to the root also where that takes a factorisation of its own.
     """
-    params = params.detach()
+    params, fields = params.detach(), fields.to("cpu", torch.float64)
     values = params.tensor().numpy()
     settings = replace(settings, linear=chosen(settings.linear, fields[0, 0].numel(), marching.device))
     with one_blas_thread():
@@ -312,7 +320,8 @@ def solved_state(
         return _described(root, params[i], start.steps, start.change, moved, settings, factorise)
 
     with one_blas_thread():
-        return concatenate(each(one, range(len(fields))))
+        state = concatenate(each(one, range(len(fields))))
+    return state.replace(fields=state.fields.to(marching.device))
 
 
 def _described(
@@ -353,9 +362,10 @@ def _described(
 
 def _step_factor(root: Refined, parameters: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     """The step factor of a root, or of a state that overshoots."""
-    from gsimplicit.refine.modes import step_factor
+    from gsimplicit.refine.modes import step_factor, surely_damped
     from gsimplicit.refine.motion import reverses
 
     if root.motion == Motion.OVERSHOOTING:
         return reverses(root.fields, parameters) or step_factor(root.fields, parameters)
-    return step_factor(root.fields, parameters) if root.status in (Status.STEADY, Status.DRIFTING) else float("nan")
+    asked = root.status in (Status.STEADY, Status.DRIFTING) and not surely_damped(root.fields, parameters)
+    return step_factor(root.fields, parameters) if asked else float("nan")

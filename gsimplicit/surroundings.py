@@ -8,6 +8,7 @@ process's: it is left alone, and no result depends on it, because every tensor i
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,7 +25,8 @@ R = TypeVar("R")
 
 __all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
 
-_PACKAGE = str(Path(__file__).parent)
+_INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent) + os.sep)
+"""Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
 
@@ -42,14 +44,22 @@ def own_surroundings(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def door(*args: P.args, **kwargs: P.kwargs) -> R:
+        work = untraced(function)
         stack = _entered()
         if stack is None:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
         with stack:
-            return function(*args, **kwargs)
+            return work(*args, **kwargs)
 
     _DOORS.add(id(door))
     return door
+
+
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, kept from torch.compile where that is in use: it would trace numba's compiler, and fail there."""
+    dynamo: Any = sys.modules.get("torch._dynamo")  # it takes seconds to import
+    disable = getattr(dynamo, "disable", None)  # None while it is being imported
+    return function if disable is None else disable(function)
 
 
 def is_door(function: object) -> bool:
@@ -62,22 +72,22 @@ def _entered() -> ExitStack | None:
     inference = torch.is_inference_mode_enabled()
     device = torch.empty(0, dtype=torch.float64).device.type != "cpu"
     casts = [kind for kind in _ACCELERATORS if torch.is_autocast_enabled(kind)]
-    raising = {name: "warn" for name, what in np.geterr().items() if what in ("raise", "call")}
+    raising = [name for name, what in np.geterr().items() if what in ("raise", "call")]
     if not (inference or device or casts or raising):
         return None
-    stack = ExitStack()
     recorded = torch.is_grad_enabled()  # False in inference mode, which turns it on where it ends
-    if inference:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(recorded))
-    if device:
-        stack.enter_context(torch.device("cpu"))
-    for kind in casts:
-        stack.enter_context(torch.autocast(kind, enabled=False))
-    if raising:
-        quiet = {name: "ignore" if name == "under" else what for name, what in raising.items()}
-        stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
-    return stack
+    with ExitStack() as stack:
+        if inference:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.set_grad_enabled(recorded))
+        if device:
+            stack.enter_context(torch.device("cpu"))
+        for kind in casts:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if raising:
+            quiet = {name: "ignore" if name == "under" else "warn" for name in raising}
+            stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
+        return stack.pop_all()
 
 
 class _SingleFactories(TorchFunctionMode):
@@ -113,8 +123,8 @@ def with_single_factories(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def caller() -> int:
-    """The `stacklevel` at which `warnings.warn` names the line that called into the package."""
+    """The `stacklevel` at which `warnings.warn` names the line that called into the package, through torch or not."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
     return level

@@ -109,7 +109,7 @@ def taylor_test(
         settings = getattr(chosen, "refine", None)
         linear = settings.linear if isinstance(settings, Refine) else None
         linear = solver(linear, state.fields[0, 0].numel(), torch.device("cpu"))
-        problem = replace(problem, initial=state.fields)
+        problem = replace(problem, initial=state.fields.cpu())
     else:
         steps = max(1, int(state.steps[0]))
         problem = replace(problem, marching=replace(problem.marching, tol=0.0, max_steps=steps))

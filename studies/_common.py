@@ -143,7 +143,6 @@ def run(study: Study, scale: str, folder: Path) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     data = study.compute(scale, folder)
     figure_file = folder / f"{study.name}.png"
-    mpl.use("Agg")
     with mpl.rc_context(STYLE):
         study.plot(data).savefig(figure_file)
     claims = study.judge(data)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gsimplicit.landscape.cliffs import axes_of, edges, loss_range, plateau_cells
@@ -23,7 +23,8 @@ def plot(data: Datasets) -> Figure:
     """Classes and loss, the size of each route's gradient, and what each left unexplained of the jumps."""
     one = data["routes"].isel(sample=0)
     R = loss_range(one, "spectrum")
-    figure, panels = plt.subplots(2, 3, figsize=(11.5, 7), layout="constrained")
+    figure = Figure(figsize=(11.5, 7), layout="constrained")
+    panels = figure.subplots(2, 3)
     _plane(one, panels[0, 0])
     plane(one["loss"].sel(objective="spectrum"), panels[1, 0], colorbar="spectrum loss", cmap="viridis")
     cliff_lines(one, "spectrum", panels[1, 0], color="w")
@@ -69,9 +70,9 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
     ax.plot(k[flat.values], F[flat.values], ".", color="w", ms=4.5, ls="none")
     handles = [
         Patch(facecolor="0.85", edgecolor="0.4", label="no gradient"),
-        plt.Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
-        plt.Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
-        plt.Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
+        Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
+        Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
+        Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
     ]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7, frameon=False)
 

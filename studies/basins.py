@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
@@ -217,7 +216,8 @@ def _words(long_name: str) -> dict[str, Any]:
 
 def plot(data: Datasets) -> Figure:
     """Cliff against width, cliff by start, lifetimes, and the edge state's rate."""
-    figure, ((left, right), (below, last)) = plt.subplots(2, 2, figsize=(9.5, 7.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 7.6), layout="constrained")
+    ((left, right), (below, last)) = figure.subplots(2, 2)
     _draw_width(data["basins_width"], left)
     _draw_starts(data["basins_starts"], right)
     lives, slope = data["basins_lifetimes"], _slope(data["basins_lifetimes"])

@@ -14,7 +14,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -96,7 +95,8 @@ def _all_curves(data: Datasets, F: np.ndarray[Any, Any]) -> dict[str, np.ndarray
 
 def plot(data: Datasets) -> Figure:
     """Three planes with all curves, distances, branches, and the law at the fold."""
-    figure, panels = plt.subplots(2, 3, figsize=(12, 8), layout="constrained")
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    panels = figure.subplots(2, 3)
     fine = np.linspace(*F_RANGE, 161)
     titles = {
         "box": "(a) from the paper's box",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -41,7 +40,8 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 def plot(data: Datasets) -> Figure:
     """Four panels, one a parameter, top to bottom as in the paper."""
-    figure, panels = plt.subplots(4, 1, figsize=(6.5, 8), layout="constrained", sharey=True)
+    figure = Figure(figsize=(6.5, 8), layout="constrained")
+    panels = figure.subplots(4, 1, sharey=True)
     for name, ax in zip(RANGES, panels, strict=True):
         line(data[f"fig2_{name}"], "spectrum", ax)
         ax.axvline(TRUTH[name], color="0.5", lw=0.8, ls=":")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -41,7 +40,8 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 def plot(data: Datasets) -> Figure:
     """A row a plane: loss with cliff edges, and the class of every cell."""
-    figure, panels = plt.subplots(2, 2, figsize=(8, 7), layout="constrained")
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    panels = figure.subplots(2, 2)
     truth = {"k": 0.065, "Dv": 0.08}
     for (name, row), letters in zip(zip(PLANES, panels, strict=True), ("ab", "cd"), strict=True):
         one = data[f"fig3_F_{name}"].isel(sample=0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -87,7 +86,8 @@ def _lines(data: Datasets, name: str) -> list[tuple[str, xr.Dataset]]:
 
 def plot(data: Datasets) -> Figure:
     """Loss, gradients, what each route leaves unexplained, and the roots' leading eigenvalues, along both lines."""
-    figure, panels = plt.subplots(4, 2, figsize=(10, 11.5), layout="constrained", sharex="col")
+    figure = Figure(figsize=(10, 11.5), layout="constrained")
+    panels = figure.subplots(4, 2, sharex="col")
     for column, (name, (F, _)) in enumerate(LINES.items()):
         loss, slope, rest, modes = panels[:, column]
         one = data[f"gradients_{name}"].isel(sample=0)

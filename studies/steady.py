@@ -16,7 +16,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
@@ -203,7 +202,8 @@ def _verdict(item: tuple[float, float]) -> Values:
 def plot(data: Datasets) -> Figure:
     """Residual and motion of the stop, the way to the root, convergence of the gradients, the plateau."""
     points, convergence, plateau = (data[f"steady_{n}"] for n in ("points", "convergence", "plateau"))
-    figure, ((left, way), (middle, right)) = plt.subplots(2, 2, figsize=(9, 7.6), layout="constrained")
+    figure = Figure(figsize=(9, 7.6), layout="constrained")
+    ((left, way), (middle, right)) = figure.subplots(2, 2)
     for side, colour in zip(points["side"].values, ("#1f5a8a", "#7fb08a", "#c0392b"), strict=False):
         curves = points["apart"].sel(side=side).dropna("point", how="all")
         if curves.sizes["point"]:

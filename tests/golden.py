@@ -24,7 +24,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import routes
-from gsimplicit.marching import cpu, lanes, loops
+from gsimplicit.marching import compiled, cpu, lanes, loops
 from gsimplicit.refine.tail import chebyshev
 
 FILE = Path(__file__).parent / "data" / "golden.json"
@@ -72,8 +72,8 @@ def sha(*arrays: Any) -> str:
 
 def kernels(width: int, dtype: str, layout: str) -> dict[str, str]:
     """Digests of what each kernel gives in one layout."""
-    packed = cpu._packed
-    cpu._packed = lanes.pack if layout == "lanes" else loops.pack
+    packed = compiled._packed
+    compiled._packed = lanes.pack if layout == "lanes" else loops.pack
     try:
         fields, cotangents = random_fields(width, dtype)[0], random_fields(width, dtype, 2, seed=1) - np.float32(0.25)
         end, steps, change = cpu.march(fields, PARAMETERS, 0.0, STEPS, 64)
@@ -82,7 +82,7 @@ def kernels(width: int, dtype: str, layout: str) -> dict[str, str]:
         sums, adjoint = cpu.pull_back(fields, PARAMETERS, STEPS, cotangents)
         pushed, tangents = cpu.push_forward(fields, PARAMETERS, STEPS)
     finally:
-        cpu._packed = packed
+        compiled._packed = packed
     return {
         "march": sha(end, steps, np.float64(change)),
         "march with stop test": sha(settled[0], settled[1], np.float64(settled[2])),

@@ -12,6 +12,13 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
+from gsimplicit.bifurcation.branch import follow
+from gsimplicit.bifurcation.edge import lifetime
+from gsimplicit.bifurcation.fold import fold
+from gsimplicit.bifurcation.uniform import turing_on_grid, upper_state
+from gsimplicit.gray_scott import homogeneous_states
+from gsimplicit.landscape.cliffs import classes
+from gsimplicit.losses import log_spectrum
 from gsimplicit.testing import taylor_test
 
 nan, inf = float("nan"), float("inf")
@@ -96,6 +103,24 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (steady, {"initial": spoiled(inf)}, ValueError, "initial .*instance 1"),
     (steady, {"initial": UV.int()}, TypeError, "initial must hold floats"),
     (steady, {"params": params(F=[0.03, 0.04, 0.05]), "initial": start(count=2)}, ValueError, "2.*3|3.*2"),
+    (steady, {"check_every": 10**20}, ValueError, "check_every must be <= 9223372036854775807, got 1000"),
+    (steady, {"max_steps": 10**20}, ValueError, "max_steps must be <= 9223372036854775807, got 1000"),
+    (steady, {"max_steps": True}, TypeError, "max_steps must be an integer, got True"),
+    (steady, {"max_steps": np.timedelta64(3)}, TypeError, "max_steps must be an integer, got"),
+    (steady, {"tol": 10**400}, ValueError, "tol must be finite and >= 0, got 1000"),
+    (steady, {"tol": np.ma.masked}, TypeError, "tol must be a real number, got masked"),
+    (steady, {"device": "meta"}, ValueError, "device must hold values, got 'meta', which has none"),
+    (steady, {"device": 3.5}, ValueError, r"device must be one torch can use, got 3\.5"),
+    (steady, {"dtype": False}, ValueError, r"dtype must be torch\.float32 or torch\.float64, got False"),
+    (steady, {"initial": UV.to("meta")}, ValueError, "initial must hold values, got a tensor on device meta"),
+    (steady, {"initial": UV.to_sparse()}, TypeError, "initial must .* layout torch.sparse_coo"),
+    (start, {"count": 10**12}, ValueError, "count and grid must make at most .* got 1000000000000 fields of 32 x 32"),
+    (start, {"grid": {32, 33}}, ValueError, "grid must be two integers"),
+    (start, {"box": gs.Box(centre=(1, 2.5))}, ValueError, r"box\.centre must be two integers \(row, column\)"),
+    (gs.Gmres(device=torch.device("meta")).prepare, {"systems": []}, ValueError, "device of Gmres must hold values"),
+    (gs.Refine, {"linear": "lu"}, TypeError, "linear must be a gsimplicit.Direct"),
+    (gs.Refine, {"lattice": None}, TypeError, "lattice must be True or False, got None"),
+    (gs.Refine, {"tail": np.array(["euler", "euler"])}, ValueError, "tail must be one of"),
     (gs.Refine, {"tol": 0.0}, ValueError, r"tol of Refine must be .* got 0\.0"),
     (gs.Refine, {"max_evaluations": 0}, ValueError, "max_evaluations must be >= 1, got 0"),
     (gs.Refine, {"tail": "eulr"}, ValueError, "tail must be .* got 'eulr'"),
@@ -119,6 +144,8 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (gs.routes.FiniteDifference, {"step": 0.0}, ValueError, r"step of FiniteDifference must be .* got 0\.0"),
     (gs.routes.Deq, {"damping": 0.0}, ValueError, r"damping must be .* got 0\.0"),
     (gs.routes.Deq, {"solver": "newton"}, ValueError, "solver of Deq must be .* got 'newton'"),
+    (gs.routes.Tangent, {"refine": None}, TypeError, "refine must be a bool or gsimplicit.Refine, got None"),
+    (gs.routes.Truncated, {"detach": "first"}, ValueError, "detach of Truncated must be one of 'last', 'every'"),
     (solve, {"route": "unroled"}, ValueError, "route must be one of .* got 'unroled'"),
     (solve, {"max_steps": -3}, ValueError, "max_steps must be >= 1, got -3"),
     (solve, {"initial": spoiled(nan)}, ValueError, "initial .*instance 1"),
@@ -137,6 +164,15 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (scan, {"base": params(F=[0.03, 0.04])}, ValueError, "base must be one instance, got 2"),
     (scan, {"target": V.expand(3, -1, -1)}, ValueError, "target must be of 1 or 1 instances.* got 3"),
     (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs the target's u and v"),
+    (scan, {"axes": {"k": {0.06}}}, TypeError, "axis k must be a sequence or array of real numbers"),
+    (scan, {"axes": {"k": torch.tensor([0.06], requires_grad=True)}}, ValueError, "axis k requires gradients"),
+    (scan, {"axes": {"k": ["0.06"]}}, TypeError, "axis k must be a sequence or array of real numbers"),
+    (scan, {"axes": {"k": [False, True]}}, TypeError, "axis k must be a sequence or array of real numbers"),
+    (scan, {"axes": {3: [0.1]}}, ValueError, "axes must be among .* got 3"),
+    (scan, {"axes": [("k", [0.06])]}, TypeError, "axes must map parameters to values"),
+    (scan, {"routes": {"implicit"}}, TypeError, "routes must be a list"),
+    (scan, {"keep": True}, ValueError, "keep must be 'v' or None, got True"),
+    (scan, {"dtype": "float64"}, ValueError, "dtype must be torch.float32 or torch.float64, got 'float64'"),
     (scan, {"tile": 0}, ValueError, "tile must be >= 1, got 0"),
     (scan, {"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
     (scan, {"executor": "dask"}, TypeError, "executor must be .* got 'dask'"),
@@ -156,6 +192,33 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
         r"target must be of v's own shape .* got \(1, 16, 32\)",
     ),
     (gs.windowed_loss, {"v": V[:, :20], "target": V[:, :20]}, ValueError, "16"),
+    (gs.residual_loss, {"params": 3, "fields": UV}, TypeError, "params must be gsimplicit.Params, got int"),
+    (
+        gs.residual_loss,
+        {"params": params(), "fields": [0.0]},
+        TypeError,
+        "fields must be a torch tensor or numpy array",
+    ),
+    (gs.spectrum_loss, {"v": V, "target": V.numpy().astype(int)}, TypeError, "target must hold floats, got int64"),
+    (gs.spectrum_loss, {"v": [0.0], "target": V}, TypeError, "v must be a torch tensor or numpy array, got list"),
+    (log_spectrum, {"v": V[0, 0]}, ValueError, r"v must have shape \(..., H, W\)"),
+    (gs.Params.stack, {"values": np.zeros((1, 3))}, ValueError, r"values must have shape \(B, 4\) with B >= 1"),
+    (gs.Params.stack, {"values": "paper"}, TypeError, "values must be a real number"),
+    (gs.Params.from_unbounded, {"raw": [0.0] * 3}, ValueError, r"raw must have shape \(B, 4\) or \(4,\), got \(3,\)"),
+    (params().expand, {"size": 2.0}, TypeError, r"size must be an integer, got 2\.0"),
+    (params().__getitem__, {"index": "k"}, TypeError, "index must be an integer, a slice or a list of integers"),
+    (homogeneous_states, {"F": np.array([0.03, 0.04]), "k": 0.05}, TypeError, "F of homogeneous_states must be"),
+    (homogeneous_states, {"F": 0.03, "k": -0.05}, ValueError, r"k of homogeneous_states must be finite and >= 0"),
+    (upper_state, {"F": [0.03, 0.04], "k": [0.05] * 3}, ValueError, r"must broadcast, got F \(2,\), k \(3,\)"),
+    (turing_on_grid, {"F": 0.03, "grid": (8, 0)}, ValueError, r"grid must be two integers \(H, W\), each >= 1"),
+    (follow, {"state": UV}, TypeError, "state must be of gsimplicit.steady_state, got Tensor"),
+    (fold, {"branch": UV}, TypeError, "branch must be of gsimplicit.bifurcation.branch.follow, got Tensor"),
+    (lifetime, {"params": params(F=[0.03, 0.04]), "fields": UV}, ValueError, "params must be one instance, got 2"),
+    (classes, {"data": UV}, TypeError, "data must be a dataset of gsimplicit.scan, got Tensor"),
+    (gs.scan_arguments, {"data": None}, TypeError, "data must be a dataset of gsimplicit.scan, got NoneType"),
+    (gs.partial_scan, {"path": 3}, TypeError, "path must be the path of a store, got 3"),
+    (gs.train_surrogate, {"data": None}, TypeError, "data must be a dataset of gsimplicit.scan, got NoneType"),
+    (gs.train_surrogate, {"data": None, "hidden": 64}, TypeError, "hidden must be a list of widths, got 64"),
     (gs.hessian, {"state": UV, "loss": "spectrum"}, TypeError, "state must be"),
     (gs.root_derivatives, {"state": UV}, TypeError, "state must be"),
     (taylor_test, {"function": 3, "x": 0.0, "derivative": 1.0}, (TypeError, ValueError), "function"),

@@ -114,6 +114,47 @@ def test_bad_values_end_with_2_and_one_line(capsys: pytest.CaptureFixture[str], 
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [["steady", "--save"], ["show", "a.nc", "--figure"], ["show", "a.nc", "--export"]])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("must not be called")
+
+    monkeypatch.setattr(gs, "steady_state", never)
+    monkeypatch.setattr(gs, "partial_scan", never)
+    for path, message in (
+        (tmp_path / "absent" / "a.npz", f"there is no {tmp_path / 'absent'}"),
+        (tmp_path, "must be a file"),
+    ):
+        assert main([*words, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert words[-1] in error
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        ("k=0:1:100000000000", "COUNT of an axis must lie in 1..1000000; got 'k=0:1:100000000000'"),
+        ("k=0:1:0", "COUNT of an axis must lie in 1..1000000"),
+        ("k=0:1:-3", "COUNT of an axis must lie in 1..1000000"),
+        ("k=0:1:1e11", "NAME=FROM:TO:COUNT"),
+        ("k=nan:1:3", "FROM and TO of an axis must be finite"),
+        ("k=0:inf:3", "FROM and TO of an axis must be finite"),
+    ],
+)
+def test_an_axis_no_machine_holds_is_refused(capsys: pytest.CaptureFixture[str], axis: str, message: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["scan", "--axis", axis, "--store", "never.nc"])
+    assert message in capsys.readouterr().err
+
+
+def test_a_grid_no_machine_holds_ends_with_2_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steady", "--grid", "10000000", "10000000"]) == 2
+    assert "count and grid must make at most" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_landscape_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     xr.Dataset({"a": 1}).to_netcdf(tmp_path / "a.nc")
     assert main(["show", str(tmp_path / "a.nc")]) == 2

@@ -266,6 +266,43 @@ def test_torchdeq_gives_the_implicit_gradient(solver: str, root: str, request: p
     assert deq.certificate.definition == ("fixed point by torchdeq",)
 
 
+WEAK = [  # diffusion and rates, side, seed: least singular values of 1e-7 to 1e-8
+    ((0.17110420489116507, 0.05646848146263947, 0.03573820162682838, 0.05567412757956796), 12, 4),
+    ((0.175687, 0.054649, 0.036984, 0.056892), 13, 1),
+    ((0.181439, 0.047283, 0.031688, 0.05509), 12, 5),
+    ((0.167228, 0.06339, 0.037125, 0.057889), 12, 7),
+]
+
+
+@pytest.mark.parametrize(("parameters", "n", "seed"), WEAK)
+def test_at_a_weakly_pinned_root_every_route_differentiates_at_that_very_root(
+    parameters: tuple[float, ...], n: int, seed: int
+) -> None:
+    """What is left of the residual, 1e-10 and less, would move such a root by a hundredth, and its gradient with it."""
+    start, params = gs.initial_state(grid=(n, n), box=gs.Box(half=3), seed=seed), gs.Params(*parameters)
+    root = gs.steady_state(params, start, refine=gs.Refine(lattice=True, max_evaluations=200_000))
+    assert root.least_singular < 1e-6
+    given: dict[str, Any] = {"loss": mean_square, "initial": root.fields}
+    expected = gs.grad(params, "implicit", **given)
+    for route, tolerance in (
+        (Tangent(refine=True), 1e-11),
+        (Deq(), 1e-9),
+        (Deq(solver="anderson"), 1e-9),
+        (FiniteDifference(refine=True), 5e-9),
+    ):
+        found = gs.grad(params, route, **given)
+        assert torch.equal(found.state.fields, root.fields)
+        assert relative(found.grad.tensor(), expected.grad.tensor()) < tolerance, route
+        if isinstance(route, Deq):
+            assert found.certificate.error.item() < tolerance
+    phantom = gs.grad(params, Deq(phantom=2, damping=0.3), **given)
+    assert relative(phantom.grad.tensor(), expected.grad.tensor()) == pytest.approx(0.49, rel=1e-6)
+    assert phantom.certificate.error.item() == pytest.approx(0.49, rel=1e-6)
+    values = params.tensor().requires_grad_()
+    mean_square(gs.solve(gs.Params.stack(values), FiniteDifference(refine=True), initial=root.fields).v).backward()
+    assert relative(values.grad, expected.grad.tensor()) < 5e-9  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_phantom_gradients_lack_the_share_that_is_stated(steps: int, drifting_root: gs.SteadyState) -> None:
     given: dict[str, Any] = {"loss": mean_square, "initial": drifting_root.fields}

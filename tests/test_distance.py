@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, polished, small_start
+from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, mean_square, polished, small_start
 
 import gsimplicit as gs
 from gsimplicit.refine.distance import least_singular, least_singular_of_uniform
 from gsimplicit.refine.linear import Bordered, gradient
-from gsimplicit.refine.newton import broken_translations
+from gsimplicit.refine.newton import broken_translations, newton
+from gsimplicit.routes import Implicit
 
 WEAK = (0.17110420489116507, 0.05646848146263947, 0.03573820162682838, 0.05567412757956796)
 """On 12 x 12 from seed 4 the lattice holds the pattern with 1e-7."""
@@ -90,3 +91,56 @@ def test_without_a_root_there_is_no_bound() -> None:
     for state in states:
         assert torch.isnan(state.distance).all()
         assert torch.isnan(state.least_singular).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Gradients
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def closed(state: gs.SteadyState) -> torch.Tensor:
+    """The root whose residual is rounding, from a certified one, in the same phase."""
+    drifts = bool(state.status[0] == gs.Status.DRIFTING)
+    root = newton(state.fields[0].numpy(), state.params.tensor()[0].numpy(), 1e-15, bordered=drifts, patience=20)
+    return torch.from_numpy(root.fields)[None]
+
+
+@pytest.mark.parametrize(
+    ("point", "n", "half", "seed", "tol"),
+    [
+        (WEAK, 12, 3, 4, 1e-7),
+        ((0.16, 0.08, 0.045, 0.0605), 32, 7, 0, 1e-7),
+        (UNIFORM, 16, 4, 0, 1e-7),
+    ],
+    ids=["weakly pinned", "drifting", "uniform"],
+)
+def test_the_certificate_says_how_far_state_and_gradient_are_from_those_of_the_closed_root(
+    point: tuple[float, ...], n: int, half: int, seed: int, tol: float
+) -> None:
+    start, route = gs.initial_state(grid=(n, n), box=gs.Box(half=half), seed=seed), Implicit(refine=gs.Refine(tol=tol))
+    root = gs.steady_state(gs.Params(*point), start, tol=1e-6, max_steps=100_000, refine=gs.Refine(tol=tol))
+    there = closed(root)
+    for loss in (mean_square, lambda v: (v**4).mean((-2, -1)) + v.mean((-2, -1))):
+        out, expected = (gs.grad(root.params, route, loss, initial=x) for x in (root.fields, there))
+        far = (there - out.state.fields).norm().item()
+        off = ((out.grad.tensor() - expected.grad.tensor()).norm() / out.grad.tensor().norm()).item()
+        assert out.certificate.definition == expected.certificate.definition
+        assert out.certificate.distance.item() == pytest.approx(far, rel=0.2)
+        assert out.certificate.error.item() == pytest.approx(off, rel=0.5, abs=1e-10)
+    assert "closed root" in str(out)
+
+
+def test_every_loss_of_a_batch_has_its_own_error() -> None:
+    params = gs.Params(*zip(WEAK, UNIFORM, strict=True))
+    start = gs.initial_state(grid=(12, 12), box=gs.Box(half=3), seed=4)
+    both = gs.grad(params, "implicit", mean_square, initial=start).certificate
+    for i in range(2):
+        alone = gs.grad(params[i], "implicit", mean_square, initial=start).certificate
+        assert both.distance[i].item() == pytest.approx(alone.distance.item(), rel=1e-3)
+        assert both.error[i].item() == pytest.approx(alone.error.item(), rel=1e-2)
+
+
+def test_routes_at_finite_time_claim_no_distance() -> None:
+    out = gs.grad(gs.Params(*UNIFORM), "unrolled", mean_square, initial=small_start(12, 3), tol=0.0, max_steps=20)
+    assert out.certificate.distance.shape == (1,)
+    assert torch.isnan(out.certificate.distance).all()

@@ -449,6 +449,14 @@ def test_batch_of_equations_equals_a_loop_bitwise() -> None:
         assert torch.equal(function(fields, params), alone)
 
 
+def test_the_transposed_second_derivative_passes_the_dot_product_test() -> None:
+    """<c, R''(a, b)> = <R''(a, .)^T c, b>."""
+    X, a, b, c = (random_fields(2, (5, 7), seed=n) - 0.3 for n in range(4))
+    there = (c * gray_scott.second_derivative(X, a, b)).sum()
+    back = (gray_scott.second_derivative_transposed(X, a, c) * b).sum()
+    assert there.item() == pytest.approx(back.item(), rel=1e-13)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Units and the limit of the step
 # ---------------------------------------------------------------------------------------------------------------------

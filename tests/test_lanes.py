@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from helpers import PAPER, farthest, forward_tangents, mean_square, random_field
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
-from gsimplicit.marching import cpu, lanes, loops, march, pull_back, push_forward, reference
+from gsimplicit.marching import compiled, cpu, lanes, loops, march, pull_back, push_forward, reference
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 GRIDS = [((32, 48), 60), ((3, 16), 40), ((128, 128), 10), ((17, 5), 100), ((3, 3), 40)]
@@ -46,7 +45,7 @@ def test_lanes_loops_and_torch_give_the_same_bits(dtype: torch.dtype, monkeypatc
     by_torch = fields
     for _ in range(200):
         by_torch = gray_scott.step(by_torch, params)
-    monkeypatch.setattr(cpu, "_packed", loops.pack)
+    monkeypatch.setattr(compiled, "_packed", loops.pack)
     by_loops = march(fields, params, tol=0.0, max_steps=200)
     assert torch.equal(by_lanes.fields, by_torch)
     assert torch.equal(by_lanes.fields, by_loops.fields)
@@ -56,7 +55,7 @@ def test_lanes_loops_and_torch_give_the_same_bits(dtype: torch.dtype, monkeypatc
 def test_stabilised_steps_are_the_same_in_lanes_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     fields, table = random_fields(1, (10, 32))[0].numpy(), np.array([[0.5, -0.25, 0.75], [0.1, 0.2, 0.7]])
     by_lanes = cpu.stabilised(fields, np.array(PAPER), table, 5)
-    monkeypatch.setattr(cpu, "_packed", loops.pack)
+    monkeypatch.setattr(compiled, "_packed", loops.pack)
     by_loops = cpu.stabilised(fields, np.array(PAPER), table, 5)
     assert farthest(by_lanes[0], by_loops[0]) < 1e-15
     assert by_lanes[1] == pytest.approx(by_loops[1], rel=1e-12)
@@ -140,13 +139,3 @@ def test_tangents_of_no_steps_are_zero() -> None:
     end, tangents = push_forward(fields, gs.Params(*PAPER), 0)
     assert torch.equal(end, fields)
     assert not tangents.any()
-
-
-def test_kernels_are_kept_by_what_they_are_made_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A cached kernel must not outlive a change of the equations."""
-    names = {cpu._march.py_func.__qualname__, cpu._pull.py_func.__qualname__, cpu._push.py_func.__qualname__}
-    assert all(name.endswith(cpu._fingerprint()) for name in names)
-    other = tmp_path / "gray_scott.py"
-    other.write_text(Path(gray_scott.__file__).read_text() + "\n# changed")
-    monkeypatch.setattr(gray_scott, "__file__", str(other))
-    assert not any(name.endswith(cpu._fingerprint()) for name in names)

@@ -25,7 +25,7 @@ from helpers import (
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
-from gsimplicit.marching import cpu, each, march, pull_back, reference
+from gsimplicit.marching import compiled, cpu, each, march, plain, pull_back, reference
 from gsimplicit.marching.checkpoints import segments
 
 GRIDS = [((128, 128), 20), ((96, 64), 60), ((17, 5), 100), ((5, 17), 100), ((3, 3), 40)]
@@ -193,6 +193,32 @@ def test_stop_is_the_first_test_below_tol_and_change_is_of_the_last_step(check_e
             assert farthest(exactly(fields, params, earlier), exactly(fields, params, earlier - 1)) >= tol
 
 
+@pytest.mark.parametrize("check_every", [100, 2**62, 10**20])
+def test_more_steps_between_tests_than_a_word_holds_are_those_to_the_cap(check_every: int) -> None:
+    fields, params = small_start(24, 5), gs.Params(*TRIVIAL)
+    end = march(fields, params, tol=1e-30, max_steps=100, check_every=check_every)
+    assert torch.equal(end.fields, exactly(fields, params, 100))
+    assert end.steps.tolist() == [100]
+
+
+@pytest.mark.parametrize("max_steps", [2**62, 10**20])
+def test_a_cap_nobody_waits_for_does_not_keep_a_march_from_its_stop(max_steps: int) -> None:
+    fields, params = small_start(24, 5), gs.Params(*TRIVIAL)
+    end = march(fields, params, tol=1e-4, max_steps=max_steps)
+    assert end.steps.tolist() == march(fields, params, tol=1e-4, max_steps=50_000).steps.tolist()
+
+
+def test_the_kernel_counts_to_the_largest_cap() -> None:
+    pair, p = (
+        compiled._states(compiled._packed(small_start(8, 2)[0].numpy()), 2),
+        np.array([0.16, 0.08, 0.03, 0.3, 0.6]),
+    )
+    last = compiled.LONGEST
+    n, change, _ = compiled._march(pair, 0, p, compiled._schedules(8), 0.0, last - 3, last, last, last)
+    assert n == last
+    assert np.isfinite(change)
+
+
 def test_stop_between_tests_is_seen_at_the_cap() -> None:
     fields, params = small_start(24, 5), gs.Params(*TRIVIAL)
     first = int(march(fields, params, tol=1e-4, max_steps=50_000, check_every=1).steps[0])
@@ -205,7 +231,7 @@ def test_stop_between_tests_is_seen_at_the_cap() -> None:
     assert end.change[0] >= 1e-4
 
 
-@pytest.mark.parametrize("max_steps", [1, 63, 64, 65, 1000, cpu.CHUNK, 2 * cpu.CHUNK + 3])
+@pytest.mark.parametrize("max_steps", [1, 63, 64, 65, 1000, compiled.CHUNK, 2 * compiled.CHUNK + 3])
 @pytest.mark.parametrize("check_every", [1, 64])
 def test_cap_is_met_exactly_where_nothing_settles(max_steps: int, check_every: int) -> None:
     fields, params = small_start(32, 8), gs.Params(*PAPER)
@@ -216,7 +242,9 @@ def test_cap_is_met_exactly_where_nothing_settles(max_steps: int, check_every: i
     assert end.change[0].item() == farthest(end.fields, before)
 
 
-@pytest.mark.parametrize("max_steps", [1, 2, 100, cpu.CHUNK - 1, cpu.CHUNK, cpu.CHUNK + 1, 3 * cpu.CHUNK + 17])
+@pytest.mark.parametrize(
+    "max_steps", [1, 2, 100, compiled.CHUNK - 1, compiled.CHUNK, compiled.CHUNK + 1, 3 * compiled.CHUNK + 17]
+)
 def test_tol_zero_marches_exactly_max_steps_also_across_kernel_calls(max_steps: int) -> None:
     fields, params = small_start(28, 9), gs.Params(*PAPER)
     end = march(fields, params, tol=0.0, max_steps=max_steps)
@@ -390,7 +418,8 @@ def test_kernel_takes_read_only_arrays() -> None:
     assert np.isfinite(end).all()
 
 
-def test_an_instance_that_fails_stops_the_others_between_two_kernel_calls(two_threads: None) -> None:
+@pytest.mark.parametrize("engine", [cpu, plain], ids=["kernel", "reference"])
+def test_an_instance_that_fails_stops_the_others_between_two_steps(engine: Any, two_threads: None) -> None:
     fields, values = small_start(32, 8)[0].numpy(), np.array(PAPER)
     begun, stopped = threading.Event(), []
 
@@ -400,7 +429,7 @@ def test_an_instance_that_fails_stops_the_others_between_two_kernel_calls(two_th
             raise KeyboardInterrupt
         begun.set()
         try:
-            cpu.march(fields, values, 0.0, 10**9, 64)  # an hour
+            engine.march(fields, values, 0.0, 10**9, 64)  # an hour
         except cpu.Stopped as error:
             stopped.append(error)
             raise

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import xarray as xr
+from helpers import mean_square
+from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit.plotting import class_map, cliff_lines, comparison, landscape, plane
+from gsimplicit.plotting import class_map, cliff_lines, comparison, label, landscape, plane
 
-mpl.use("Agg")
 START = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
 
 
@@ -23,24 +27,21 @@ def test_a_plane_is_drawn_with_its_points_in_the_middle_of_their_cells(tmp_path:
     assert ax.get_xlabel() == "k, kill rate"
     assert ax.get_ylabel() == "F, feed rate"
     assert ax.get_xlim() == pytest.approx((0.055, 0.085))
-    mpl.pyplot.close(figure)
 
 
 def test_maps_and_cliff_lines_draw_into_the_given_axes() -> None:
     data = gs.scan({"F": [0.03, 0.04], "k": [0.06, 0.07, 0.08]}, initial=START, max_steps=200, progress=False)
-    figure, ax = mpl.pyplot.subplots()
+    ax = Figure().subplots()
     one = data.isel(sample=0)
     assert class_map(one, ax) is ax
     assert cliff_lines(one, "spectrum", ax) is ax
     assert plane(one["v_std"], ax) is ax
-    mpl.pyplot.close(figure)
 
 
 def test_a_line_shows_where_the_march_did_not_settle() -> None:
     data = gs.scan({"k": [0.06, 0.075]}, initial=START, max_steps=200, progress=False)
     figure = landscape(data, "spectrum")
     assert [t.get_label() for t in figure.axes[0].get_lines() if not t.get_label().startswith("_")] == ["unsteady"]
-    mpl.pyplot.close(figure)
 
 
 def test_three_axes_are_refused_with_what_to_do() -> None:
@@ -62,4 +63,73 @@ def test_a_comparison_is_drawn_with_every_route_named() -> None:
     far = figure.axes[0]
     assert [t.get_text() for t in far.get_yticklabels()] == ["implicit", "tangent"]
     assert far.get_xlabel() == "relative difference to implicit"
-    plt.close(figure)
+
+
+@pytest.fixture(scope="module")
+def plane_of_losses() -> xr.Dataset:
+    axes = {"F": [0.03, 0.04], "k": [0.06, 0.07]}
+    data = gs.scan(axes, losses=["spectrum", mean_square], initial=START, max_steps=50, progress=False)
+    return data.assign_coords(objective=["spectrum", "a_$_$"])  # a name of the user's own
+
+
+def png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def test_nothing_is_kept_in_pyplot_and_no_setting_is_changed(plane_of_losses: xr.Dataset) -> None:
+    figures, settings = plt.get_fignums(), dict(mpl.rcParams)
+    for _ in range(3):
+        figure = landscape(plane_of_losses)
+    assert plt.get_fignums() == figures
+    assert dict(mpl.rcParams) == settings
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
+
+
+def test_a_figure_of_ones_own_is_drawn_into(plane_of_losses: xr.Dataset) -> None:
+    figure = Figure()
+    assert landscape(plane_of_losses, "spectrum", figure) is figure
+    parts = Figure().subfigures(1, 2)
+    assert landscape(plane_of_losses, figure=parts[0]) is parts[0]
+    assert [len(part.axes) for part in (figure, *parts)] == [2, 4, 0]
+
+
+def test_figures_may_be_drawn_side_by_side_on_threads(plane_of_losses: xr.Dataset) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        drawn = set(pool.map(lambda _: png(landscape(plane_of_losses, "spectrum")), range(3)))
+    assert drawn == {png(landscape(plane_of_losses, "spectrum"))}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"figure.constrained_layout.use": True},
+        {"figure.autolayout": True},
+        {"axes.grid": True, "text.parse_math": False},
+        {"backend": "template", "savefig.bbox": "tight", "axes.xmargin": 0.2},
+        {"image.cmap": "gray", "pcolor.shading": "gouraud"},
+    ],
+    ids=lambda settings: ", ".join(settings),
+)
+def test_settings_of_the_user_do_no_harm(settings: dict[str, object], plane_of_losses: xr.Dataset) -> None:
+    with mpl.rc_context(settings):  # type: ignore[arg-type]
+        assert png(landscape(plane_of_losses)).startswith(b"\x89PNG")
+
+
+def test_names_are_shown_as_they_stand(plane_of_losses: xr.Dataset) -> None:
+    assert landscape(plane_of_losses, "a_$_$").axes[0].get_title() == r"a_\$_\$ loss"
+    with mpl.rc_context({"text.usetex": True}):
+        assert landscape(plane_of_losses, "a_$_$").axes[0].get_title() == r"a\_\$\_\$ loss"
+        assert label(xr.DataArray(0.0, name="a_b", attrs={"long_name": "50 %"})) == r"a\_b, 50 \%"
+
+
+def test_a_loss_that_is_not_there_is_named_with_those_that_are(plane_of_losses: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"objective must be one of \['spectrum', 'a_\$_\$'\], got 'v'"):
+        landscape(plane_of_losses, "v")
+
+
+def test_neither_the_package_nor_a_study_imports_pyplot() -> None:
+    package = Path(gs.__file__).parent
+    files = [*package.rglob("*.py"), *(package.parent / "studies").glob("*.py")]
+    assert [f.name for f in files if "matplotlib.pyplot" in f.read_text()] == []

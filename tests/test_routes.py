@@ -915,3 +915,36 @@ def test_a_loss_that_sees_the_position_is_warned_of_and_an_invariant_one_is_not(
         out = gs.grad(drifting_root.params, "implicit", "windowed", **given)
     assert 1e-6 < out.certificate.position.item() < 1
     assert caught[0].filename == __file__
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("given", ["initial", "device"])
+@pytest.mark.parametrize("route", [*ROUTES, "deq", "truncated", "tangent", gs.routes.Tangent(refine=True)], ids=str)
+def test_on_a_gpu_fields_lie_there_and_gradients_are_those_of_the_cpu(route: Any, given: str) -> None:
+    """The loss holds a tensor there, as one that is used to it does."""
+    fields = small_start(32, 8, count=2)
+    weights = torch.rand(32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    settings: dict[str, Any] = {"route": route, "tol": 0.0, "max_steps": 200, "dtype": torch.float64}
+    where: dict[str, Any] = {"initial": fields.cuda()} if given == "initial" else {"initial": fields, "device": "cuda"}
+    there = gs.grad(gs.Params(*UNIFORM), loss=lambda v: (weights.cuda() * v**2).mean((-2, -1)), **settings, **where)
+    here = gs.grad(gs.Params(*UNIFORM), loss=lambda v: (weights * v**2).mean((-2, -1)), initial=fields, **settings)
+    assert there.state.fields.device.type == "cuda"
+    assert farthest(there.state.fields.cpu(), here.state.fields) < 1e-8
+    assert relative(there.grad.tensor(), here.grad.tensor()) < 1e-6
+    values = torch.tensor([UNIFORM], dtype=torch.float64, requires_grad=True)
+    state = gs.solve(gs.Params.stack(values), **settings, **where)
+    (weights.cuda() * state.v**2).mean().backward()
+    assert values.grad is not None
+    assert relative(values.grad[0], here.grad.tensor().mean(dim=0)) < 1e-6
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_roots_and_what_is_derived_from_them_lie_there() -> None:
+    fields, params = small_start(32, 8), gs.Params(*UNIFORM)
+    there, here = (gs.steady_state(params, x, refine=True) for x in (fields.cuda(), fields))
+    assert there.fields.device.type == "cuda"
+    assert gs.root_derivatives(there).device.type == "cuda"
+    assert relative(gs.root_derivatives(there).cpu(), gs.root_derivatives(here)) < 1e-8
+    assert relative(gs.hessian(there, mean_square), gs.hessian(here, mean_square)) < 1e-6
+    table = gs.compare(params, ["implicit", "tangent"], loss=mean_square, initial=fields.cuda(), max_steps=500)
+    assert (table["difference"] < 1e-5).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,28 @@ def test_the_hessian_of_a_linear_loss_of_a_uniform_root_is_the_closed_form() -> 
 
     expected = (v(F + h, k + h) - v(F + h, k - h) - v(F - h, k + h) + v(F - h, k - h)) / (4 * h * h)
     assert H[2, 3].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_root_that_is_attached_to_autograd_serves_as_well() -> None:
+    F = torch.tensor(UNIFORM[2], dtype=torch.float64, requires_grad=True)
+    state = gs.solve(gs.Params(*UNIFORM[:2], F, UNIFORM[3]), initial=small_start(16, 4))
+    plain = gs.steady_state(gs.Params(*UNIFORM), small_start(16, 4), refine=True)
+    assert torch.equal(gs.root_derivatives(state), gs.root_derivatives(plain))
+    assert torch.equal(gs.hessian(state, mean_square), gs.hessian(plain, mean_square))
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (lambda v: float(v.detach().mean()), r"hessian: loss .* must give shape \(1,\).* got float"),
+        (lambda v: v.detach().mean(dim=(-2, -1)), "hessian: loss .* does not depend on v for autograd"),
+        (lambda v: torch.fft.fft2(v)[:, 0, 0], "hessian: loss .* must give real numbers"),
+    ],
+)
+def test_the_hessian_refuses_losses_that_are_none(loss: Any, text: str) -> None:
+    root = gs.steady_state(gs.Params(*UNIFORM), small_start(16, 4), refine=True)
+    with pytest.raises(ValueError, match=text):
+        gs.hessian(root, loss)
 
 
 def test_a_state_that_is_no_root_is_refused() -> None:

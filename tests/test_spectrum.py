@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from helpers import PAPER, UNIFORM, small_start
-from threadpoolctl import threadpool_info
 
 import gsimplicit as gs
 from gsimplicit import gray_scott
 from gsimplicit.refine.linear import gradient, interleaved, jacobian
 from gsimplicit.refine.newton import broken_translations
 from gsimplicit.refine.spectrum import leading
-from gsimplicit.refine.threads import one_blas_thread
 
 
 def dense(root: gs.SteadyState) -> np.ndarray:
@@ -97,21 +94,3 @@ def test_stability_is_unknown_where_it_was_not_asked_for_or_there_is_no_root() -
     assert lost.status.tolist() == [gs.Status.UNSTEADY]
     assert lost.stable.tolist() == [gs.Stable.UNKNOWN]
     assert torch.isnan(lost.eigenvalues.real).all()
-
-
-def blas_threads() -> set[int]:
-    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
-
-
-def test_blas_keeps_to_one_thread_inside_and_is_restored() -> None:
-    before = blas_threads()
-    with one_blas_thread(), one_blas_thread():
-        assert blas_threads() == {1}
-    assert blas_threads() == before
-
-
-def test_off_the_main_thread_blas_is_left_as_it_is() -> None:
-    before = blas_threads()
-    with ThreadPoolExecutor(1) as pool, one_blas_thread():
-        pool.submit(lambda: one_blas_thread().__enter__()).result()
-    assert blas_threads() == before

@@ -16,9 +16,9 @@ import torch
 from gsimplicit import checks
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
 from gsimplicit.gray_scott import PARAMETERS
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = ["Branch", "Fold", "Instability", "follow"]
 
@@ -145,7 +145,7 @@ def follow(
         raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
     if len(state) != 1:
         raise ValueError(f"state must be one instance, got {len(state)}")
-    if isinstance(direction, bool) or checks.plain(direction) not in (1, -1):
+    if checks.integer("direction", direction, -checks.LARGEST) not in (1, -1):
         raise ValueError(f"direction must be 1 or -1, got {checks.shown(direction)}")
     direction, step = int(direction), checks.real("step", step, above=0)
     max_step, max_points = checks.real("max_step", max_step, least=step), checks.integer("max_points", max_points, 2)

@@ -18,10 +18,10 @@ from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import march
 from gsimplicit.refine.newton import broken_translations, newton
 from gsimplicit.refine.spectrum import leading
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import TRIVIAL_LIMIT
 from gsimplicit.steady import as_fields
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
 

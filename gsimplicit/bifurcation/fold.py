@@ -12,8 +12,8 @@ from gsimplicit import checks, gray_scott
 from gsimplicit.bifurcation.branch import Branch, Fold
 from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
 from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 __all__ = ["fold"]
 
@@ -103,7 +103,8 @@ def _singular(curve: Curve, at: Point, lu: SparseLU, phase: Array, b: Array, d: 
     psi_column, _ = inner.solve(zero, goal, transpose=True)
     w, psi = separate(w_column, at.X.shape), separate(psi_column, at.X.shape)
     # g_z = -psi . A_z w, with A's dependence on the fields, the drift speeds and the parameter
-    g_X = -_second_transposed(at.X, w, psi)
+    X, w_, psi_ = (torch.from_numpy(x)[None] for x in (at.X, w, psi))
+    g_X = -gray_scott.second_derivative_transposed(X, w_, psi_)[0].numpy()
     if r:
         # A holds c . grad and the columns grad X: their derivatives act on w and on the rest of the null vector
         g_X = g_X + np.tensordot(w_rest[:r] @ curve.directions, gradient(psi), axes=1)
@@ -112,10 +113,3 @@ def _singular(curve: Curve, at: Point, lu: SparseLU, phase: Array, b: Array, d: 
     g_c = np.array([-(psi * np.tensordot(e, slopes, axes=1)).sum() for e in curve.directions])
     mixed = gray_scott.mixed_derivative(torch.from_numpy(w)[None])[0, curve.index].numpy()
     return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -SCALE * float((psi * mixed).sum()))
-
-
-def _second_transposed(X: Array, w: Array, psi: Array) -> Array:
-    """The field f with `f . y = psi . R_XX[w, y]` for every y: the reaction alone curves."""
-    (u, v), (wu, wv) = X, w
-    gain = psi[1] - psi[0]
-    return np.stack([2 * v * wv * gain, (2 * v * wu + 2 * u * wv) * gain])

@@ -46,15 +46,14 @@ class CellClass(IntEnum):
     UNSTEADY = 4
 
 
-def _checked(data: xr.Dataset, objective: str | None = None) -> None:
+def _checked(data: xr.Dataset, *objectives: str) -> None:
     """Raise unless this is a dataset of a scan that holds what is asked of it."""
     if not isinstance(data, xr.Dataset):
         raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
     missing = [name for name in ("status", "kind", "loss") if name not in data]
     if missing:
         raise ValueError(f"data must be a dataset of gsimplicit.scan, got one without {', '.join(missing)}")
-    if objective is not None:
-        _known("objective", [objective], data)
+    _known("objective", objectives, data)
 
 
 def _known(dimension: str, names: Sequence[str], data: xr.Dataset) -> None:
@@ -147,8 +146,7 @@ def edges(
     """
     R, cell = loss_range(data, objective), classes(data)
     axis, share = _axis_of(data, axis), checks.real("share", share, least=0)
-    if isinstance(routes, str):
-        raise TypeError(f"routes must be a list of names, got {routes!r}")
+    routes = checks.listed("routes", routes, "a list of names")
     _known("route", routes, data)
     middle = (data[axis].values[1:] + data[axis].values[:-1]) / 2
     h = xr.DataArray(np.diff(data[axis].values), dims=axis, coords={axis: middle})

@@ -153,7 +153,7 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
     if plan.share_root:
         root = problem.state(plan.refine or Refine())
         # an instance without a root keeps its marched state, and its routes are not taken
-        problem = Problem(params, root.fields, plan.marching)
+        problem = Problem(params, root.fields.cpu(), plan.marching)
     out["route_definition"] = np.full(out["route_definition"].shape, _word(DEFINITIONS[0]), object)
     for r, route in enumerate(plan.routes):
         _route(plan, problem, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)

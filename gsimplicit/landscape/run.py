@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import signal
 import sys
 import threading
@@ -11,7 +12,7 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,8 +20,8 @@ import numpy as np
 import torch
 
 from gsimplicit.landscape.tiles import Values
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,26 @@ def _can_be_sent(error: Exception) -> bool:
         return type(pickle.loads(pickle.dumps(error))) is type(error)
     except Exception:
         return False
+
+
+def _here() -> tuple[str, int]:
+    """This process among those of all machines."""
+    return platform.node(), os.getpid()
+
+
+def _as_at_home(evaluate: Evaluate, dtype: torch.dtype, home: tuple[str, int], item: Any) -> Values:
+    """A point as the process that asked for it has it: a loss may make tensors of torch's default dtype.
+
+    The dtype is a process's own, so threads of the one that asked have it already.
+    """
+    before = torch.get_default_dtype()
+    if _here() == home or dtype == before:
+        return evaluate(item)
+    torch.set_default_dtype(dtype)
+    try:
+        return evaluate(item)
+    finally:
+        torch.set_default_dtype(before)
 
 
 @own_surroundings
@@ -145,7 +166,7 @@ def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], k
     import cloudpickle
 
     # once for all tiles; and as bytes, or the pools of multiprocessing would move tensors we still use to shared memory
-    work = cloudpickle.dumps(evaluate)
+    work = cloudpickle.dumps(partial(_as_at_home, evaluate, torch.get_default_dtype(), _here()))
     flying: dict[Future[Values], list[int]] = {}
     try:
         while waiting or flying:

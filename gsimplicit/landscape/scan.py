@@ -120,7 +120,7 @@ def scan(
     if math.prod(len(at) for at in values.values()) > _MOST_POINTS:
         raise ValueError(f"axes must make at most {_MOST_POINTS} points, got {[len(at) for at in values.values()]}")
     base = _base(base)
-    if checks.plain(keep) not in (None, "v") or isinstance(keep, np.ndarray | torch.Tensor):
+    if keep is not None and (not isinstance(checks.plain(keep), str) or checks.plain(keep) != "v"):
         raise ValueError(f"keep must be 'v' or None, got {checks.shown(keep)}")
     keep = None if keep is None else "v"
     fields = initial_state() if initial is None else as_fields("initial", initial)
@@ -195,6 +195,10 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         >>> gs.scan(**gs.scan_arguments(data), progress=False).equals(data)
         True
     """
+    import xarray as xr
+
+    if not isinstance(data, xr.Dataset):
+        raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
     found = dataset.configuration_of(data.attrs)
     if "marching" not in found or "axes" not in found:
         raise ValueError("the dataset holds no settings of a scan of gsimplicit")
@@ -204,13 +208,13 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     marching = decoded(found["marching"])
     target = None
     if found["target"] != "base":
-        target = data["target_fields" if "target_fields" in data else "target"].values
+        target = data["target_fields" if "target_fields" in data else "target"].values.copy()
     return {
         "axes": dict(found["axes"]),
         "base": Params(*found["base"]),
         "losses": found["losses"],
         "routes": [decoded(route) for route in found["routes"]],
-        "initial": data["initial"].values,
+        "initial": data["initial"].values.copy(),
         "target": target,
         "tol": marching.tol,
         "max_steps": marching.max_steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,7 @@ def train_surrogate(
     epochs, seed = checks.integer("epochs", epochs, 1), checks.integer("seed", seed, 0, 2**50)
     held_out = checks.real("held_out", held_out, least=0, most=0.9)
     overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
-    if isinstance(hidden, str | bytes | Mapping | set) or not isinstance(hidden, Iterable):
-        raise TypeError(f"hidden must be a list of widths, got {checks.shown(hidden)}")
-    widths = [checks.integer("hidden", width, 1) for width in hidden]
+    widths = [checks.integer("hidden", width, 1) for width in checks.listed("hidden", hidden, "a list of widths")]
     heads = _heads(losses)
     values, fields = _states(data)
     configuration = {

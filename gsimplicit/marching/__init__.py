@@ -6,29 +6,16 @@ that turns non-finite never changes another's bits.
 
 from __future__ import annotations
 
-import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from gsimplicit.gray_scott import Params
 from gsimplicit.marching import reference
 from gsimplicit.results import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-T = TypeVar("T")
-R = TypeVar("R")
+from gsimplicit.threads import each
 
 __all__ = ["Marched", "each", "march", "pull_back", "push_forward"]
-
-if hasattr(os, "register_at_fork"):
-    # torch's threads are not forked with a process, and a child that asks for them waits for ever, in its first FFT say
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,33 +33,6 @@ class Marched:
     steps: torch.Tensor
     change: torch.Tensor
     status: torch.Tensor
-
-
-def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Run `work` on every item, on as many threads as torch may use; the kernels leave the GIL."""
-    items = list(items)
-    threads = min(torch.get_num_threads(), len(items))
-    if threads <= 1:
-        return [work(item) for item in items]
-    from gsimplicit.marching import cpu
-
-    stop = threading.Event()
-
-    def stoppable(item: T) -> R:
-        token = cpu.STOP.set(stop)
-        try:
-            return work(item)
-        finally:
-            cpu.STOP.reset(token)
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        return list(pool.map(stoppable, items))
-    except BaseException:  # an interrupt too: threads end between two kernel calls, not with their instance
-        stop.set()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def march(fields: torch.Tensor, params: Params, *, tol: float, max_steps: int, check_every: int = 64) -> Marched:
@@ -100,11 +60,11 @@ def march(fields: torch.Tensor, params: Params, *, tol: float, max_steps: int, c
 
         ends = each(one, range(len(fields)))
         out = torch.stack([end for end, _, _ in ends])
-        steps = torch.tensor([n for _, n, _ in ends])
-        change = torch.tensor([c for _, _, c in ends], dtype=torch.float64)
+        steps = torch.tensor([n for _, n, _ in ends], dtype=torch.int64, device="cpu")
+        change = torch.tensor([c for _, _, c in ends], dtype=torch.float64, device="cpu")
     else:
         out, steps, change = reference.march(fields.detach(), Params.stack(values), tol, max_steps, check_every)
-    status = torch.full((len(out),), int(Status.UNSTEADY if tol else Status.FIXED))
+    status = torch.full((len(out),), int(Status.UNSTEADY if tol else Status.FIXED), device="cpu")
     status[change < tol] = Status.SETTLED
     status[torch.isnan(change)] = Status.DIVERGED
     return Marched(out, steps, change, status)

@@ -1,257 +1,87 @@
-"""Explicit stepping and its derivatives on the CPU: numba kernels, one instance at a time.
+"""Explicit stepping and its derivatives on the CPU, one instance at a time, in numpy arrays.
 
-The kernels here go over steps and bands of rows; rows are worked by `lanes`, vector code, where the grid is as wide as
-some multiple of the machine's vectors, and else by `loops`. Both have the pointwise equations from `gray_scott` and no
-fast-math, so that the same fields give the same bits on every machine and in either layout.
+By the kernels of `compiled`; by the torch reference where numba is switched off (NUMBA_DISABLE_JIT, for debugging and
+coverage) or cannot compile on this machine. Whoever steps on the CPU asks here, and need not know which it is.
 """
 
 from __future__ import annotations
 
-import hashlib
-import threading
+import warnings
 from collections.abc import Callable
-from contextvars import ContextVar
-from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-import numba
 import numpy as np
-from numba.extending import overload
 
-from gsimplicit import gray_scott
-from gsimplicit.marching import lanes, loops
-from gsimplicit.marching.checkpoints import segments
+from gsimplicit.marching import plain
+from gsimplicit.threads import STOP, Stopped
+
+__all__ = ["STOP", "Stopped", "march", "pull_back", "push_forward", "stabilised"]
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
-
-DEPTH = 8
-"""Steps that a band of rows advances at once, even."""
-
-CHUNK = 4096
-"""Steps in one kernel call, some 10 ms at 128 x 128: between calls an interrupt is seen."""
-
-STOP: ContextVar[threading.Event | None] = ContextVar("STOP", default=None)
-"""Set by whoever runs instances on threads: a thread cannot be interrupted, so it looks here between kernel calls."""
+R = TypeVar("R")
 
 
-class Stopped(RuntimeError):  # noqa: N818 (an outcome, not a fault)
-    """Another instance of the batch failed or was interrupted, so this one was given up."""
+class CannotCompile(RuntimeError):  # noqa: N818 (an outcome: the torch reference takes over)
+    """numba or LLVM cannot compile a kernel on this machine."""
 
 
-def _look() -> None:
-    stop = STOP.get()
-    if stop is not None and stop.is_set():
-        raise Stopped("given up: another instance of the batch failed or was interrupted")
+class _Engine(Protocol):
+    """A module that steps; the arguments are those of the functions below."""
+
+    def march(
+        self, fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int
+    ) -> tuple[Array, int, float]: ...
+    def stabilised(self, fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]: ...
+    def pull_back(self, fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]: ...
+    def push_forward(self, fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]: ...
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Work in either layout: arrays of states of five axes are of `lanes`, of four of `loops`. The stubs carry the names.
-# ---------------------------------------------------------------------------------------------------------------------
-
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+_chosen: list[_Engine] = []
+"""The module that steps, once it is known."""
 
 
-def _advance(tape, at, mask, schedule, p): ...
-def _stage(pair, now, schedule, p, weights): ...
-def _retreat(tape, top, pair, now, schedule, p, totals): ...
-def _advance_tangents(pair, now, schedule, p): ...
-def _largest_change(pair): ...
+def _engine() -> _Engine:
+    """The module that steps: `compiled`, or `plain` where numba does not compile."""
+    if not _chosen:
+        _chosen.append(_first())
+    return _chosen[0]
 
 
-def _layout(states: Any) -> Any:
-    return lanes if states.ndim == 5 else loops
+def _first() -> _Engine:
+    """The kernels, unless numba is switched off or does not even load."""
+    try:
+        import numba
+
+        if getattr(numba.config, "DISABLE_JIT", False):
+            return plain
+        from gsimplicit.marching import compiled
+    except Exception as error:  # a numba that does not fit numpy, an LLVM that does not know the machine
+        _warn(error)
+        return plain
+    return compiled
 
 
-@overload(_advance)
-def _(tape, at, mask, schedule, p):
-    work = _layout(tape).advance
-    return lambda tape, at, mask, schedule, p: work(tape, at, mask, schedule, p)
+def _warn(error: Exception) -> None:
+    """Say why everything takes so long."""
+    warnings.warn(
+        f"numba cannot compile here, so that steps are taken by torch, some hundred times slower: {error}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
-@overload(_stage)
-def _(pair, now, schedule, p, weights):
-    work = _layout(pair).stage
-    return lambda pair, now, schedule, p, weights: work(pair, now, schedule, p, weights)
-
-
-@overload(_retreat)
-def _(tape, top, pair, now, schedule, p, totals):
-    work = _layout(pair).retreat
-    return lambda tape, top, pair, now, schedule, p, totals: work(tape, top, pair, now, schedule, p, totals)
-
-
-@overload(_advance_tangents)
-def _(pair, now, schedule, p):
-    work = _layout(pair).advance_tangents
-    return lambda pair, now, schedule, p: work(pair, now, schedule, p)
-
-
-@overload(_largest_change)
-def _(pair):
-    work = _layout(pair).largest_change
-    return lambda pair: work(pair)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Kernels: over steps. `pair` holds two states by turns, the newest at `now`; schedules are those of many steps and one.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _fingerprint() -> str:
-    """Of what goes into a kernel beside this file."""
-    digest = hashlib.sha256(str(lanes.BYTES).encode())
-    for module in (gray_scott, lanes, loops):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()[:8]
-
-
-_MADE_OF = _fingerprint()
-
-
-def _kernel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel and keep it on disk.
-
-    numba renews what it keeps when this file changes, but not when the equations or the rows do: so their fingerprint
-    goes into the name it is kept by.
-    """
-    function.__qualname__ += f"-{_MADE_OF}"
-    return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-
-
-@_kernel
-def _march(pair, now, p, schedules, tol, first, last, check, end):
-    """March from step `first` to `last`, testing at multiples of `check` and at step `end`.
-
-    Returns the step reached, the change of the last test and where the newest state is.
-    """
-    control = lanes.flush_denormals(pair)
-    n, change = first, np.inf
-    while n < last:
-        stop = min(last, n - n % check + check)
-        while n + DEPTH <= stop:
-            _advance(pair, now, 1, schedules[0], p)  # an even number of steps: the newest state stays at `now`
-            n += DEPTH
-        while n < stop:
-            _advance(pair, now, 1, schedules[1], p)
-            now ^= 1
-            n += 1
-        if n % check == 0 or n == end:
-            change = float(_largest_change(pair))
-            if not change >= tol:  # settled, or NaN
-                break
-    lanes.restore_denormals(pair, control)
-    return n, change, now
-
-
-@_kernel
-def _stabilised(pair, p, schedules, table, count):
-    """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); where the newest state is."""
-    control = lanes.flush_denormals(pair)
-    now = 0
-    for _ in range(count):
-        pair[now ^ 1] = pair[now]
-        for j in range(table.shape[0]):
-            _stage(pair, now, schedules[1], p, table[j])
-            now ^= 1
-    lanes.restore_denormals(pair, control)
-    return now
-
-
-@_kernel
-def _record(tape, steps, p, schedules):
-    """March `steps` steps from tape[0], keeping every state."""
-    control = lanes.flush_denormals(tape)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        _advance(tape, n, -1, schedules[0] if several else schedules[1], p)
-        n += DEPTH if several else 1
-    lanes.restore_denormals(tape, control)
-
-
-@_kernel
-def _pull(tape, steps, pair, now, p, schedules, totals, sums):
-    """Adjoint of `_record`: carry the cotangent pair[now] of tape[steps] back to tape[0]; where it then is.
-
-    `sums`, float64, gains the five sums of the parameters; `totals` is scratch of its shape.
-    """
-    control = lanes.flush_denormals(pair)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        totals[:] = 0
-        _retreat(tape, steps - n, pair, now, schedules[0] if several else schedules[1], p, totals)
-        sums += totals
-        n += DEPTH if several else 1
-        now ^= 0 if several else 1
-    lanes.restore_denormals(pair, control)
-    return now
-
-
-@_kernel
-def _push(pair, now, p, schedules, steps):
-    """March `steps` steps of u and v and their four tangents; where the newest state is."""
-    control = lanes.flush_denormals(pair)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        _advance_tangents(pair, now, schedules[0] if several else schedules[1], p)
-        n += DEPTH if several else 1
-        now ^= 0 if several else 1
-    lanes.restore_denormals(pair, control)
-    return now
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Schedules
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=64)
-def _schedules(height: int) -> tuple[Array, Array]:
-    """The order of work for `DEPTH` steps and for one: rows (step, first, last + 1), rows beyond the edges wrapped.
-
-    A whole sweep of the grid a step would fetch the fields from the second cache each time. So bands of rows advance
-    several steps at once while they are in the first: each band loses a row at either end a step, a trapezoid, and
-    then the gaps between bands, which grow by as much, are filled in. Two buffers suffice, and no step of any row is
-    done twice. At the end one buffer holds the last step and the other the one before it.
-    """
-    one = np.array([[1, 0, height]])
-    bands = height // (2 * DEPTH)
-    if not bands:
-        return np.array([[t, 0, height] for t in range(1, DEPTH + 1)]), one
-    edges = [n * height // bands for n in range(bands + 1)]
-    steps = range(1, DEPTH + 1)
-    shrinking = [[t, a + t, b - t] for a, b in pairwise(edges) for t in steps]
-    growing = [[t, b - t, b + t] for b in edges[1:] for t in steps]
-    return np.array(shrinking + growing), one
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Calls
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _packed(fields: Array) -> Array:
-    """Fields (C, H, W) in the layout their width allows."""
-    return lanes.pack(fields) if lanes.fits(fields.shape[-1], fields.dtype) else loops.pack(fields)
-
-
-def _unpacked(x: Array) -> Array:
-    return lanes.unpack(x) if x.ndim == 4 else loops.unpack(x)
-
-
-def _states(x: Array, count: int) -> Array:
-    """`count` states in the layout of x, the first one x, the others uninitialised."""
-    return lanes.states(x, count) if x.ndim == 4 else loops.states(x, count)
-
-
-def _coefficients(parameters: Array, dtype: np.dtype[Any]) -> Array:
-    """Du, Dv, F, cu, cv: formed in float64, rounded once."""
-    Du, Dv, F, k = (float(p) for p in parameters)
-    return np.array([Du, Dv, F, *gray_scott.step_coefficients(Du, Dv, F, k)], dtype=dtype)
+def _by(work: Callable[[_Engine], R]) -> R:
+    """Do the work with the compiled kernels, and with the torch reference from where they cannot be compiled."""
+    engine = _engine()
+    if engine is plain:
+        return work(plain)
+    try:
+        return work(engine)
+    except CannotCompile as error:
+        first, _chosen[:] = _chosen[0] is not plain, [plain]
+        if first:
+            _warn(error)
+    return work(plain)
 
 
 def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
@@ -267,15 +97,7 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     Returns:
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
-    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
-    order, now = _schedules(fields.shape[1]), 0
-    n, change = 0, float("inf")
-    while n < max_steps and change >= tol:
-        _look()
-        last = min(n + CHUNK, max_steps)
-        n, change_now, now = _march(pair, now, p, order, tol, n, last, check_every, max_steps)
-        change = change if change_now == float("inf") else change_now
-    return _unpacked(pair[now]), n, change
+    return _by(lambda engine: engine.march(fields, parameters, tol, max_steps, check_every))
 
 
 def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]:
@@ -291,11 +113,7 @@ def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tu
     Returns:
         The fields, and the max norm of the residual there, NaN where not finite.
     """
-    pair, p = _states(_packed(fields), 2), _coefficients(parameters, fields.dtype)
-    order = _schedules(fields.shape[1])
-    now = _stabilised(pair, p, order, table, count)
-    end = _unpacked(pair[now])
-    return end, _march(pair, now, p, order, 0.0, 0, 1, 1, 1)[1]
+    return _by(lambda engine: engine.stabilised(fields, parameters, table, count))
 
 
 def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:
@@ -310,28 +128,7 @@ def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -
     Returns:
         Derivatives in Du, Dv, F, k, float64 of shape (L, 4), and in the initial fields, shape (L, 2, H, W).
     """
-    plan, order = segments(steps), _schedules(fields.shape[1])
-    x, p = _packed(fields), _coefficients(parameters, fields.dtype)
-    pair, now = _states(x, 2), 0
-    kept = _states(x, max(len(plan), 1))
-    tape = _states(x, plan[0].length + 1 if plan else 1)
-    for s, segment in enumerate(plan):
-        kept[s] = pair[now]
-        if s < len(plan) - 1:
-            n = segment.length
-            _, _, now = _march(pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
-    adjoints, at = [_states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
-    totals = lanes.empty((5, x.shape[-1]), fields.dtype)
-    sums = np.zeros((len(adjoints), 5, x.shape[-1]))
-    for s in range(len(plan) - 1, -1, -1):
-        _look()
-        tape[0] = kept[s]
-        _record(tape, plan[s].length, p, order)
-        for c in range(len(adjoints)):
-            at[c] = _pull(tape, plan[s].length, adjoints[c], at[c], p, order, totals, sums[c])
-    s_a, s_ua, s_vb, s_uSa, s_vSb = sums.sum(axis=2).T
-    gradient = np.stack([s_uSa - 4 * s_ua, s_vSb - 4 * s_vb, s_a - s_ua - s_vb, -s_vb], axis=1)
-    return gradient, np.stack([_unpacked(a[n]) for a, n in zip(adjoints, at, strict=True)])
+    return _by(lambda engine: engine.pull_back(fields, parameters, steps, cotangents))
 
 
 def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]:
@@ -345,12 +142,4 @@ def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, A
     Returns:
         The fields, shape (2, H, W), and their derivatives in Du, Dv, F, k, shape (4, 2, H, W). No history is kept.
     """
-    start = np.zeros((10, *fields.shape[1:]), fields.dtype)
-    start[:2] = fields
-    pair, p = _states(_packed(start), 2), _coefficients(parameters, fields.dtype)
-    order, now = _schedules(fields.shape[1]), 0
-    for first in range(0, steps, CHUNK // 8):
-        _look()
-        now = _push(pair, now, p, order, min(CHUNK // 8, steps - first))
-    end = _unpacked(pair[now])
-    return end[:2], end[2:].reshape(4, 2, *fields.shape[1:])
+    return _by(lambda engine: engine.push_forward(fields, parameters, steps))

@@ -33,8 +33,11 @@ _intrinsic: Any = intrinsic  # its own types take the first argument for self
 
 
 def _vector_bytes() -> int:
-    """Bytes in a vector register of this machine."""
-    features = llvmlite.binding.get_host_cpu_features()
+    """Bytes in a vector register of this machine; 16 where LLVM does not know it."""
+    try:
+        features = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:
+        return 16
     return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
 
 

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from gsimplicit import gray_scott
 from gsimplicit.gray_scott import Params
 from gsimplicit.marching.checkpoints import segments
+from gsimplicit.threads import look
 
 
 def march(
@@ -28,10 +29,11 @@ def march(
     Returns:
         Fields (B, 2, H, W), steps (B,) and the change of the last test (B,), NaN where no longer finite.
     """
-    out, steps = fields.clone(), torch.zeros(len(fields), dtype=torch.int64)
-    change = torch.full((len(fields),), float("inf"), dtype=torch.float64)
+    out, steps = fields.clone(), torch.zeros(len(fields), dtype=torch.int64, device="cpu")
+    change = torch.full((len(fields),), float("inf"), dtype=torch.float64, device="cpu")
     active, now = list(range(len(fields))), fields
     for n in range(1, max_steps + 1):
+        look()
         last, now = now, gray_scott.step(now, params[active])
         if n % check_every and n != max_steps:
             continue
@@ -62,6 +64,7 @@ def unroll(fields: torch.Tensor, params: Params, steps: int, *, checkpointed: bo
     def advance(x: torch.Tensor, values: torch.Tensor, count: int) -> torch.Tensor:
         p = Params.stack(values)
         for _ in range(count):
+            look()
             x = gray_scott.step(x, p)
         return x
 
@@ -92,7 +95,7 @@ def pull_back(
     with torch.enable_grad():
         end = unroll(start, Params.stack(values), steps)
     if not steps:  # nothing of the parameters is in the graph
-        return torch.zeros((len(cotangents), 4), dtype=torch.float64), cotangents.to(fields.dtype)
+        return torch.zeros((len(cotangents), 4), dtype=torch.float64, device="cpu"), cotangents.to(fields.dtype)
     pairs = [
         torch.autograd.grad(end, (values, start), c[None].to(end.dtype), retain_graph=c is not cotangents[-1])
         for c in cotangents.unbind(0)
@@ -114,6 +117,7 @@ def push_forward(fields: torch.Tensor, params: Params, steps: int) -> tuple[torc
     now, four = fields.detach()[None], params.detach().expand(4)
     tangents = torch.zeros((4, *fields.shape), dtype=fields.dtype, device=fields.device)
     for _ in range(steps):
+        look()
         moved = gray_scott.jacobian_product(now.expand(4, -1, -1, -1), four, tangents)
         tangents = tangents + moved + gray_scott.parameter_derivatives(now)[0]
         now = gray_scott.step(now, params.detach())

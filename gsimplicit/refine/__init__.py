@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver
+from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
 from gsimplicit.results import Motion, Stable, Status, kinds
 
 if TYPE_CHECKING:
@@ -67,15 +67,7 @@ class Refine:
             "tail": checks.choice("tail", self.tail, _TAILS),
         }
         checks.keep(self, values)
-        if self.linear is not None and (
-            isinstance(self.linear, type)
-            or not callable(getattr(self.linear, "prepare", None))
-            or not isinstance(getattr(self.linear, "factorises", None), bool)
-        ):
-            raise TypeError(
-                "linear must be a gsimplicit.Direct(), a gsimplicit.Gmres() or an object with their method prepare and "
-                f"their attribute factorises, got {self.linear!r}"
-            )
+        require_linear(self.linear)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ LOOSE = 1e-3
 CLOSED = 0.5
 """Relative residual of a solve above which the matrix counts as singular."""
 
+SINGULAR = 1e-13
+"""Least singular value below which a uniform state counts as one of a family: its Jacobian is singular."""
+
+SURELY_UNIFORM = 1e-6
+"""Deviation from the mean below which a root counts as uniform: certification leaves some 1e-9."""
+
 FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
 
@@ -90,7 +96,14 @@ def least_singular_of_uniform(fields: Array, parameters: Array) -> float | None:
     u, v = (abs(float(f.mean())) for f in fields)
     least = float(np.linalg.svd(symbols(fields, parameters), compute_uv=False).min())
     # what waves change in the entries of the Jacobian, of which v^2 and u v bend
-    return least if 8 * deviation(fields) * max(1.0, u, v) < FLAT * least else None
+    return least if 8 * deviation(fields) * max(1.0, u, v) < max(FLAT * least, SINGULAR) else None
+
+
+def is_of_a_family(fields: Array, parameters: Array) -> bool:
+    """Whether a uniform state is no isolated root: a mode of it neither grows nor decays. False for patterns."""
+    if deviation(fields) > SURELY_UNIFORM:
+        return False
+    return bool(np.linalg.svd(symbols(fields, parameters), compute_uv=False).min() < SINGULAR)
 
 
 def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factorise: bool) -> tuple[float, float]:

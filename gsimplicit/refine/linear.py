@@ -269,7 +269,7 @@ class BorderedJacobian:
         # scaled by a power of two, so that the squares in the norms neither vanish nor overflow
         scale = 2.0 ** int(np.frexp(max(float(np.abs(r).max()), float(np.abs(q).max(initial=0.0))))[1])
         solution = self._refined(r / scale, q / scale, transpose=transpose, tol=tol)
-        if not solution.residual < 1e-8 and not self._robust:
+        if not solution.residual <= max(1e-8, tol) and not self._robust:
             self._factorise(SparseLU(self._matrix(), robust=True))
             solution = self._refined(r / scale, q / scale, transpose=transpose, tol=tol)
         return replace(solution, x=scale * solution.x, s=scale * solution.s)

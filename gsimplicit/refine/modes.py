@@ -63,6 +63,15 @@ def step_factor(fields: Array, parameters: Array) -> float:
     return abs(1 + _fastest(fields, parameters))
 
 
+def surely_damped(fields: Array, parameters: Array) -> bool:
+    """Whether no mode can be so fast that a step of 1 blows it up, by Gershgorin's discs: so it is at most patterns."""
+    Du, Dv, F, k = (float(p) for p in parameters)
+    u, v = (np.abs(f) for f in fields)
+    of_u = 8 * Du + F + v * v + 2 * u * v
+    of_v = 8 * Dv + F + k - 2 * fields[0] * fields[1] + v * v
+    return bool(max(of_u.max(), of_v.max()) < 2)
+
+
 def growth(fields: Array, parameters: Array) -> float:
     """Largest real part of an eigenvalue of the Jacobian of a uniform state, per unit time."""
     return float(np.linalg.eigvals(symbols(fields, parameters)).real.max())

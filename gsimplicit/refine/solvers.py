@@ -7,23 +7,25 @@ instance with its true residual. It never raises for a singular matrix: the resi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import as_device
-from gsimplicit.marching import each
+from gsimplicit.threads import each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution
 
 __all__ = ["Direct", "Gmres", "LinearSolver", "Prepared", "chosen"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Prepared(Protocol):
@@ -154,7 +156,7 @@ class Gmres:
             "deflate": checks.integer("deflate", self.deflate, 0),
             "max_products": checks.integer("max_products", self.max_products, 1),
             "batch": None if self.batch is None else checks.integer("batch", self.batch, 1),
-            "device": as_device(self.device, "device of Gmres"),
+            "device": as_device(self.device, "device of Gmres", work=False),
         }
         checks.keep(self, values)
         if self.deflate > self.cycle - 10:
@@ -162,6 +164,7 @@ class Gmres:
 
     def prepare(self, systems: Sequence[Bordered], before: Prepared | None = None) -> Prepared:
         """Set up operators and preconditioners; slow modes known from `before` are used again."""
+        as_device(self.device, "device of Gmres")  # meta may stand for a device, but nothing is computed there
         return _Iterated(self, systems, before if isinstance(before, _Iterated) else None)
 
 
@@ -174,13 +177,19 @@ class _Iterated:
         self._on_cpu = settings.device.type == "cpu"
         size = settings.batch or (1 if self._on_cpu else 64)
         self._parts = [range(i, min(i + size, n)) for i in range(0, n, size)]
-        self._operators = [BorderedOperator([systems[i] for i in part], settings.device) for part in self._parts]
+        self._operators = self._each(
+            lambda part: BorderedOperator([systems[i] for i in part], settings.device), self._parts
+        )
         known = before is not None and len(before._systems) == n
         # slow directions of the forward and of the transposed systems
         self._spaces: list[list[torch.Tensor | None]] = (
             before._spaces if before is not None and known else [[None] * n, [None] * n]
         )
         self._borders: dict[bool, list[list[Solution]]] = {}
+
+    def _each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Work on parts side by side on a CPU, one after the other on a device of its own."""
+        return each(work, items) if self._on_cpu else [work(item) for item in items]
 
     def solve(
         self,
@@ -230,8 +239,7 @@ class _Iterated:
                     out.append(singular(self._systems[i]))
             return out
 
-        parts = range(len(self._parts))
-        return [s for part in (each(one, parts) if self._on_cpu else map(one, parts)) for s in part]
+        return [s for part in self._each(one, range(len(self._parts))) for s in part]
 
     def _plain(self, r: Sequence[Array], transpose: bool, tol: float) -> list[Solution]:
         """Solve without the border, through it.
@@ -285,6 +293,19 @@ def singular(system: Bordered, *, border: bool = True) -> Solution:
 
     r = len(system.directions) if border else 0
     return Solution(np.full_like(system.fields, np.nan), np.full(r, np.nan), float("inf"))
+
+
+def require_linear(linear: LinearSolver | None) -> None:
+    """Raise a TypeError unless this is a way to solve linear systems, or None."""
+    if linear is not None and (
+        isinstance(linear, type)
+        or not callable(getattr(linear, "prepare", None))
+        or not isinstance(getattr(linear, "factorises", None), bool)
+    ):
+        raise TypeError(
+            "linear must be a gsimplicit.Direct(), a gsimplicit.Gmres() or an object with their method prepare and "
+            f"their attribute factorises, got {linear!r}"
+        )
 
 
 DIRECT_CELLS = 1024 * 1024

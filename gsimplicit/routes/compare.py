@@ -30,7 +30,7 @@ from gsimplicit.routes.gradient import (
     losses_of,
 )
 from gsimplicit.routes.objective import Loss, Objective
-from gsimplicit.steady import March, as_device, paired
+from gsimplicit.steady import March, device_of, paired
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def compare(
         tol: Bound on the change over a marched step, >= 0.
         max_steps: Cap on the marching stage, and the steps taken from a shared root, >= 1.
         check_every: Steps between tests, >= 1.
-        device: Where to march; None is the CPU. Marching is in float64.
+        device: Where to march; None is where `initial` lies. Marching is in float64.
 
     Returns:
         A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
@@ -135,7 +135,7 @@ def compare(
         check_dtype(route, torch.float64)
         route.check(params.detach())
     warn_if_unstable(params)
-    marching = March(tol, max_steps, check_every, torch.float64, as_device(device))
+    marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial))
     H, W = fields.shape[2:]
     objective = as_objective(loss, as_target(target), len(params), (int(H), int(W)))
     problem = Problem(params.detach(), fields, marching)
@@ -145,7 +145,7 @@ def compare(
         asked = [getattr(route, "refine", None) for route in chosen]
         refine = next((s for s in asked if isinstance(s, Refine)), Refine())
         root = problem.state(refine)
-        start = torch.where(root.has_root[:, None, None, None], root.fields.to(torch.float64), fields)
+        start = torch.where(root.has_root[:, None, None, None], root.fields.to("cpu", torch.float64), fields)
         problem = Problem(problem.params, start, replace(marching, tol=0.0))
         root_seconds = time.perf_counter() - begin
     rows = [measured(route, problem, objective) for route in chosen]

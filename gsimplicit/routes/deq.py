@@ -12,10 +12,11 @@ from gsimplicit import checks, gray_scott
 from gsimplicit.gray_scott import Params
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.nearby import corrections
 from gsimplicit.surroundings import with_single_factories
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,7 @@ class Deq(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
+        from gsimplicit.refine.distance import is_of_a_family
         from gsimplicit.refine.linear import Bordered
         from gsimplicit.refine.newton import broken_translations
 
@@ -100,15 +102,20 @@ class Deq(Route):
         residuals = torch.full((len(g), len(state)), torch.inf, dtype=torch.float64)
         errors = torch.full((len(g), len(state)), torch.nan, dtype=torch.float64)
         products = torch.zeros((len(g), len(state)), dtype=torch.int64)
+        distances = nothing(len(state))
         linear = chosen(self.refine.linear, state.fields[0, 0].numel(), torch.device("cpu"))
         with one_blas_thread():
             for i in range(len(state)):
                 if state.status[i] not in (Status.STEADY, Status.DRIFTING):
                     continue
-                fields, still = state.fields[i].numpy(), state.status[i] == Status.STEADY
+                fields = state.fields[i].to("cpu", torch.float64).numpy()
+                still = state.status[i] == Status.STEADY
+                if still and is_of_a_family(fields, values[i]):
+                    continue
                 directions = np.zeros((0, 2)) if still else broken_translations(fields)
                 system = Bordered(fields, values[i], directions, state.drift[i].numpy() if not still else np.zeros(2))
                 prepared = linear.prepare([system])
+                distances[i] = corrections(prepared, [system], border=True)[0].distance
                 for c in range(len(g)):
                     if torch.isfinite(g[c, i]).all():
                         found = self._differentiate(system, prepared, g[c, i])
@@ -124,6 +131,7 @@ class Deq(Route):
                 error=errors[c],
                 position=nothing(len(state)),
                 products=products[c],
+                distance=distances,
             )
             for c in range(len(g))
         )

@@ -16,11 +16,11 @@ from gsimplicit.gray_scott import PARAMETERS, Params
 from gsimplicit.marching import each
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
-from gsimplicit.routes.objective import Loss, MixedInstancesError, slope_of, value_of
+from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
+from gsimplicit.threads import one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -95,8 +95,15 @@ class FiniteDifference(Route):
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
-        values = torch.stack([torch.stack([value_of(loss, f[:, 1]).cpu() for loss in losses]) for f in fields])
+        v = fields[:, :, 1].to(state.fields.device)  # where the loss is used to it
+        values = torch.stack([torch.stack([value_of(loss, one).cpu() for loss in losses]) for one in v])
         for c, loss in enumerate(losses):
+            dtype = dtype_of(loss, state.v)
+            if dtype != torch.float64:
+                raise ValueError(
+                    f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
+                    "differences do not show in it"
+                )
             values[:, c, ~_smooth(loss, state.v)] = torch.nan
         return self._pulled(state, values, widths)
 
@@ -117,7 +124,7 @@ class FiniteDifference(Route):
             n, i = at
             params = Params.stack(points[n, i : i + 1].clamp(min=0))
             if self.needs_root:
-                lost = torch.full_like(state.fields[i], torch.nan)
+                lost = torch.full_like(state.fields[i], torch.nan, device="cpu")
                 return carried(state[i], params, linear, bordered=bordered) if reached[i] else lost
             where = problem.marching
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
@@ -189,11 +196,11 @@ def carried(
     from gsimplicit.refine.linear import gradient
     from gsimplicit.refine.newton import newton, residual
 
-    lost = torch.full_like(base.fields[0], torch.nan)
+    lost = torch.full_like(base.fields[0], torch.nan, device="cpu")
     if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
         return lost
     bordered = bordered or bool(base.status[0] == Status.DRIFTING)
-    at = base.fields[0].numpy()
+    at = base.fields[0].detach().to("cpu", torch.float64).numpy()
     held = residual(at, base.params.tensor()[0].numpy())
     if bordered:
         held = held + np.tensordot(base.drift[0].numpy(), gradient(at), axes=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arrays import real_fields
 from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
@@ -36,8 +37,9 @@ from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import as_fields, as_march, check_finite, paired
+from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired
 from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
@@ -53,6 +55,8 @@ POSITION_LIMIT = 1e-6
 
 Fields = torch.Tensor | np.ndarray[Any, Any]
 
+T = TypeVar("T")
+
 
 def as_route(route: str | Route) -> Route:
     """The route meant by a name or a settings object.
@@ -62,6 +66,9 @@ def as_route(route: str | Route) -> Route:
         TypeError: Neither a name nor a route.
     """
     if isinstance(route, Route):
+        for attribute, kind in (("name", str), ("through_steps", bool)):
+            if not isinstance(getattr(route, attribute, None), kind):
+                raise TypeError(f"a route must have {attribute!r}, a {kind.__name__}: {type(route).__name__} has none")
         return route
     if not isinstance(route, str):
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
@@ -129,7 +136,7 @@ def _default_target(grid: tuple[int, int]) -> torch.Tensor:
 
 def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
     """Raise where a route cannot march in the dtype asked for."""
-    if dtype == torch.float32 and route.least_dtype == torch.float64:
+    if checks.floats("dtype", dtype) == torch.float32 and route.least_dtype == torch.float64:
         raise ValueError(f"dtype must be torch.float64 for the {route.name} route, got {dtype}")
 
 
@@ -147,7 +154,7 @@ def posed(
     params, fields = paired(params, initial)
     check_dtype(route, dtype)
     route.check(params.detach())
-    marching = as_march(tol, max_steps, check_every, dtype, device, precise=route.through_steps)
+    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), precise=route.through_steps)
     warn_if_unstable(params)
     return Problem(params, fields, marching).lent()
 
@@ -182,7 +189,7 @@ def grad(
         check_every: Steps between tests, >= 1.
         dtype: Of the marching; None is float32 for the implicit route, float64 where a route differentiates through
             steps or `tol` is 0. Losses, adjoints and the result are float64.
-        device: Where to march; None is the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies.
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
@@ -237,12 +244,15 @@ def _require_gradient(route: Route, objective: Objective, state: SteadyState, ce
     text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
     if not route.needs_root:
         raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
+    from gsimplicit.refine.singular import reason
+
+    first = lost[0]
+    why = reason(state.fields[first].detach().cpu().numpy(), state.params.tensor()[first].detach().numpy())
     residuals = certificate.adjoint_residual[lost]
-    if bool(torch.isnan(residuals).all()):
-        raise NotSteady(f"{text}the root's Jacobian is too near singular, or a root next to it was lost", state)
+    closed = "" if bool(torch.isnan(residuals).all()) else f" (residuals of the adjoint {residuals.tolist()})"
     raise NotSteady(
-        f"{text}the adjoint did not close (residual {residuals.tolist()}): the root's Jacobian is too near singular, "
-        "as at a fold, or its solver too short of steps",
+        f"{text}the root's Jacobian is too near singular{closed}: at instance {first} {why}; or a root next to it was "
+        "lost, or the solver was too short of steps",
         state,
     )
 
@@ -289,7 +299,7 @@ def solve(
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.
         dtype: Of the marching, as in `grad`.
-        device: Where to march; None is the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies.
 
     Returns:
         The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.
@@ -309,51 +319,145 @@ def solve(
         True
     """
     chosen = as_route(route)
-    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
-    state = solved(chosen, problem)
-    if chosen.needs_root:
-        state.require_steady()
-    values = params.expand(len(state)).tensor()
-    # what backward reads is kept apart from what the caller gets
-    fields = cast("torch.Tensor", _Attach.apply(values, state.fields, chosen, problem.lent(), state))  # type: ignore[no-untyped-call]
-    return copied(state).replace(fields=fields)
+
+    def find(plain: Params) -> tuple[_Asked, SteadyState]:
+        problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device)
+        state = solved(chosen, problem)
+        if chosen.needs_root:
+            state.require_steady()
+        # what backward reads is kept apart from what the caller gets
+        return _Asked(chosen, problem.lent(), state), copied(state)
+
+    asked, given = _outside(params, find)
+    values = params.expand(len(given)).tensor()
+    fields = cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+    return given.replace(fields=fields)
+
+
+def _outside(params: Params, find: Callable[[Params], T]) -> T:
+    """What `find` makes of the parameters, outside the transform of torch.func they are under, if any."""
+    if not isinstance(params, Params) or not transformed(params.tensor()):
+        return find(params)
+    call = _Call(find)
+    _Outside.apply(params.tensor(), call)  # type: ignore[no-untyped-call]
+    return call.found
+
+
+class _Call(Generic[T]):
+    """A call for `_Outside`, and what came of it; torch would hand over a copy of a list."""
+
+    found: T
+
+    def __init__(self, find: Callable[[Params], T]) -> None:
+        self.find = find
+
+
+class _Outside(torch.autograd.Function):
+    """`forward` gets the values that a transform wraps, and what it calls runs outside the transform."""
+
+    @staticmethod
+    def forward(values: torch.Tensor, call: _Call[Any]) -> torch.Tensor:
+        call.found = call.find(Params.stack(values.detach()))
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return cotangents[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(FORWARD)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        raise RuntimeError(VMAP)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What `backward` needs: the route, its problem and the state it solved for, which nobody else holds."""
+
+    route: Route
+    problem: Problem
+    state: SteadyState
+
+    @own_surroundings
+    def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
+        """Gradients (L, B, 4) from derivatives in the fields, shape (L, B, 2, H, W)."""
+        try:
+            given = cotangents.detach().to(torch.float64)
+        except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
+            raise RuntimeError(BATCHED) from error
+        gradient = pulled_back(self.route, self.problem, self.state, given).gradient
+        seen = given.cpu().flatten(2)
+        gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
+        # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
+        lost = (torch.isnan(gradient).any(dim=2) & torch.isfinite(seen).all(dim=2)).any(dim=0)
+        if bool(lost.any()) and self.route.needs_root:
+            raise NotSteady(
+                f"no gradient at instances {lost.nonzero().reshape(-1).tolist()}: the root's Jacobian is too near "
+                "singular",
+                copied(self.state),
+            )
+        return gradient
 
 
 class _Attach(torch.autograd.Function):
     """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
 
     @staticmethod
-    def forward(
-        ctx: Any, values: torch.Tensor, fields: torch.Tensor, route: Route, problem: Problem, state: SteadyState
-    ) -> torch.Tensor:
-        ctx.route, ctx.problem, ctx.state = route, problem, state
+    def forward(values: torch.Tensor, asked: _Asked) -> torch.Tensor:
+        return asked.state.fields.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        values, ctx.asked = inputs
         ctx.save_for_backward(values)
-        return fields.clone()
-
-    @staticmethod
-    @own_surroundings
-    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        given = cotangent.detach().to(torch.float64)
-        gradient = pulled_back(ctx.route, ctx.problem, ctx.state, given[None]).gradient[0]
-        seen = given.cpu().flatten(1)
-        gradient[~seen.any(dim=1)] = 0.0  # what the loss does not see has no share, be its state what it may
-        # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
-        lost = (torch.isnan(gradient).any(dim=1) & torch.isfinite(seen).all(dim=1)).nonzero().reshape(-1).tolist()
-        if lost and ctx.route.needs_root:
-            raise NotSteady(
-                f"no gradient at instances {lost}: the root's Jacobian is too near singular", copied(ctx.state)
-            )
-        attached = _FirstOrder.apply(gradient, *ctx.saved_tensors, cotangent)  # type: ignore[no-untyped-call]
-        return attached, None, None, None, None
-
-
-class _FirstOrder(torch.autograd.Function):
-    """A gradient that raises where it is differentiated again, instead of counting as constant."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        return gradient.clone()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        raise RuntimeError("solve gives first derivatives only; second ones of a root: gsimplicit.hessian")
+        return _Pull.apply(cotangents[0], *ctx.saved_tensors, ctx.asked), None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(FORWARD)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        raise RuntimeError(VMAP)
+
+
+class _Pull(torch.autograd.Function):
+    """The gradient in the parameters; it raises where it is differentiated again, instead of counting as constant.
+
+    Cotangents that torch batches, for a Jacobian, go to the route at once: it has one adjoint for all.
+    """
+
+    @staticmethod
+    def forward(cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> torch.Tensor:
+        return asked.gradients(cotangent[None])[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> Any:
+        if in_dims[1] is not None or in_dims[0] is None:
+            raise RuntimeError(VMAP)
+        return asked.gradients(cotangent.movedim(in_dims[0], 0)), 0
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        raise RuntimeError(SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(SECOND)
+
+
+SECOND = "gsimplicit.solve gives first derivatives only; second ones of a root: gsimplicit.hessian"

@@ -11,12 +11,17 @@ import torch
 from gsimplicit.gray_scott import parameter_derivatives
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
+from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, cotangents
+from gsimplicit.routes.nearby import changes, corrections
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
-    from gsimplicit.refine.linear import Solution
+    from collections.abc import Sequence
+
+    from gsimplicit.refine.linear import Bordered, Solution
+    from gsimplicit.refine.solvers import Prepared
+    from gsimplicit.routes.nearby import Correction
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -56,52 +61,132 @@ class Implicit(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""
-        from gsimplicit.refine.linear import Bordered
-        from gsimplicit.refine.newton import broken_translations, position_share
+        return self._pulled(problem, state, cotangents, ())
 
-        values, fields = problem.params.tensor().numpy(), state.fields.numpy()
-        g = cotangents.to("cpu", torch.float64).numpy()
-        adjoints = [[_NONE] * len(state) for _ in g]
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+        """The same from the losses, which also tell how much their gradients change on the way to the closed root."""
+        return self._pulled(problem, state, cotangents(state.fields, losses), losses)
+
+    def _pulled(self, problem: Problem, state: SteadyState, g: torch.Tensor, losses: Sequence[Loss]) -> Pulled:
+        from gsimplicit.refine.newton import broken_translations
+
+        fields = state.fields.cpu().numpy()
+        rows = [[_NONE] * len(state) for _ in g]
         roots = [i for i in range(len(state)) if state.status[i] in (Status.STEADY, Status.DRIFTING)]
         broken = {i: broken_translations(fields[i]) for i in roots}
-        still = {i: state.status[i] == Status.STEADY for i in roots}
-        both = [i for i in roots if still[i] and len(broken[i])]
+        still = [i for i in roots if state.status[i] == Status.STEADY]
+        pinned = [i for i in still if len(broken[i])]
         solver = chosen(self.refine.linear, fields[0, 0].size, problem.marching.device)
-
         with one_blas_thread():
-            for group in (both, [i for i in roots if i not in both]):
-                if not group:
-                    continue
-                drifts = [np.zeros(2) if still[i] else state.drift[i].numpy() for i in group]
-                prepared = solver.prepare(
-                    [Bordered(fields[i], values[i], broken[i], drift) for i, drift in zip(group, drifts, strict=True)]
-                )
-                slopes = parameter_derivatives(state.fields[group]).numpy()
-                for c, cotangent in enumerate(g):
-                    right = [cotangent[i] for i in group]
-                    # without a translation to break, the bordered jacobian is the full one
-                    bordered = prepared.solve(right, transpose=True)
-                    full = prepared.solve(right, transpose=True, border=False) if group is both else bordered
-                    for j, i in enumerate(group):
-                        name = "bordered jacobian" if group is both or not still[i] else "full jacobian"
-                        found = _adjoint(name, slopes[j], bordered[j])
-                        if group is both:
-                            found = _preferred(_adjoint("full jacobian", slopes[j], full[j]), found)
-                        adjoints[c][i] = replace(found, position=position_share(fields[i], broken[i], cotangent[i]))
+            # without a translation to break the bordered jacobian is the full one
+            for group in (pinned, [i for i in roots if i not in pinned]):
+                if group:
+                    systems = [_system(problem, state, i, broken[i]) for i in group]
+                    members = _Group(
+                        group, systems, solver.prepare(systems), group is pinned, [i in still for i in group]
+                    )
+                    for c, row in enumerate(members.adjoints(g.to("cpu", torch.float64).numpy(), state, losses)):
+                        for i, found in zip(group, row, strict=True):
+                            rows[c][i] = found
+        gradient = torch.from_numpy(np.array([[a.gradient for a in row] for row in rows]))
+        return Pulled(gradient, tuple(_certificate(row) for row in rows))
 
-        gradient = torch.from_numpy(np.array([[a.gradient for a in row] for row in adjoints]))
-        certificates = tuple(
-            Certificate(
-                definition=tuple(a.definition for a in row),
-                adjoint_residual=torch.tensor([a.residual for a in row], dtype=torch.float64),
-                other_definition=torch.tensor([a.other for a in row], dtype=torch.float64),
-                error=nothing(len(state)),
-                position=torch.tensor([a.position for a in row], dtype=torch.float64),
-                products=torch.tensor([a.products for a in row]),
-            )
-            for row in adjoints
-        )
-        return Pulled(gradient, certificates)
+
+def _system(problem: Problem, state: SteadyState, i: int, directions: Array) -> Bordered:
+    from gsimplicit.refine.linear import Bordered
+
+    drift = np.zeros(2) if state.status[i] == Status.STEADY else state.drift[i].numpy()
+    return Bordered(state.fields[i].cpu().numpy(), problem.params.tensor()[i].numpy(), directions, drift)
+
+
+def _certificate(row: list[_Adjoint]) -> Certificate:
+    def column(name: str) -> torch.Tensor:
+        return torch.tensor([getattr(a, name) for a in row], dtype=torch.float64)
+
+    return Certificate(
+        definition=tuple(a.definition for a in row),
+        adjoint_residual=column("residual"),
+        other_definition=column("other"),
+        error=column("error"),
+        position=column("position"),
+        products=torch.tensor([a.products for a in row]),
+        distance=column("distance"),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Roots of one kind, prepared together.
+
+    Attributes:
+        members: Their places in the batch.
+        systems: Their Jacobians, bordered.
+        prepared: What solves with them.
+        both: Whether the full Jacobian is asked beside the bordered one, and preferred.
+        still: Whether each is steady.
+    """
+
+    members: list[int]
+    systems: list[Bordered]
+    prepared: Prepared
+    both: bool
+    still: list[bool]
+
+    def adjoints(self, g: Array, state: SteadyState, losses: Sequence[Loss]) -> list[list[_Adjoint]]:
+        """Gradients of L losses, from their derivatives in the fields (L, B, 2, H, W) of the whole batch."""
+        slopes = parameter_derivatives(torch.from_numpy(np.stack([s.fields for s in self.systems]))).numpy()
+        rows = [self._row(slopes, [cotangent[i] for i in self.members]) for cotangent in g]
+        for border in {a.bordered for row in rows for a in row}:
+            found = corrections(self.prepared, self.systems, border=border)
+            rows = [
+                [
+                    replace(a, distance=c.distance) if a.bordered == border else a
+                    for a, c in zip(row, found, strict=True)
+                ]
+                for row in rows
+            ]
+            if losses:
+                rows = self._with_errors(rows, found, slopes, self._shifts(found, state, losses), border)
+        return rows
+
+    def _row(self, slopes: Array, right: list[Array]) -> list[_Adjoint]:
+        """Gradients of one loss."""
+        from gsimplicit.refine.distance import is_of_a_family
+        from gsimplicit.refine.newton import position_share
+
+        bordered = self.prepared.solve(right, transpose=True)
+        full = self.prepared.solve(right, transpose=True, border=False) if self.both else bordered
+        row = []
+        for j, system in enumerate(self.systems):
+            name = "bordered jacobian" if self.both or not self.still[j] else "full jacobian"
+            found = _adjoint(name, slopes[j], bordered[j], bordered=True)
+            if self.both:
+                found = _preferred(_adjoint("full jacobian", slopes[j], full[j], bordered=False), found)
+            elif self.still[j] and is_of_a_family(system.fields, system.parameters):
+                found = replace(found, definition="none", gradient=_NONE.gradient)
+            row.append(replace(found, position=position_share(system.fields, system.directions, right[j])))
+        return row
+
+    def _shifts(self, found: Sequence[Correction], state: SteadyState, losses: Sequence[Loss]) -> Array:
+        """Changes of the losses' derivatives in the fields on the way to the closed roots, (L, members, 2, H, W)."""
+        fields = state.fields.detach().to("cpu", torch.float64).clone()
+        for i, correction in zip(self.members, found, strict=True):
+            fields[i] += torch.from_numpy(np.nan_to_num(correction.fields))
+        there, here = (cotangents(x, losses)[:, self.members] for x in (fields, state.fields))
+        return np.asarray((there.cpu() - here.cpu()).numpy())
+
+    def _with_errors(
+        self, rows: list[list[_Adjoint]], found: Sequence[Correction], slopes: Array, shifts: Array, border: bool
+    ) -> list[list[_Adjoint]]:
+        """The gradients of one kind of Jacobian with what is left of them on the way to the closed roots."""
+        out = []
+        for row, shift in zip(rows, shifts, strict=True):
+            solutions = [a.solution for a in row if a.solution is not None]
+            change = changes(self.prepared, self.systems, found, solutions, slopes, list(shift), border=border)
+            sizes = [max(float(np.linalg.norm(a.gradient)), 1e-300) for a in row]
+            errors = [float(np.linalg.norm(x)) / size for x, size in zip(change, sizes, strict=True)]
+            out.append([replace(a, error=e) if a.bordered == border else a for a, e in zip(row, errors, strict=True)])
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,22 +196,24 @@ class _Adjoint:
     definition: str
     gradient: Array
     residual: float
+    solution: Solution | None = None
+    bordered: bool = True
     other: float = float("nan")
     position: float = float("nan")
     products: int = 0
+    error: float = float("nan")
+    distance: float = float("nan")
 
 
 _NONE = _Adjoint("none", np.full(4, np.nan), float("inf"))
 
 
-def _adjoint(definition: str, slopes: Array, solution: Solution) -> _Adjoint:
+def _adjoint(definition: str, slopes: Array, solution: Solution, *, bordered: bool) -> _Adjoint:
     """The gradient from an adjoint; `slopes` are dR/dp, shape (4, 2, H, W)."""
-    if not solution.residual <= ADJOINT_LIMIT:
-        return _Adjoint("none", _NONE.gradient, solution.residual, products=solution.products)
     gradient = -np.tensordot(slopes, solution.x, axes=3)
-    if not np.isfinite(gradient).all():
-        return _Adjoint("none", _NONE.gradient, solution.residual, products=solution.products)
-    return _Adjoint(definition, gradient, solution.residual, products=solution.products)
+    if not (solution.residual <= ADJOINT_LIMIT and np.isfinite(gradient).all()):
+        definition, gradient = "none", _NONE.gradient
+    return _Adjoint(definition, gradient, solution.residual, solution, bordered, products=solution.products)
 
 
 def _preferred(full: _Adjoint, bordered: _Adjoint) -> _Adjoint:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -94,8 +95,9 @@ def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
         value = value_of(loss, at)
         if not value.requires_grad:
             return None
-        several = len(at) > 1 and getattr(loss, "target", None) is None
-        found = torch.autograd.grad(value.sum(), at, allow_unused=True, retain_graph=several)
+        several = len(at) > 1 and not (isinstance(loss, Objective) and loss.target is not None)
+        with noted(loss, "the derivative of the loss"):
+            found = torch.autograd.grad(value.sum(), at, allow_unused=True, retain_graph=several)
         slope = cast("torch.Tensor | None", found[0])
         if slope is None:
             return None
@@ -106,6 +108,12 @@ def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
             _check_apart(name_of(loss), slope, weighed, weights.to(slope.device))
     slope[~torch.isfinite(at.detach()).flatten(1).all(dim=1)] = torch.nan
     return slope
+
+
+def dtype_of(loss: Loss, v: torch.Tensor) -> torch.dtype:
+    """Dtype in which a loss gives its values, before they are made float64."""
+    with torch.enable_grad():
+        return _called_alone(loss, v).dtype
 
 
 def _check_apart(name: str, slope: torch.Tensor, weighed: torch.Tensor, weights: torch.Tensor) -> None:
@@ -136,10 +144,17 @@ def _called(loss: Loss, v: torch.Tensor) -> torch.Tensor:
     copy = v.clone()
     if copy.requires_grad:
         copy.retain_grad()  # for a loss that calls backward inside and reads v.grad
-    try:
+    with noted(loss, "the loss"):
         return loss.evaluate(copy) if isinstance(loss, Objective) else loss(copy)
+
+
+@contextmanager
+def noted(loss: Loss, what: str) -> Iterator[None]:
+    """Errors inside get a note that names the loss."""
+    try:
+        yield
     except Exception as error:
-        error.add_note(f"raised by the loss {name_of(loss)!r}")
+        error.add_note(f"raised by {what} {name_of(loss)!r}")
         raise
 
 

@@ -9,12 +9,12 @@ import torch
 
 from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
 from gsimplicit.marching import each
-from gsimplicit.refine.solvers import chosen
-from gsimplicit.refine.threads import one_blas_thread
+from gsimplicit.refine.solvers import chosen, require_linear
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
-from gsimplicit.routes.objective import Loss, name_of, value_of
+from gsimplicit.routes.objective import Loss, name_of, noted, value_of
 from gsimplicit.surroundings import own_surroundings
+from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import Bordered
@@ -52,15 +52,16 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
         >>> gs.root_derivatives(root).shape
         torch.Size([1, 4, 2, 32, 32])
     """
-    _check(state)
-    out = torch.empty((len(state), len(PARAMETERS), *state.fields.shape[1:]), dtype=torch.float64)
+    roots = _on_cpu(state)
+    require_linear(linear)
+    out = torch.empty((len(roots), len(PARAMETERS), *roots.fields.shape[1:]), dtype=torch.float64)
     with one_blas_thread():
         for still in (True, False):
-            group = [i for i in range(len(state)) if _still(state, i) == still]
+            group = [i for i in range(len(roots)) if _still(roots, i) == still]
             if group:
-                tangents = _tangents(_prepared(state, group, linear), state.fields[group], border=not still)
+                tangents = _tangents(_prepared(roots, group, linear), roots.fields[group], border=not still)
                 out[group] = torch.from_numpy(np.stack([X for X, _ in tangents]))
-    return out
+    return out.to(state.fields.device)
 
 
 @own_surroundings
@@ -90,17 +91,20 @@ def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) 
         >>> gs.hessian(root, lambda v: (v**2).mean(dim=(-2, -1))).shape
         torch.Size([1, 4, 4])
     """
-    _check(state)
+    roots = _on_cpu(state)
+    require_linear(linear)
     if not callable(loss):
         raise TypeError(f"loss must be a callable of v (B, H, W) giving (B,), got {loss!r}")
     with one_blas_thread():
-        return torch.stack(each(lambda i: _hessian(state, i, loss, linear), range(len(state))))
+        return torch.stack(each(lambda i: _hessian(roots, i, loss, linear, state.fields.device), range(len(roots))))
 
 
-def _check(state: SteadyState) -> None:
+def _on_cpu(state: SteadyState) -> SteadyState:
+    """Certified roots, cut off from autograd, where the linear systems are solved."""
     if not isinstance(state, SteadyState):
         raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
     state.require_steady()
+    return state.replace(fields=state.fields.detach().to("cpu", torch.float64))
 
 
 def _system(state: SteadyState, i: int) -> Bordered:
@@ -134,7 +138,7 @@ def _require(residual: float) -> None:
         raise np.linalg.LinAlgError(f"the root's Jacobian is too near singular: relative residual {residual:.1e}")
 
 
-def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None) -> torch.Tensor:
+def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None, where: torch.device) -> torch.Tensor:
     from gsimplicit.refine.linear import gradient
 
     fields = state.fields[i : i + 1]
@@ -142,15 +146,16 @@ def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None
     prepared = _prepared(state, [i], linear)
     X, c = _tangents(prepared, fields, border=not still)[0]
     tangents = torch.from_numpy(X)
-    v = fields[:, 1].clone().requires_grad_()
+    v = fields[:, 1].clone().to(where).requires_grad_()  # where the loss is used to it
     with torch.enable_grad():
         value = value_of(loss, v, "hessian")
         seen = value.requires_grad
-        slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
+        with noted(loss, "the derivative of the loss"):
+            slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
         if slope is None:
             raise ValueError(f"hessian: loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
-        bends = [_bend(slope, v, t[None, 1]) for t in tangents]
-    cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).numpy()
+        bends = [_bend(slope, v, t[None, 1].to(where)).cpu() for t in tangents]
+    cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).cpu().numpy()
     solution = prepared.solve([cotangent], transpose=True, border=not still)[0]
     _require(solution.residual)
     adjoint = torch.from_numpy(solution.x)

@@ -11,11 +11,11 @@ import torch
 from gsimplicit import checks
 from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
-from gsimplicit.refine.threads import one_blas_thread
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
 from gsimplicit.steady import as_refine, plain_refine
+from gsimplicit.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Tangent(Route):
                 if not state.has_root[i]:
                     return lost
                 try:
-                    return root_derivatives(state[i], linear)[0]
+                    return root_derivatives(state[i], linear)[0].cpu()
                 except np.linalg.LinAlgError:
                     return lost
             if state.status[i] == Status.DIVERGED:

@@ -44,7 +44,7 @@ class Unrolled(Route):
                 return torch.full((len(cotangents), 4), torch.nan, dtype=torch.float64)
             start = problem.initial[i : i + 1].to(where.device, where.dtype)
             start, steps = self._last(start, problem.params[i], int(state.steps[i]))
-            return pull_back(start[0], problem.params[i], steps, cotangents[:, i])[0].cpu()
+            return pull_back(start[0], problem.params[i], steps, cotangents[:, i].to(where.device))[0].cpu()
 
         gradient = torch.stack(each(one, range(len(state))), dim=1)
         certificates = tuple(

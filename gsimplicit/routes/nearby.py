@@ -1,0 +1,111 @@
+"""How far the closed root is from a certified one, and how much its gradient differs, to first order.
+
+With J the Jacobian in use, the closed root lies at `X + d`, `J d = -R`. On the way there the adjoint equation
+`J^T lambda = g` changes in g, by what the loss's derivative does, and in J, by what the reaction bends:
+
+    J^T lambda' = g(X + d) - g(X) - (R_XX d)^T lambda,    dL/dp' = -lambda . R_Xp d - lambda' . R_p.
+
+Two loose solves with the factors at hand; where the root drifts its velocity and the border change along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gsimplicit.gray_scott import mixed_derivative, second_derivative_transposed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gsimplicit.refine.linear import Bordered, Solution
+    from gsimplicit.refine.solvers import Prepared
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+LOOSE = 1e-3
+"""Relative residual asked of these solves: of an error the first digit counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What leads from a certified root to the closed one, to first order.
+
+    Attributes:
+        fields: d, shape (2, H, W); NaN where the Jacobian is singular.
+        speeds: Change of the drift along the broken translations, shape (r,), or (0,) without a border.
+    """
+
+    fields: Array
+    speeds: Array
+
+    @property
+    def distance(self) -> float:
+        """2-norm of d; infinite where the Jacobian is singular."""
+        size = float(np.linalg.norm(self.fields))
+        return size if np.isfinite(size) else float("inf")
+
+
+def corrections(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> list[Correction]:
+    """The correction of each of a batch of systems."""
+    from gsimplicit.refine.linear import gradient
+    from gsimplicit.refine.newton import residual
+
+    right = []
+    for system in systems:
+        R = residual(system.fields, system.parameters)
+        if system.velocity.any():
+            R = R + np.tensordot(system.velocity, gradient(system.fields), axes=1)
+        right.append(-R)
+    solutions = prepared.solve(right, border=border, tol=LOOSE)
+    closed = [s.residual <= 0.5 or not r.any() for s, r in zip(solutions, right, strict=True)]
+    return [Correction(s.x if ok else np.full_like(s.x, np.nan), s.s) for s, ok in zip(solutions, closed, strict=True)]
+
+
+def changes(
+    prepared: Prepared,
+    systems: Sequence[Bordered],
+    found: Sequence[Correction],
+    adjoints: Sequence[Solution],
+    slopes: Array,
+    shifts: Sequence[Array],
+    *,
+    border: bool,
+) -> Array:
+    """How the gradients of one loss change on the way to the closed roots.
+
+    Args:
+        prepared: What solves with the systems.
+        systems: B certified roots.
+        found: Their corrections.
+        adjoints: Their adjoints.
+        slopes: dR/dp, shape (B, 4, 2, H, W).
+        shifts: Changes of the loss's derivative in the fields, each of shape (2, H, W).
+        border: Whether the adjoints are those of the bordered Jacobians.
+
+    Returns:
+        Shape (B, 4), NaN where a Jacobian is singular.
+    """
+    from gsimplicit.refine.linear import gradient
+
+    right, corner = [], []
+    for system, correction, adjoint, shift in zip(systems, found, adjoints, shifts, strict=True):
+        d, x = (torch.from_numpy(np.nan_to_num(a))[None] for a in (correction.fields, adjoint.x))
+        r = shift - second_derivative_transposed(torch.from_numpy(system.fields)[None], d, x)[0].numpy()
+        q = np.zeros(0)
+        if border:
+            moved = np.tensordot(system.directions, gradient(d[0].numpy()), axes=1)  # of the border, (r, 2, H, W)
+            r = r + np.tensordot(correction.speeds @ system.directions, gradient(x[0].numpy()), axes=1)
+            r = r - np.tensordot(adjoint.s, moved, axes=1)
+            q = -np.tensordot(moved, x[0].numpy(), axes=3)
+        right.append(np.asarray(r))
+        corner.append(q)
+    solutions = prepared.solve(right, corner if border else None, transpose=True, border=border, tol=LOOSE)
+    out = np.full((len(systems), slopes.shape[1]), np.nan)
+    for j, (correction, adjoint, solution) in enumerate(zip(found, adjoints, solutions, strict=True)):
+        mixed = mixed_derivative(torch.from_numpy(correction.fields)[None])[0].numpy()
+        out[j] = -np.tensordot(mixed, adjoint.x, axes=3) - np.tensordot(slopes[j], solution.x, axes=3)
+    return out

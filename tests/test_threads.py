@@ -1,0 +1,115 @@
+"""Inside `each` torch and BLAS use one thread, and afterwards everything is as it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg  # with a BLAS of its own
+import torch
+from helpers import PAPER, random_fields
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import gsimplicit as gs
+from gsimplicit.refine.linear import Bordered
+from gsimplicit.refine.newton import broken_translations
+from gsimplicit.threads import each, one_blas_thread
+
+assert scipy.linalg.blas
+
+
+def counts(_: Any = None) -> tuple[int, set[int]]:
+    """Threads of torch here, and those of the BLAS libraries."""
+    return torch.get_num_threads(), {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+@pytest.fixture
+def several() -> Iterator[None]:
+    """Two threads for torch and three for BLAS, whatever the machine has."""
+    before = torch.get_num_threads()
+    with threadpool_limits(3, user_api="blas"):
+        torch.set_num_threads(2)
+        yield
+        torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize("items", [1, 2, 5])
+def test_inside_there_is_one_thread_and_after_it_what_was_set(items: int) -> None:
+    assert counts() == (2, {3})
+    assert each(counts, range(items)) == [(1, {1})] * items
+    assert counts() == (2, {3})
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize("items", [1, 4])
+def test_an_error_leaves_what_was_set(items: int) -> None:
+    def fails(_: int) -> None:
+        assert counts() == (1, {1})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        each(fails, range(items))
+    assert counts() == (2, {3})
+
+
+@pytest.mark.usefixtures("several")
+def test_a_call_inside_another_stays_on_its_thread() -> None:
+    def inner(_: int) -> tuple[int, tuple[int, set[int]]]:
+        return threading.get_ident(), counts()
+
+    def outer(_: int) -> bool:
+        return each(inner, range(3)) == [inner(0)] * 3
+
+    assert each(outer, range(4)) == [True] * 4
+    assert counts() == (2, {3})
+
+
+@pytest.mark.usefixtures("several")
+def test_off_the_main_thread_it_is_the_same() -> None:
+    def caller() -> list[Any]:
+        torch.set_num_threads(2)
+        return [counts(), each(counts, range(3)), each(counts, [0]), counts()]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(caller).result() == [(2, {3}), [(1, {1})] * 3, [(1, {1})], (2, {3})]
+    assert counts() == (2, {3})
+
+
+@pytest.mark.usefixtures("several")
+def test_threads_that_begin_afterwards_are_not_limited() -> None:
+    each(counts, range(3))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(counts).result() == (2, {3})
+
+
+@pytest.mark.usefixtures("several")
+def test_limits_that_overlap_on_two_threads_end_with_the_last() -> None:
+    first, second = one_blas_thread(), one_blas_thread()
+    with ThreadPoolExecutor(1) as pool:
+        first.__enter__()
+        pool.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert counts()[1] == {1}
+        pool.submit(second.__exit__, None, None, None).result()
+    assert counts()[1] == {3}
+
+
+@pytest.mark.usefixtures("several")
+def test_gmres_gives_the_same_bits_with_any_number_of_threads() -> None:
+    fields = random_fields(3, (64, 64)).numpy()  # large enough for torch to cut its sums
+    systems = [Bordered(f, np.array(PAPER), broken_translations(f), np.zeros(2)) for f in fields]
+    right = list(random_fields(3, (64, 64), seed=1).numpy())
+
+    def solved(threads: int, some: slice) -> list[np.ndarray[Any, Any]]:
+        torch.set_num_threads(threads)
+        solver = gs.Gmres(max_products=40).prepare(systems[some])
+        return [s.x for s in solver.solve(right[some], transpose=True)]
+
+    expected = solved(1, slice(None))
+    for threads, some in ((2, slice(None)), (3, slice(None)), (2, slice(1))):
+        assert all(np.array_equal(a, b) for a, b in zip(solved(threads, some), expected[some], strict=True))

@@ -615,3 +615,10 @@ def test_refine_settings_out_of_range_are_refused(arguments: dict[str, Any], tex
 def test_refine_settings_of_a_wrong_type_are_refused(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=name):
         gs.Refine(**{name: value})
+
+
+@pytest.mark.parametrize("grid", [(3, 3), (3, 16), (33, 20)])
+def test_the_residual_of_newtons_method_has_the_bits_of_the_equations(grid: tuple[int, int]) -> None:
+    fields, params = random_fields(1, grid), random_params(1)
+    expected = gray_scott.residual(fields, params)[0].numpy()
+    assert np.array_equal(residual(fields[0].numpy(), params.tensor()[0].numpy()), expected)

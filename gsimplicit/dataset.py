@@ -25,6 +25,7 @@ import numpy as np
 
 from gsimplicit import files
 from gsimplicit.results import Kind, Stable, Status
+from gsimplicit.sources import package_sources
 from gsimplicit.version import __version__
 
 if TYPE_CHECKING:
@@ -138,10 +139,10 @@ def fingerprint(configuration: Mapping[str, Any]) -> str:
 
 
 LEAVES = (
-    "__init__.py", "__main__.py", "bifurcation", "landscape/cliffs.py", "plotting.py", "routes/compare.py",
-    "routes/comparison.py", "testing.py", "version.py",
+    "__main__", "bifurcation", "landscape.cliffs", "plotting", "routes.compare", "routes.comparison", "testing",
+    "version",
 )  # fmt: skip
-"""Files and folders of the package that no value of a scan depends on: they look at results, or make others."""
+"""Modules of the package that no value of a scan depends on: they look at results, or make others."""
 
 
 @lru_cache(maxsize=2)
@@ -149,13 +150,14 @@ def code_fingerprint(*, leaves: bool = False) -> str:
     """SHA-256 of the package's source: stored results of other code are other results.
 
     Args:
-        leaves: Take in the files that no scan depends on (`LEAVES`), as what is computed with them does.
+        leaves: Take in the modules that no scan depends on (`LEAVES`), as what is computed with them does.
     """
-    root = Path(__file__).parent
-    found = sorted(root.rglob("*.py")) or sorted(root.rglob("*.pyc"))
-    names = [f.relative_to(root) for f in found]
-    kept = [n for n in names if leaves or not (n.as_posix() in LEAVES or n.parts[0] in LEAVES)]
-    return hashlib.sha256(b"".join(n.as_posix().encode() + (root / n).read_bytes() for n in kept)).hexdigest()
+    found = hashlib.sha256()
+    for name, source in sorted(package_sources().items()):
+        inside = name.partition(".")[2]  # empty for the package itself, which only hands names on
+        if leaves or (inside and not any(f"{inside}.".startswith(f"{leaf}.") for leaf in LEAVES)):
+            found.update(f"{name} {len(source)} ".encode() + source)
+    return found.hexdigest()
 
 
 def digest(array: np.ndarray[Any, Any]) -> str:

@@ -93,11 +93,11 @@ def test_the_code_a_store_knows_is_all_that_a_value_can_depend_on() -> None:
         if file not in reached:
             reached.add(file)
             waiting += imported(file)
-    left_out = {
-        f for f in PACKAGE.rglob("*.py") for leaf in dataset.LEAVES if f == PACKAGE / leaf or f.parent == PACKAGE / leaf
-    }
-    assert not (reached & left_out) - {PACKAGE / "__init__.py", PACKAGE / "version.py"}
-    assert all((PACKAGE / leaf).exists() for leaf in dataset.LEAVES)
+    names = {".".join(f.relative_to(PACKAGE).with_suffix("").parts) for f in reached}
+    left_out = {name for name in names for leaf in dataset.LEAVES if f"{name}.".startswith(f"{leaf}.")}
+    assert left_out == {"version"}
+    places = [PACKAGE.joinpath(*leaf.split(".")) for leaf in dataset.LEAVES]
+    assert all(place.is_dir() or place.with_suffix(".py").exists() for place in places)
     assert dataset.code_fingerprint() != dataset.code_fingerprint(leaves=True)
 
 

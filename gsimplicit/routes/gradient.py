@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from gsimplicit.results import (
     SteadyState,
     copied,
 )
-from gsimplicit.routes.contract import Problem, Route, differentiated, pulled_back, solved
+from gsimplicit.routes.attach import Asked, attached, outside, singular_at
+from gsimplicit.routes.contract import Problem, Route, differentiated, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
@@ -39,7 +40,6 @@ from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
 from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired, warn_of_steps
 from gsimplicit.surroundings import caller, own_surroundings
-from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
@@ -54,8 +54,6 @@ POSITION_LIMIT = 1e-6
 """Share of a loss's derivative along translations above which `grad` warns; rounding gives 1e-16."""
 
 Fields = torch.Tensor | np.ndarray[Any, Any]
-
-T = TypeVar("T")
 
 
 def as_route(route: str | Route) -> Route:
@@ -245,15 +243,12 @@ def _require_gradient(route: Route, objective: Objective, state: SteadyState, ce
     text = f"no gradient of the loss {objective.name!r} at instances {lost} by the {route.name} route: "
     if not route.needs_root:
         raise ValueError(f"{text}the derivative of the state, or a state next to it, is not finite")
-    from gsimplicit.refine.singular import reason
-
-    first = lost[0]
-    why = reason(state.fields[first].detach().cpu().numpy(), state.params.tensor()[first].detach().numpy())
+    why = singular_at(state, lost[0])
     residuals = certificate.adjoint_residual[lost]
     closed = "" if bool(torch.isnan(residuals).all()) else f" (residuals of the adjoint {residuals.tolist()})"
     raise NotSteady(
-        f"{text}the root's Jacobian is too near singular{closed}: at instance {first} {why}; or a root next to it was "
-        "lost, or the solver was too short of steps",
+        f"{text}the root's Jacobian is too near singular{closed}: at instance {lost[0]} {why}; or a root next to it "
+        "was lost, or the solver was too short of steps",
         state,
     )
 
@@ -321,145 +316,15 @@ def solve(
     """
     chosen = as_route(route)
 
-    def find(plain: Params) -> tuple[_Asked, SteadyState]:
+    def find(plain: Params) -> tuple[Asked, SteadyState]:
         problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device)
         state = solved(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
-        return _Asked(chosen, problem.lent(), state), copied(state)
+        return Asked(chosen, problem.lent(), state), copied(state)
 
-    asked, given = _outside(params, find)
+    asked, given = outside(params, find)
     values = params.expand(len(given)).tensor()
-    fields = cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
-    return given.replace(fields=fields)
-
-
-def _outside(params: Params, find: Callable[[Params], T]) -> T:
-    """What `find` makes of the parameters, outside the transform of torch.func they are under, if any."""
-    if not isinstance(params, Params) or not transformed(params.tensor()):
-        return find(params)
-    call = _Call(find)
-    _Outside.apply(params.tensor(), call)  # type: ignore[no-untyped-call]
-    return call.found
-
-
-class _Call(Generic[T]):
-    """A call for `_Outside`, and what came of it; torch would hand over a copy of a list."""
-
-    found: T
-
-    def __init__(self, find: Callable[[Params], T]) -> None:
-        self.find = find
-
-
-class _Outside(torch.autograd.Function):
-    """`forward` gets the values that a transform wraps, and what it calls runs outside the transform."""
-
-    @staticmethod
-    def forward(values: torch.Tensor, call: _Call[Any]) -> torch.Tensor:
-        call.found = call.find(Params.stack(values.detach()))
-        return values.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return cotangents[0], None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(FORWARD)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        raise RuntimeError(VMAP)
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """What `backward` needs: the route, its problem and the state it solved for, which nobody else holds."""
-
-    route: Route
-    problem: Problem
-    state: SteadyState
-
-    @own_surroundings
-    def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
-        """Gradients (L, B, 4) from derivatives in the fields, shape (L, B, 2, H, W)."""
-        try:
-            given = cotangents.detach().to(torch.float64)
-        except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
-            raise RuntimeError(BATCHED) from error
-        gradient = pulled_back(self.route, self.problem, self.state, given).gradient
-        seen = given.cpu().flatten(2)
-        gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
-        # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
-        lost = (torch.isnan(gradient).any(dim=2) & torch.isfinite(seen).all(dim=2)).any(dim=0)
-        if bool(lost.any()) and self.route.needs_root:
-            raise NotSteady(
-                f"no gradient at instances {lost.nonzero().reshape(-1).tolist()}: the root's Jacobian is too near "
-                "singular",
-                copied(self.state),
-            )
-        return gradient
-
-
-class _Attach(torch.autograd.Function):
-    """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
-
-    @staticmethod
-    def forward(values: torch.Tensor, asked: _Asked) -> torch.Tensor:
-        return asked.state.fields.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        values, ctx.asked = inputs
-        ctx.save_for_backward(values)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _Pull.apply(cotangents[0], *ctx.saved_tensors, ctx.asked), None  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(FORWARD)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        raise RuntimeError(VMAP)
-
-
-class _Pull(torch.autograd.Function):
-    """The gradient in the parameters; it raises where it is differentiated again, instead of counting as constant.
-
-    Cotangents that torch batches, for a Jacobian, go to the route at once: it has one adjoint for all.
-    """
-
-    @staticmethod
-    def forward(cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> torch.Tensor:
-        return asked.gradients(cotangent[None])[0]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, cotangent: torch.Tensor, values: torch.Tensor, asked: _Asked) -> Any:
-        if in_dims[1] is not None or in_dims[0] is None:
-            raise RuntimeError(VMAP)
-        return asked.gradients(cotangent.movedim(in_dims[0], 0)), 0
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        raise RuntimeError(SECOND)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(SECOND)
-
-
-SECOND = "gsimplicit.solve gives first derivatives only; second ones of a root: gsimplicit.hessian"
+    return given.replace(fields=attached(values, asked))

@@ -49,8 +49,8 @@ def reason(fields: Array, parameters: Array) -> str:
         along = ", ".join(f"{w:.3g}" for w in _weights(right))
         return f"the root is one of a family: moved by ({along}) in (u, v) everywhere it stays steady, as where F = 0"
     if _along_translations(fields, right) > ALONG:
-        return f"the lattice holds the position of the pattern with a rate of {value:.1e} only"
-    return f"a fold or another bifurcation is near: least singular value {value:.1e}"
+        return f"the lattice holds the position of the pattern with a rate of {value:.1e} at most"
+    return f"a fold or another bifurcation is near: the least singular value is at most {value:.1e}"
 
 
 def _null_vectors(fields: Array, parameters: Array) -> tuple[Array, Array, float]:

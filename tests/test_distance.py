@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, mean_square, polished, small_start
+from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, mean_square, polished, small_start, weighted
 
 import gsimplicit as gs
 from gsimplicit.refine.distance import least_singular, least_singular_of_uniform
@@ -144,3 +144,21 @@ def test_routes_at_finite_time_claim_no_distance() -> None:
     out = gs.grad(gs.Params(*UNIFORM), "unrolled", mean_square, initial=small_start(12, 3), tol=0.0, max_steps=20)
     assert out.certificate.distance.shape == (1,)
     assert torch.isnan(out.certificate.distance).all()
+
+
+def test_a_batch_in_which_one_root_has_no_full_adjoint_has_errors_by_both_jacobians() -> None:
+    """The lattice holds the first pattern with 4e-12: random weights have an adjoint by the bordered Jacobian alone."""
+    points, start = ((0.18, 0.07, 0.04, 0.062), PAPER), small_start(32, 7)
+    roots = [
+        gs.steady_state(gs.Params(*p), start, tol=1e-6, max_steps=100_000, refine=gs.Refine(lattice=True))
+        for p in points
+    ]
+    fields = torch.cat([root.fields for root in roots])
+    with pytest.warns(gs.PositionWarning):
+        both = gs.grad(gs.Params(*zip(*points, strict=True)), loss=weighted((32, 32)), initial=fields).certificate
+    assert both.definition == ("bordered jacobian", "full jacobian")
+    for i, root in enumerate(roots):
+        with pytest.warns(gs.PositionWarning):
+            alone = gs.grad(root.params, loss=weighted((32, 32)), initial=root.fields).certificate
+        assert both.error[i].item() == pytest.approx(alone.error.item(), rel=1e-2)
+        assert both.distance[i].item() == pytest.approx(alone.distance.item(), rel=1e-2)

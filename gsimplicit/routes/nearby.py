@@ -87,15 +87,21 @@ def changes(
         border: Whether the adjoints are those of the bordered Jacobians.
 
     Returns:
-        Shape (B, 4), NaN where a Jacobian is singular.
+        Shape (B, 4), NaN where a Jacobian is singular, or an adjoint is of the other kind.
     """
     from gsimplicit.refine.linear import gradient
 
     right, corner = [], []
-    for system, correction, adjoint, shift in zip(systems, found, adjoints, shifts, strict=True):
+    counts = [len(system.directions) if border else 0 for system in systems]
+    mine = [len(adjoint.s) == count for adjoint, count in zip(adjoints, counts, strict=True)]
+    for j, (system, correction, adjoint, shift) in enumerate(zip(systems, found, adjoints, shifts, strict=True)):
+        if not mine[j]:
+            right.append(np.zeros_like(system.fields))
+            corner.append(np.zeros(counts[j]))
+            continue
         d, x = (torch.from_numpy(np.nan_to_num(a))[None] for a in (correction.fields, adjoint.x))
         r = shift - second_derivative_transposed(torch.from_numpy(system.fields)[None], d, x)[0].numpy()
-        q = np.zeros(0)
+        q = np.zeros(counts[j])
         if border:
             moved = np.tensordot(system.directions, gradient(d[0].numpy()), axes=1)  # of the border, (r, 2, H, W)
             r = r + np.tensordot(correction.speeds @ system.directions, gradient(x[0].numpy()), axes=1)
@@ -106,6 +112,8 @@ def changes(
     solutions = prepared.solve(right, corner if border else None, transpose=True, border=border, tol=LOOSE)
     out = np.full((len(systems), slopes.shape[1]), np.nan)
     for j, (correction, adjoint, solution) in enumerate(zip(found, adjoints, solutions, strict=True)):
+        if not mine[j]:
+            continue
         mixed = mixed_derivative(torch.from_numpy(correction.fields)[None])[0].numpy()
         out[j] = -np.tensordot(mixed, adjoint.x, axes=3) - np.tensordot(slopes[j], solution.x, axes=3)
     return out

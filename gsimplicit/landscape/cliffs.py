@@ -50,7 +50,8 @@ def _checked(data: xr.Dataset, *objectives: str) -> None:
     """Raise unless this is a dataset of a scan that holds what is asked of it."""
     if not isinstance(data, xr.Dataset):
         raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
-    missing = [name for name in ("status", "kind", "loss") if name not in data]
+    asked = ("status", "kind", *(["loss"] if objectives else []))
+    missing = [name for name in asked if name not in data]
     if missing:
         raise ValueError(f"data must be a dataset of gsimplicit.scan, got one without {', '.join(missing)}")
     _known("objective", objectives, data)

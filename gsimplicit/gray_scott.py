@@ -287,11 +287,19 @@ class Params:
         """All parameters as one new tensor of shape (B, 4), columns Du, Dv, F, k."""
         return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
 
+    @classmethod
+    def _of(cls, values: torch.Tensor) -> Params:
+        """Parameters from values (B, 4) of their own memory that were checked when they came in."""
+        params = object.__new__(cls)
+        for name, column in zip(PARAMETERS, values.unbind(1), strict=True):
+            object.__setattr__(params, name, column)
+        return params
+
     def detach(self) -> Params:
         """The same values, cut off from autograd."""
         values = self.tensor()
         refuse_transformed(values)
-        return Params.stack(values.detach())
+        return Params._of(values.detach())
 
     def replace(self, **changes: Any) -> Params:
         """A copy with some parameters replaced, for example `params.replace(F=0.04)`."""
@@ -317,7 +325,8 @@ class Params:
         if isinstance(index, bool | str | None | float | tuple):
             raise TypeError(f"index must be an integer, a slice or a list of integers, got {index!r}")
         chosen = [int(index)] if isinstance(index, int | np.integer) else index
-        return Params.stack(self.tensor()[chosen])
+        values = self.tensor()[chosen]
+        return Params._of(values) if values.ndim == 2 and len(values) else Params.stack(values)
 
     def __copy__(self) -> Params:
         return Params.stack(self.tensor())

@@ -80,9 +80,7 @@ def test_an_unfinished_one_of_other_code_says_so_too(tmp_path: Path, monkeypatch
         patch.setattr(Store, "finish", lambda self, whole: None)
         scan(tmp_path / "a.nc")
     monkeypatch.setattr(dataset, "code_fingerprint", lambda: "another")
-    with pytest.raises(
-        gs.StoreMismatchError, match=r"a\.nc\.tiles was made by another version .*\(gsimplicit 0\.1\.0, com"
-    ):
+    with pytest.raises(gs.StoreMismatchError, match=r"a\.nc\.tiles was made by another version .*\(gsimplicit 0\."):
         scan(tmp_path / "a.nc")
 
 

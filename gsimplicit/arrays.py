@@ -40,6 +40,8 @@ def real_array(name: str, value: Any, what: str = _WHAT) -> Array:
     """
     if holds_tensor(value):
         return np.asarray(real_tensor(name, value, what=what).numpy())
+    if callable(getattr(type(value), "compute", None)) and hasattr(type(value), "__dask_graph__"):
+        value = value.compute()  # dask's own conversion drops masks
     _refuse_hidden(name, value, what, 0)
     try:
         with np.errstate(all="ignore"):
@@ -151,7 +153,9 @@ def _copied(name: str, value: torch.Tensor, attached: bool, device: str | None, 
 def _transformed(value: torch.Tensor) -> bool:
     """Whether torch.func is about to differentiate or batch a tensor."""
     wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", None)
-    return bool(wrapped is not None and wrapped(value))
+    if wrapped is not None and wrapped(value):
+        return True
+    return torch.autograd.forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _refuse_hidden(name: str, value: Any, what: str, depth: int) -> None:
@@ -168,14 +172,18 @@ def _refuse_hidden(name: str, value: Any, what: str, depth: int) -> None:
     elif isinstance(value, np.ndarray):
         if value.dtype.kind == "b":
             raise TypeError(f"{name} must be {what}, got {shown(value)}")
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview | range):
+    elif isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
+    elif isinstance(value, Sequence) and not isinstance(value, str | range):
         if depth > _DEEPEST:
             raise ValueError(f"{name} must be {what}, got a sequence nested more than {_DEEPEST} deep")
         for one in value:
             _refuse_hidden(name, one, what, depth + 1)
     if isinstance(value, Mapping) or hasattr(value, "columns"):
         raise TypeError(f"{name} must be {what}, got a {type(value).__name__}")
-    units = [] if isinstance(value, float | int) else [getattr(value, at, None) for at in ("unit", "units")]
+    # a quantity would be stripped of its unit; what a labelled array says of units is the caller's own note
+    plain = isinstance(value, float | int) or hasattr(type(value), "dims")
+    units = [] if plain else [getattr(value, at, None) for at in ("unit", "units")]
     named = [str(unit) for unit in units if unit is not None and not callable(unit)]
     if any(unit not in _NO_UNITS for unit in named):
         raise TypeError(f"{name} must be dimensionless, got a {type(value).__name__} in {', '.join(named)}")

@@ -168,6 +168,24 @@ def listed(name: str, value: Any, what: str = "a list") -> list[Any]:
     return list(value)
 
 
+def index(value: Any) -> Any:
+    """An index into a batch: an integer as a list of one, a slice, or several integers or flags.
+
+    Raises:
+        TypeError: Anything else.
+    """
+    found = plain(value)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return [found]
+    if isinstance(found, slice):
+        return found
+    if isinstance(found, list | range | np.ndarray | torch.Tensor) and not isinstance(found, np.ma.MaskedArray):
+        array = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found)
+        if array.ndim == 1 and array.dtype.kind in "iub":
+            return torch.from_numpy(np.array(array, dtype=bool if array.dtype.kind == "b" else np.int64))
+    raise TypeError(f"index must be an integer, a slice or a list of integers, got {shown(value)}")
+
+
 def keep(settings: object, values: Mapping[str, Any]) -> None:
     """Put checked values in the place of what a frozen dataclass was given."""
     for name, value in values.items():

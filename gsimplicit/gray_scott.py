@@ -322,10 +322,7 @@ class Params:
         return self.Du.shape[0]
 
     def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> Params:
-        if isinstance(index, bool | str | None | float | tuple):
-            raise TypeError(f"index must be an integer, a slice or a list of integers, got {index!r}")
-        chosen = [int(index)] if isinstance(index, int | np.integer) else index
-        values = self.tensor()[chosen]
+        values = self.tensor()[checks.index(index)]
         return Params._of(values) if values.ndim == 2 and len(values) else Params.stack(values)
 
     def __copy__(self) -> Params:

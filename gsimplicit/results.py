@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.gray_scott import Params
 from gsimplicit.pickling import ByValue
 
@@ -233,7 +234,7 @@ class SteadyState(ByValue):
         return len(self.fields)
 
     def __getitem__(self, index: int | np.integer[Any] | slice | list[int]) -> SteadyState:
-        chosen = [int(index)] if isinstance(index, int | np.integer) else index
+        chosen = checks.index(index)
         return SteadyState(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     def __repr__(self) -> str:
@@ -245,7 +246,7 @@ class SteadyState(ByValue):
         )
 
 
-_UNITS = "of a preset in other units D dt / dx^2, see gsimplicit.Params"
+_UNITS = "a preset of another program is D / dx^2 here, see gsimplicit.Params"
 
 _ADVICE = {
     Status.NOT_RUN: "it was not run",

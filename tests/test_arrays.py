@@ -100,7 +100,6 @@ NO_NUMBERS: dict[str, Any] = {
     "sparse": torch.tensor([0.06]).to_sparse(),
     "nested": torch.nested.nested_tensor([torch.ones(1), torch.ones(2)], layout=torch.jagged),
     "meta": torch.zeros(2, device="meta"),
-    "with units": xr.DataArray([0.06], attrs={"units": "1 / s"}),
 }
 
 

@@ -39,13 +39,16 @@ BUILT_IN = (
     types.MemberDescriptorType,
 )
 
+_MEMBER = ("_value_", "_name_", "__objclass__", "_sort_order_", "_hashable_values_")
+"""What `enum` keeps in a member for itself."""
+
 _LOCKS = (type(Lock()), type(RLock()))
 _TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)
 _NO_MATTER = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotate_func__", "__annotations_cache__", "__slots__", "__slotnames__", "__abstractmethods__", "_abc_impl",
     "__parameters__", "__orig_bases__", "__type_params__", "__static_attributes__", "__firstlineno__",
-    "__dataclass_params__", "__match_args__",
+    "__dataclass_params__",
     "_backward_cls", "_lazy_backward_cls", "_autograd_function_id",  # of torch's autograd functions
 }  # fmt: skip
 """Attributes of a class that no value depends on, or that Python writes by itself."""
@@ -127,9 +130,12 @@ def known(walk: Walk, value: Any) -> list[Any] | None:
     if issubclass(kind, weakref.ref):
         return ["weakref", walk.tell(value())]
     if issubclass(kind, enum.Enum):
-        return ["member", walk.tell(kind), value._name_, walk.tell(value._value_)]
+        held = {name: one for name, one in vars(value).items() if name not in _MEMBER}
+        return walk.met(value) or ["member", walk.tell(kind), value._name_, walk.tell(value._value_), walk.tell(held)]
     if issubclass(kind, _TYPING):
-        return ["typing", repr(value)]
+        origin, given = getattr(value, "__origin__", None), getattr(value, "__args__", ())
+        made_of = [one for one in (origin, *given) if isinstance(one, type | types.GenericAlias | typing._Final)]
+        return ["typing", repr(value), [walk.tell(one) for one in made_of]]
     if kind in _LOCKS:
         return ["lock"]
     if issubclass(kind, logging.Logger):
@@ -205,12 +211,18 @@ def class_attributes(cls: type) -> Iterator[tuple[str, Any]]:
                 name,
                 {n: (f.default, f.default_factory, f.init, f.compare, dict(f.metadata)) for n, f in value.items()},
             )
-        elif issubclass(cls, enum.Enum) and (name in cls._member_map_ or re.fullmatch("_.*_", name)):
+        elif issubclass(cls, enum.Enum) and (name in cls._member_map_ or _is_of_enums(name, value)):
             continue
         elif not (written and name in _MADE and _is_written(value)):
             yield name, value
     if issubclass(cls, enum.Enum):
         yield "_member_map_", {n: m._value_ for n, m in cls._member_map_.items()}
+
+
+def _is_of_enums(name: str, value: Any) -> bool:
+    """Whether it is what `enum` keeps in a class for itself, and no method of the caller's."""
+    methods = (types.FunctionType, classmethod, staticmethod, property)
+    return bool(re.fullmatch("_.*_", name)) and not isinstance(value, methods)
 
 
 def _is_written(value: Any) -> bool:

@@ -221,6 +221,7 @@ def _route(
         rootless = ~root.has_root.numpy()
         gradient[rootless], loss[rootless] = np.nan, np.nan
         status[rootless] = root.status.numpy()[rootless]
+    gradient[~np.isfinite(loss)] = np.nan  # no value, no derivative
     gone = np.isnan(gradient[..., list(route.answers)]).any(axis=2)
     lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed

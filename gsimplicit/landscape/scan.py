@@ -376,8 +376,7 @@ def _points(axes: Mapping[str, np.ndarray[Any, Any]], base: Params) -> torch.Ten
 
 
 def _listed(name: str, given: Any) -> list[Any]:
-    if isinstance(given, str | bytes) or not isinstance(given, Sequence):
-        raise TypeError(f"{name} must be a list, got {checks.shown(given)}")
-    if name == "losses" and not given:
+    found = checks.listed(name, given)
+    if name == "losses" and not found:
         raise ValueError("losses must name at least one, got none")
-    return list(given)
+    return found

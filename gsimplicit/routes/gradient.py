@@ -221,6 +221,10 @@ def grad(
     value = losses_of(state, [objective])[0]
     pulled = differentiated(chosen, problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
+    certified = torch.tensor([what != "none" for what in certificate.definition])
+    wild = (~torch.isfinite(value) & certified).nonzero().reshape(-1).tolist()
+    if wild:
+        raise ValueError(f"no gradient at instances {wild}: the loss {objective.name!r} itself is not finite there")
     _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(

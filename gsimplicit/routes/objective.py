@@ -105,7 +105,7 @@ def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
             # powers of two: what does not mix is scaled to the bit
             weights = 2.0 ** (torch.arange(len(at), dtype=torch.float64, device=value.device) % 8)
             weighed = torch.autograd.grad((weights * value).sum(), at)[0]
-            _check_apart(name_of(loss), slope, weighed, weights.to(slope.device))
+            _check_apart(loss, v, slope, weighed, weights.to(slope.device))
     slope[~torch.isfinite(at.detach()).flatten(1).all(dim=1)] = torch.nan
     return slope
 
@@ -116,16 +116,39 @@ def dtype_of(loss: Loss, v: torch.Tensor) -> torch.dtype:
         return _called_alone(loss, v).dtype
 
 
-def _check_apart(name: str, slope: torch.Tensor, weighed: torch.Tensor, weights: torch.Tensor) -> None:
-    """Raise where the slopes of a weighted sum are not the weighted slopes of the sum."""
+def _check_apart(
+    loss: Loss, v: torch.Tensor, slope: torch.Tensor, weighed: torch.Tensor, weights: torch.Tensor
+) -> None:
+    """Raise where the slopes of a weighted sum are not the weighted slopes of the sum, and others see an instance.
+
+    A backward that clips or rounds is not linear in what comes down to it, and mixes nothing.
+    """
+    name = name_of(loss)
     off = (weighed - weights[:, None, None] * slope).nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
     size = slope.nan_to_num(0.0, 0.0, 0.0).abs().flatten(1).amax(dim=1)
     mixed = (off > 1e-6 * weights * size + 1e-12 * size.max()).nonzero().reshape(-1).tolist()
-    if mixed:
+    if mixed and not _unseen_by_others(loss, v):
         raise MixedInstancesError(
             f"loss {name!r} mixes instances: the loss of another one depends on v of instances {mixed}, so that they "
             "have no gradient of their own; let each entry of what it gives depend on its own v alone"
         )
+
+
+def _unseen_by_others(loss: Loss, v: torch.Tensor) -> bool:
+    """Whether the losses of all other instances have no slope in the v of each."""
+    at = v.detach().to(torch.float64, copy=True).requires_grad_()
+    try:
+        with torch.enable_grad():
+            value = _called(loss, at)
+        for i in range(len(v)):
+            others = torch.ones_like(value)
+            others[i] = 0
+            (slope,) = torch.autograd.grad(value, at, others, retain_graph=True, allow_unused=True)
+            if slope is not None and bool(slope[i].any()):
+                return False
+    except Exception:  # it cannot be asked again
+        return False
+    return True
 
 
 def _called_alone(loss: Loss, v: torch.Tensor) -> torch.Tensor:

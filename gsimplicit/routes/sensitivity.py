@@ -12,7 +12,7 @@ from gsimplicit.marching import each
 from gsimplicit.refine.solvers import chosen, require_linear
 from gsimplicit.results import Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
-from gsimplicit.routes.objective import Loss, name_of, noted, value_of
+from gsimplicit.routes.objective import Loss, name_of, noted, slope_of, value_of
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
 
@@ -154,7 +154,11 @@ def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None
             slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
         if slope is None:
             raise ValueError(f"hessian: loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
+        if not slope.requires_grad:
+            _require_linear(loss, v.detach(), slope, tangents[:, 1].to(where))
         bends = [_bend(slope, v, t[None, 1].to(where)).cpu() for t in tangents]
+    if not bool(torch.isfinite(slope).all() and torch.isfinite(torch.stack(bends)).all()):
+        raise ValueError(f"hessian: the derivatives of loss {name_of(loss)!r} in v are not finite at instance {i}")
     cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).cpu().numpy()
     solution = prepared.solve([cotangent], transpose=True, border=not still)[0]
     _require(solution.residual)
@@ -173,6 +177,18 @@ def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None
                 )
             out[a, b] = out[b, a] = float((bends[a] * tangents[b, 1]).sum() - (adjoint * force).sum())
     return out
+
+
+def _require_linear(loss: Loss, v: torch.Tensor, slope: torch.Tensor, directions: torch.Tensor) -> None:
+    """Raise where a loss without a second derivative in torch is not linear in v: zero would be wrong."""
+    for direction in directions:
+        size = float(direction.abs().max())
+        there = slope_of(loss, v + (1e-3 / max(size, 1e-300)) * direction)
+        if there is not None and not torch.allclose(there, slope.detach(), rtol=1e-7, atol=1e-14):
+            raise ValueError(
+                f"hessian: loss {name_of(loss)!r} is curved, and torch has no second derivative of it: its backward is "
+                "not differentiable"
+            )
 
 
 def _bend(slope: torch.Tensor, v: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:

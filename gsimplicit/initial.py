@@ -107,7 +107,10 @@ def _check_box(box: Box, grid: tuple[int, int]) -> None:
     for name, check in _BOX.items():
         check(f"box.{name}", getattr(box, name))
     if box.half < 1 or 2 * box.half > min(grid):
-        raise ValueError(f"box.half must lie in 1..{min(grid) // 2} on a grid of {grid[0]} x {grid[1]}, got {box.half}")
+        raise ValueError(
+            f"box.half must lie in 1..{min(grid) // 2} on a grid of {grid[0]} x {grid[1]}, got {box.half}"
+            + (f"; the default box is 20 x 20: pass box=Box(half={max(1, min(grid) // 4)})" if box == Box() else "")
+        )
 
 
 def _one(seed: int, index: int, grid: tuple[int, int], noise: float, box: Box | None) -> torch.Tensor:

@@ -123,6 +123,22 @@ def test_a_subscripted_class_is_told_by_the_class() -> None:
     assert made(1.0) == made(1.0)
 
 
+def test_a_parametrised_network_is_told_by_its_parameters() -> None:
+    def made(scale: float) -> list[Any]:
+        torch.manual_seed(0)
+        layer = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(4, 1))
+        with torch.no_grad():
+            layer.parametrizations.weight.original0.mul_(scale)
+
+        def loss(v: torch.Tensor) -> torch.Tensor:
+            return layer(v[:, 0, :4].float())[:, 0]
+
+        return identity(loss)
+
+    assert made(1.0) != made(2.0)
+    assert made(1.0) == made(1.0)
+
+
 def test_masks_of_dask_arrays_are_seen_and_plain_ones_are_numbers() -> None:
     da = pytest.importorskip("dask.array")
     with pytest.raises(ValueError, match="masked"):

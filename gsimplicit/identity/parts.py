@@ -283,7 +283,8 @@ def inner(walk: Walk, value: Any) -> Any:
 def _holds_nothing(cls: type) -> bool:
     """Installed classes whose objects hold attributes and nothing else."""
     top = cls.__module__.partition(".")[0]
-    return top in ("gsimplicit", "typing", "abc", "collections") or issubclass(torch.nn.Module, cls)
+    network = issubclass(torch.nn.Module, cls) or (top == "torch" and issubclass(cls, torch.nn.Module))
+    return top in ("gsimplicit", "typing", "abc", "collections") or network
 
 
 def of_library(walk: Walk, value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import signal
 import stat
@@ -47,6 +48,8 @@ def place(name: str, given: Any) -> Path:
     text = str(os.fsdecode(os.fspath(given)))
     if not text:
         raise ValueError(f"{name} must name a file, got an empty path")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", text) and os.sep == "/":
+        raise ValueError(f"{name} must be a path on this machine, got {text!r}, an address")
     bad = [
         c for c in text if ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 or (c == "\\" and os.sep == "/")
     ]

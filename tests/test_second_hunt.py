@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -137,6 +138,53 @@ def test_a_parametrised_network_is_told_by_its_parameters() -> None:
 
     assert made(1.0) != made(2.0)
     assert made(1.0) == made(1.0)
+
+
+def test_the_order_of_a_table_counts_as_a_loss_may_go_through_it() -> None:
+    def made(table: dict[str, float]) -> list[Any]:
+        def loss(v: torch.Tensor) -> torch.Tensor:
+            return next(iter(table.values())) * v.mean((-2, -1))
+
+        return identity(loss)
+
+    assert made({"a": 1.0, "b": 2.0}) != made({"b": 2.0, "a": 1.0})
+
+
+def test_functions_of_numpy_imported_by_name_are_told_by_it() -> None:
+    from numpy.fft import rfft2
+    from numpy.linalg import norm
+
+    def loss(v: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor([norm(rfft2(x)) for x in v.detach().numpy()])
+
+    assert identity(loss) == identity(loss)
+
+
+def test_threads_of_a_scan_work_on_copies_of_a_loss_that_keeps_an_array() -> None:
+    class Working:
+        __name__ = "working"
+
+        def __init__(self) -> None:
+            self.work = np.zeros((24, 24))
+
+        def __call__(self, v: torch.Tensor) -> torch.Tensor:
+            out = []
+            for x in v.detach().numpy():
+                np.copyto(self.work, x)
+                for _ in range(20):
+                    np.sin(self.work, out=self.work)
+                out.append(float(self.work.mean()))
+            return torch.tensor(out, dtype=torch.float64)
+
+    settings = {"losses": [Working()], "initial": small_start(24, 5), "tol": 0.0, "max_steps": 2, "progress": False}
+    axes = {"k": np.linspace(0.05, 0.06, 60)}
+    with ThreadPoolExecutor(4) as pool:
+        assert gs.scan(axes, executor=pool, tile=1, **settings).equals(gs.scan(axes, **settings))
+
+
+def test_an_address_is_no_path_of_a_store() -> None:
+    with pytest.raises(ValueError, match="store must be a path on this machine"):
+        gs.scan({"k": [0.05]}, store="s3://bucket/a.nc", initial=small_start(12, 3), progress=False)
 
 
 def test_masks_of_dask_arrays_are_seen_and_plain_ones_are_numbers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,9 +56,8 @@ def state(walk: Walk, value: Any) -> Any:
     if issubclass(kind, np.ndarray):
         return _array(walk, value)
     if issubclass(kind, dict):
-        ordered = issubclass(kind, OrderedDict)
         factory = value.default_factory if issubclass(kind, defaultdict) else None
-        return ["dict", walk.tell(factory), walk.mapping(dict.items(value), ordered=ordered)]
+        return ["dict", walk.tell(factory), walk.mapping(dict.items(value), ordered=True)]
     if issubclass(kind, list | tuple):
         base = list if issubclass(kind, list) else tuple
         return [base.__name__, *(walk.tell(one, str(n)) for n, one in enumerate(base.__iter__(value)))]

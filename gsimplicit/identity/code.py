@@ -16,6 +16,9 @@ from typing import Any
 _OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars", "locals", "__subclasses__"}
 """Names through which code may reach anything of its module."""
 
+_OF_ANYTHING = {"globals", "__globals__", "f_globals", "__subclasses__"}
+"""The same as attributes."""
+
 _BY_TEXT = {"import_module", "__import__", "resolve_name", "run_module", "run_path"}
 """Names through which code may reach modules that are named by text."""
 
@@ -47,9 +50,11 @@ def reach(code: CodeType) -> Reach:
     """The names that code looks up."""
     found = Reach()
     _Reader(found, {}).read(code)
-    words = {*found.attributes, *(chain[0] for chain in found.chains)}
+    names = {chain[0] for chain in found.chains} | {chain[1] for chain in found.chains if chain[0] == "builtins"}
+    words = {*found.attributes, *names}
     table = any(chain[:2] == ("sys", "modules") for chain in found.chains)
-    found.namespace = table or bool(words & _OWN_NAMESPACE)
+    # as an attribute `eval` is a method, of a network say
+    found.namespace = table or bool(names & _OWN_NAMESPACE or found.attributes & _OF_ANYTHING)
     if table or words & _BY_TEXT:
         found.texts = {*_texts(code), *(["__name__"] if table else [])}
     return found

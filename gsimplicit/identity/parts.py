@@ -298,9 +298,11 @@ def of_library(walk: Walk, value: Any) -> Any:
             return ["wrapped", walk.tell(wrapped)]
         raise walk.refuse(f"a {type(value).__name__}") from error
     if isinstance(made, str):
-        if not origins.found_by_name(str(type(value).__module__), made, value):
-            raise walk.refuse(f"a {type(value).__name__}")
-        return ["named", made]
+        # what numpy's own decorators make has the module it is found in
+        for place in (getattr(value, "__module__", None), type(value).__module__):
+            if place and origins.origin(str(place)) and origins.found_by_name(str(place), made, value):
+                return ["named", f"{place}.{made}"]
+        raise walk.refuse(f"a {type(value).__name__}")
     function, given, *rest = made
     held, listed, paired = (*rest[:3], None, None, None)[:3]
     told = [walk.tell(function), walk.tell(given), walk.tell(held)]

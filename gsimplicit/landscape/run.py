@@ -12,7 +12,7 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,9 +39,14 @@ _UNKNOWN = 512
 """Workers taken for granted where an executor does not say how many it has."""
 
 
-@lru_cache(maxsize=2)
+_mine = threading.local()
+
+
 def _unpacked(work: bytes) -> Evaluate:
-    return cast("Evaluate", pickle.loads(work))
+    """The evaluation, a copy for each thread: a loss may keep an array it works in."""
+    if getattr(_mine, "work", None) != work:
+        _mine.work, _mine.evaluate = work, pickle.loads(work)
+    return cast("Evaluate", _mine.evaluate)
 
 
 @own_surroundings
@@ -216,7 +221,7 @@ def processes() -> Executor:
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         pool = loky.ProcessPoolExecutor(env=single, initializer=_begin_worker, initargs=(os.getpid(),))
         pool.submit(os.getpid)  # starts them: what fails, fails here and not with the first tile
-    except (OSError, AssertionError, RuntimeError, ImportError, TypeError, ValueError) as error:
+    except (OSError, AssertionError, RuntimeError, ImportError, TypeError, ValueError, AttributeError) as error:
         if pool is not None:
             with suppress(Exception):
                 pool.shutdown(wait=False, kill_workers=True)

@@ -152,15 +152,15 @@ def _unseen_by_others(loss: Loss, v: torch.Tensor) -> bool:
 
 
 def _called_alone(loss: Loss, v: torch.Tensor) -> torch.Tensor:
-    """What a loss gives for a copy of its own, attached; without autograd where it leaves torch, for numpy say."""
+    """What a loss gives for a copy of its own; attached to autograd where it needs that, to differentiate inside.
+
+    A loss that adds up what it gave would else keep every graph.
+    """
     alone = v.detach().to(torch.float64, copy=True)
     try:
+        return _called(loss, alone)
+    except Exception:
         return _called(loss, alone.requires_grad_())
-    except Exception as error:
-        try:
-            return _called(loss, alone.detach())
-        except Exception:
-            raise error from None
 
 
 def _called(loss: Loss, v: torch.Tensor) -> torch.Tensor:

@@ -144,7 +144,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="pairs a case, >= 1")
     parser.add_argument("--limit", type=float, default=3.0, help="per cent by which we may be slower, >= 0")
     parser.add_argument("--output", type=Path, default=RESULT, help="where the JSON goes")
-    given = parser.parse_args(words)
+    given = parser.parse_intermixed_args(words)
     unknown = [case for case in given.cases if case not in MAIN + MORE]
     if unknown:
         parser.error(f"not compared: {unknown}; cases are {', '.join(MAIN + MORE)}")

@@ -187,6 +187,17 @@ def test_an_address_is_no_path_of_a_store() -> None:
         gs.scan({"k": [0.05]}, store="s3://bucket/a.nc", initial=small_start(12, 3), progress=False)
 
 
+def test_an_integer_that_wraps_around_is_another_than_pythons() -> None:
+    def made(weight: Any) -> list[Any]:
+        def loss(v: torch.Tensor) -> torch.Tensor:
+            return float(weight + 100) * v.mean((-2, -1))
+
+        return identity(loss)
+
+    assert made(200) != made(np.uint8(200))
+    assert made(200) == made(np.int64(200))
+
+
 def test_masks_of_dask_arrays_are_seen_and_plain_ones_are_numbers() -> None:
     da = pytest.importorskip("dask.array")
     with pytest.raises(ValueError, match="masked"):

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 def number(value: Any) -> Any:
     """A number or text of exactly a built-in type or of numpy's, as JSON types; None where it is none.
 
-    Those of numpy that are the same number in Python are told as that: integers, truth values, float64 and text.
+    Those of numpy that are the same number in Python are told as that: int64, truth values, float64 and text. Shorter
+    integers wrap around where Python's grow.
     """
     kind = type(value)
     if issubclass(kind, np.generic):
-        if kind is not np.timedelta64 and issubclass(kind, np.bool_ | np.integer | np.str_):
+        if kind is not np.timedelta64 and issubclass(kind, np.bool_ | np.int64 | np.str_):
             return value.item()
         if kind is np.float64:
             return number(value.item())

@@ -70,11 +70,12 @@ def is_door(function: object) -> bool:
 def _entered() -> ExitStack | None:
     """The package's own surroundings, entered; None where the caller's are no different."""
     inference = torch.is_inference_mode_enabled()
-    device = torch.empty(0, dtype=torch.float64).device.type != "cpu"
+    device = _elsewhere()
     casts = [kind for kind in _ACCELERATORS if torch.is_autocast_enabled(kind)]
-    raising = [name for name, what in np.geterr().items() if what in ("raise", "call")]
-    if not (inference or device or casts or raising):
+    errors = np.geterr()
+    if not (inference or device or casts or "raise" in errors.values() or "call" in errors.values()):
         return None
+    raising = [name for name, what in errors.items() if what in ("raise", "call")]
     recorded = torch.is_grad_enabled()  # False in inference mode, which turns it on where it ends
     with ExitStack() as stack:
         if inference:
@@ -88,6 +89,20 @@ def _entered() -> ExitStack | None:
             quiet = {name: "ignore" if name == "under" else "warn" for name in raising}
             stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
         return stack.pop_all()
+
+
+def _elsewhere() -> bool:
+    """Whether tensors that are told no device are made elsewhere than on the CPU: modes of torch's decide, or a type.
+
+    To make a tensor is the sure way to know, and costs as much as all else that a door asks.
+    """
+    if _modes() == 0 and _default() == "cpu":
+        return False
+    return torch.empty(0, dtype=torch.float64).device.type != "cpu"
+
+
+_modes: Callable[[], int] = getattr(torch._C, "_len_torch_function_stack", lambda: 1)
+_default: Callable[[], object] = getattr(torch._C, "_get_default_device", lambda: None)
 
 
 class _SingleFactories(TorchFunctionMode):

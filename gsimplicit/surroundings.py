@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ _INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent)
 """Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
+
+_UNTRACED: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Functions as torch.compile leaves them alone: any use of torch's optimisers imports it."""
 
 _ACCELERATORS = ("cpu", "cuda")
 """Devices whose autocast would change what is computed."""
@@ -59,7 +62,11 @@ def untraced(function: Callable[P, R]) -> Callable[P, R]:
     """The function, kept from torch.compile where that is in use: it would trace numba's compiler, and fail there."""
     dynamo: Any = sys.modules.get("torch._dynamo")  # it takes seconds to import
     disable = getattr(dynamo, "disable", None)  # None while it is being imported
-    return function if disable is None else disable(function)
+    if disable is None:
+        return function
+    if function not in _UNTRACED:
+        _UNTRACED[function] = disable(function)
+    return cast("Callable[P, R]", _UNTRACED[function])
 
 
 def is_door(function: object) -> bool:

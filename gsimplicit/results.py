@@ -95,9 +95,12 @@ class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outc
         state: The state as far as it was reached, so that nothing is lost.
     """
 
-    def __init__(self, message: str, state: SteadyState) -> None:
+    state: SteadyState
+
+    def __init__(self, message: str, state: SteadyState | None = None) -> None:
         super().__init__(message)
-        self.state = state
+        if state is not None:  # pickles of version 0.1.0 put it there afterwards
+            self.state = state
 
     def __reduce__(self) -> tuple[Any, ...]:
         # an exception is made again from its `args`, of which the state is none; its notes go with the rest

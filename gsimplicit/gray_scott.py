@@ -107,6 +107,15 @@ def reaction_jacobian(u: A, v: A, F: A, k: A) -> tuple[A, A, A, A]:
     return -(F + vv), -uv2, vv, uv2 - (F + k)
 
 
+def bending(u: A, v: A) -> A:
+    """Bound on the 2-norm by which the Jacobian of the reaction at (u, v) changes for a change of 1 of the pair.
+
+    `|J(X) - J(Y)| <= bending |X - Y|` pointwise, with u and v the largest moduli on the way: J changes by
+    `(-1, 1) (2 v b, 2 (v a + u b))`, of norm `2 sqrt(2)` times that of the matrix `[[0, v], [v, u]]`.
+    """
+    return math.sqrt(2) * (u + (u * u + 4 * v * v) ** 0.5)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Parameters
 # ---------------------------------------------------------------------------------------------------------------------

@@ -74,9 +74,7 @@ def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: b
         for transpose in (True, False):
             parts = [one.asked(transpose=transpose) for one in found]
             right, corner = [x for x, _ in parts], [s for _, s in parts]
-            solutions = prepared.solve(
-                right, corner if border else None, transpose=transpose, border=border, tol=LOOSE
-            )
+            solutions = prepared.solve(right, corner if border else None, transpose=transpose, border=border, tol=LOOSE)
             for one, solution in zip(found, solutions, strict=True):
                 one.take(solution, transpose=transpose)
         if all(one.sharp for one in found):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from gsimplicit.gray_scott import parameter_derivatives
+from gsimplicit.gray_scott import mixed_derivative, parameter_derivatives
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.results import Certificate, Status, SteadyState
@@ -185,8 +185,23 @@ class _Group:
             change = changes(self.prepared, self.systems, found, solutions, slopes, list(shift), border=border)
             sizes = [max(float(np.linalg.norm(a.gradient)), 1e-300) for a in row]
             errors = [float(np.linalg.norm(x)) / size for x, size in zip(change, sizes, strict=True)]
+            for j, correction in enumerate(found):
+                if _unmoved(correction.fields, slopes[j]):
+                    errors[j] = float("nan")
             out.append([replace(a, error=e) if a.bordered == border else a for a, e in zip(row, errors, strict=True)])
         return out
+
+
+def _unmoved(correction: Array, slopes: Array) -> bool:
+    """Whether no parameter moves the closed root, as (1, 0): what gradient a certified one has is all error.
+
+    Args:
+        correction: From the certified to the closed root, shape (2, H, W).
+        slopes: dR/dp at the certified one, shape (4, 2, H, W); linear in the fields.
+    """
+    there = slopes + mixed_derivative(torch.from_numpy(np.ascontiguousarray(correction))[None])[0].numpy()
+    rounding = float(np.finfo(np.float64).eps * np.sqrt(slopes.size))
+    return bool(np.linalg.norm(there) <= 0.01 * np.linalg.norm(slopes) + rounding)
 
 
 @dataclass(frozen=True, eq=False)

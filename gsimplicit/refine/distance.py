@@ -83,7 +83,7 @@ def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: b
 
 
 class _Inverse:
-    """Bidiagonalisation of an inverse B, the transpose's: `B Q = P U` and `B^T P = Q U^T + b q y^T`, with Q, P orthonormal.
+    """Bidiagonalisation of B, the inverse of the transpose: `B Q = P U` and `B^T P = Q U^T + b q y^T`.
 
     The largest singular value of U is one of B but for the rest `b |y|`, its left vector's last entry times the next b.
     """

@@ -37,6 +37,9 @@ class Status(IntEnum):
     """A solver gave up: Newton's method at a slow state, or the adjoint of a route in a scan."""
 
 
+GATHERS = 0.01
+"""Ratio of Dv to Du below which a state that diverged is told to take a larger Dv, not a smaller one."""
+
 TRIVIAL_LIMIT = 0.01
 """A state is dead where v is below this everywhere."""
 
@@ -197,6 +200,11 @@ class SteadyState(ByValue):
     def _advice(self, i: int) -> str:
         if self.motion[i] == Motion.OVERSHOOTING:
             return f"{self.step_text(i)}: more steps do not help, smaller Du and Dv do ({_UNITS})"
+        if self.status[i] == Status.DIVERGED and self.params.Dv[i] < GATHERS * self.params.Du[i]:
+            return (
+                f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: "
+                f"a larger Dv, or a smaller Du or F ({_UNITS})"
+            )
         return _ADVICE[Status(int(self.status[i]))]
 
     def step_text(self, i: int) -> str:

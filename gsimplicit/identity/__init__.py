@@ -7,12 +7,10 @@ what only running would show: files, the environment, generators of the process,
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
-from gsimplicit.identity.values import Walk
+from gsimplicit.identity.values import UntoldError, Walk
 
 __all__ = ["content", "identity", "label"]
 
@@ -26,7 +24,8 @@ def identity(loss: Callable[..., Any]) -> list[str]:
     """A callable by its name and the digest of its code and of all that the code reaches.
 
     Raises:
-        ValueError: It is a lambda, or holds something that cannot be told apart.
+        ValueError: It is a lambda.
+        UntoldError: It holds something that cannot be told apart; a TypeError and a ValueError.
     """
     name = label(loss)
     if name == "<lambda>":
@@ -43,12 +42,11 @@ def content(argument: str, name: str, value: Any) -> str:
         value: Anything.
 
     Raises:
-        ValueError: There is something in it that cannot be told apart; says where it is and what to do.
+        UntoldError: There is something in it that cannot be told apart; says where it is and what to do.
     """
     try:
-        told = Walk(argument, name).tell(value)
+        return Walk(argument, name).digest(value)
     except RecursionError:
-        raise ValueError(
+        raise UntoldError(
             f"{argument}: {name!r} holds objects nested too deeply to be told from others; leave out store="
         ) from None
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]

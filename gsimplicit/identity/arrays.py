@@ -58,7 +58,7 @@ def state(walk: Walk, value: Any) -> Any:
         return _array(walk, value)
     if issubclass(kind, dict):
         factory = value.default_factory if issubclass(kind, defaultdict) else None
-        return ["dict", walk.tell(factory), walk.mapping(dict.items(value), ordered=True)]
+        return ["dict", walk.tell(factory), walk.mapping(dict.items(value))]
     if issubclass(kind, list | tuple):
         base = list if issubclass(kind, list) else tuple
         return [base.__name__, *(walk.tell(one, str(n)) for n, one in enumerate(base.__iter__(value)))]

@@ -10,6 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import resolve_name
 from types import CodeType
 from typing import Any
 
@@ -19,8 +20,8 @@ _OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars",
 _OF_ANYTHING = {"globals", "__globals__", "f_globals", "__subclasses__"}
 """The same as attributes."""
 
-_BY_TEXT = {"import_module", "__import__", "resolve_name", "run_module", "run_path"}
-"""Names through which code may reach modules that are named by text."""
+_BY_TEXT = {"import_module", "__import__", "spec_from_file_location", "resolve_name", "run_module", "run_path"}
+"""Attributes of something unknown through which code may reach modules that are named by text."""
 
 _PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
 
@@ -35,7 +36,9 @@ class Reach:
         imported: The same for what is imported inside it, after the module's name and the level of the import.
         attributes: All names of attributes.
         namespace: Whether it may reach anything of its own module.
-        texts: Texts it may import by; None where it imports nothing by text.
+        subclasses: Whether it asks classes for those derived from them.
+        table: Names it looks up in the table of all modules; None where it does not use it.
+        by_text: Whether it takes an attribute named like a function that imports by text.
     """
 
     chains: set[tuple[str, ...]] = field(default_factory=set)
@@ -43,20 +46,23 @@ class Reach:
     imported: set[tuple[tuple[str, int], tuple[str, ...]]] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     namespace: bool = False
-    texts: set[str] | None = None
+    subclasses: bool = False
+    table: set[str] | None = None
+    by_text: bool = False
 
 
+@lru_cache(maxsize=2048)
 def reach(code: CodeType) -> Reach:
     """The names that code looks up."""
     found = Reach()
     _Reader(found, {}).read(code)
     names = {chain[0] for chain in found.chains} | {chain[1] for chain in found.chains if chain[0] == "builtins"}
-    words = {*found.attributes, *names}
     table = any(chain[:2] == ("sys", "modules") for chain in found.chains)
     # as an attribute `eval` is a method, of a network say
     found.namespace = table or bool(names & _OWN_NAMESPACE or found.attributes & _OF_ANYTHING)
-    if table or words & _BY_TEXT:
-        found.texts = {*_texts(code), *(["__name__"] if table else [])}
+    found.subclasses = "__subclasses__" in found.attributes
+    found.table = set(_texts(code)) if table else None
+    found.by_text = bool(found.attributes & _BY_TEXT)
     return found
 
 
@@ -130,6 +136,7 @@ class _Reader:
             self._found.imported.add(((given, level), ("__name__",)))  # the module itself, all the way down
         elif op == "IMPORT_FROM" and self._import is not None:
             self._import = (self._import[0], (*self._import[1], given))
+            self._found.imported.add(self._import)
         elif op.startswith("STORE_") and self._import is not None and isinstance(given, str):
             self._aliases[given] = self._import
             if op == "STORE_GLOBAL":
@@ -137,6 +144,83 @@ class _Reader:
             self._import = self._whole
         elif op == "POP_TOP" and self._import is not None and self._import == self._whole:
             self._import = self._whole = None
+
+
+def absolute(name: str, level: int, space: dict[str, Any]) -> str:
+    """Full name of a module that is imported with leading points."""
+    if not level:
+        return name
+    package = space.get("__package__") or str(space.get("__name__", "")).rpartition(".")[0]
+    try:
+        return resolve_name("." * level + name, str(package))
+    except (ImportError, ValueError):
+        return name or str(package)
+
+
+Argument = tuple[str, Any]
+"""How an argument is written: ("constant", value), or ("global" | "free" | "local", chain of names)."""
+
+
+def calls(code: CodeType, chain: tuple[str, ...] | None) -> list[list[Argument] | None]:
+    """The arguments of each call of what a chain of names leads to, where they are constants and names.
+
+    Args:
+        code: With the functions inside it.
+        chain: Names that lead to the function; None for those that end in the name of one that imports by text.
+
+    Returns:
+        For each place, None where it is no plain call with plain arguments.
+    """
+    out: list[list[Argument] | None] = []
+    steps = [step for step in dis.get_instructions(code) if step.opname not in _PASSED_OVER]
+    at = 0
+    while at < len(steps):
+        (kind, names), at = _load(steps, at)
+        if kind in ("global", "free", "local") and (names == chain if chain is not None else len(names) > 1 and names[-1] in _BY_TEXT):
+            out.append(_arguments(steps, at))
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            out += calls(one, chain)
+    return out
+
+
+def _load(steps: list[dis.Instruction], at: int) -> tuple[Argument, int]:
+    """The chain of names or the constant that is loaded at a place, and the place behind it."""
+    op, given = steps[at].opname, steps[at].argval
+    at += 1
+    if op in ("LOAD_CONST", "LOAD_SMALL_INT"):
+        return ("constant", given) if op != "LOAD_CONST" or not isinstance(given, CodeType) else ("", ()), at
+    kind = next((kind for start, kind in _LOADS if op.startswith(start)), "")
+    if not kind or not isinstance(given, str):
+        return ("", ()), at
+    names = [given]
+    while at < len(steps) and steps[at].opname in ("LOAD_ATTR", "LOAD_METHOD"):
+        names.append(steps[at].argval)
+        at += 1
+    return (kind, tuple(names)), at
+
+
+_LOADS = (
+    ("LOAD_GLOBAL", "global"), ("LOAD_NAME", "global"), ("LOAD_FROM_DICT_OR_GLOBALS", "global"),
+    ("LOAD_DEREF", "free"), ("LOAD_CLASSDEREF", "free"), ("LOAD_FROM_DICT_OR_DEREF", "free"), ("LOAD_FAST", "local"),
+)  # fmt: skip
+
+
+def _arguments(steps: list[dis.Instruction], at: int) -> list[Argument] | None:
+    """What is loaded between a function and its call; None where it is computed."""
+    found: list[Argument] = []
+    while at < len(steps):
+        op = steps[at].opname
+        if op in ("CALL", "CALL_FUNCTION_EX", "CALL_KW"):
+            return found[:-1] if op == "CALL_KW" else found if op == "CALL" else None
+        if op in ("KW_NAMES", "BUILD_LIST", "BUILD_TUPLE", "LIST_EXTEND"):
+            at += 1
+            continue
+        argument, at = _load(steps, at)
+        if not argument[0]:
+            return None
+        found.append(argument)
+    return None
 
 
 def _texts(code: CodeType) -> list[str]:

@@ -1,0 +1,90 @@
+"""Operators of torch, which are found by a name in tables of its own: those that a user defined are followed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gsimplicit.identity import origins
+
+if TYPE_CHECKING:
+    import types
+
+    from gsimplicit.identity.values import Walk
+
+_TORCHS = {"aten", "prim", "prims", "quantized", "mkldnn", "mkl", "onednn", "profiler", "inductor", "c10d", "rngprims",
+           "debugprims", "xnnpack", "sparse", "static_runtime", "torch", "inductor_prims", "higher_order", "_quantized",
+           "_native", "symm_mem", "export"}  # fmt: skip
+"""Names under which torch keeps its own."""
+
+_FUNCTIONS = ("_init_fn", "_backend_fns", "_abstract_fn", "_setup_context_fn", "_backward_fn", "_vmap_fn",
+              "_torch_dispatch_fns", "_autocast_cpu_dtype", "_autocast_cuda_dtype")  # fmt: skip
+
+
+def named(module: types.ModuleType, chain: tuple[str, ...]) -> tuple[str, str] | None:
+    """Namespace and name of the operator that a chain of names leads to; None where it leads to none."""
+    if module is torch.ops and len(chain) > 1:
+        return chain[0], chain[1]
+    if isinstance(module, torch._ops._OpNamespace) and chain:
+        return module.name, chain[0]
+    return None
+
+
+def is_operator(value: Any) -> bool:
+    """Whether it is an operator, or the definition of one."""
+    kinds = (torch._ops.OpOverloadPacket, torch._ops.OpOverload)
+    return isinstance(value, kinds) or type(value).__qualname__ == "CustomOpDef"
+
+
+def of_value(walk: Walk, value: Any) -> list[Any]:
+    """An operator held as a value."""
+    name = getattr(value, "_qualname", None) or getattr(value, "_qualified_op_name", None) or value._name
+    space, _, rest = str(name).partition("::")
+    overload = str(getattr(value, "_overloadname", ""))
+    return ["operator", name, overload, *tell(walk, space, rest.partition(".")[0])]
+
+
+def tell(walk: Walk, space: str, name: str) -> list[Any]:
+    """Code of an operator; nothing of those that torch or an installed package defines.
+
+    Raises:
+        UntoldError: It was defined by hand, so that its code is out of reach.
+    """
+    if space in _TORCHS:
+        if _overridden(space, name):
+            raise walk.refuse(f"the operator {space}::{name}, whose code was replaced with torch.library")
+        return []
+    defined = getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}).get(f"{space}::{name}")
+    if defined is not None:
+        return [[part, walk.tell(getattr(defined, part, None), part)] for part in _FUNCTIONS]
+    if origins.origin(space) is not None:  # torchvision::nms
+        return []
+    raise walk.refuse(f"the operator {space}::{name}, whose code is not seen (define it with torch.library.custom_op)")
+
+
+_CHECKED: list[int] = [0]
+_OVERRIDDEN: set[tuple[str, str]] = set()
+
+
+def _overridden(space: str, name: str) -> bool:
+    """Whether an operator of torch's was given other code for the processor or its gradient."""
+    listed = torch.library._impls
+    if len(listed) != _CHECKED[0]:
+        keys = {"CPU", "Autograd", "AutogradCPU", "CompositeExplicitAutograd", "CompositeImplicitAutograd"}
+        _OVERRIDDEN.clear()
+        _OVERRIDDEN.update((s, n.partition(".")[0]) for s, n, k in (one.split("/") for one in listed) if s == "aten" and k in keys)
+        _CHECKED[0] = len(listed)
+    return (space, name) in _OVERRIDDEN
+
+
+def any_overridden(walk: Walk) -> None:
+    """Refuses where any of torch's operators was given other code.
+
+    Raises:
+        UntoldError: One was.
+    """
+    _overridden("", "")
+    for space, name in sorted(_OVERRIDDEN):
+        raise walk.refuse(f"the operator {space}::{name}, whose code was replaced with torch.library,")

@@ -176,7 +176,9 @@ def calls(code: CodeType, chain: tuple[str, ...] | None) -> list[list[Argument] 
     at = 0
     while at < len(steps):
         (kind, names), at = _load(steps, at)
-        if kind in ("global", "free", "local") and (names == chain if chain is not None else len(names) > 1 and names[-1] in _BY_TEXT):
+        if kind in ("global", "free", "local") and (
+            names == chain if chain is not None else len(names) > 1 and names[-1] in _BY_TEXT
+        ):
             out.append(_arguments(steps, at))
     for one in code.co_consts:
         if isinstance(one, CodeType):

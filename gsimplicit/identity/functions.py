@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gsimplicit.identity import code, modules, origins, parts, patches, unread
+from gsimplicit.identity import code, modules, origins, packages, parts, patches, unread
 
 if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
@@ -51,6 +51,7 @@ def _told(walk: Walk, function: types.FunctionType, home: str | None) -> list[An
     if home is not None:  # made by a library around what it was given
         name = f"{home}:{function.__globals__.get('__name__', '')}.{function.__code__.co_qualname}"
         return ["made by library", name, *held, _cells(walk, function)]
+    held += packages.overloads_of(walk, function)
     return ["function", code.told(function.__code__, function.__globals__), *held, *_reached(walk, function)]
 
 

@@ -55,7 +55,8 @@ def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
     """
     cls = type(value)
     cached = {n for c in cls.__mro__ for n, a in vars(c).items() if type(a) is functools.cached_property}
-    without = {name for name in cached if not _is_assigned(cls, name)}
+    held = cached and cached & {name for name, _ in parts.plain_attributes(value)}
+    without = {name for name in held if not _is_assigned(name)}
     network, tensor = is_network(value), issubclass(cls, torch.Tensor)
     for name, one in parts.plain_attributes(value, without):
         if tensor and name.startswith("_dynamo"):
@@ -67,7 +68,9 @@ def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
         elif name.endswith("_hooks") and isinstance(one, dict):
             yield name, list(one.values())  # their keys count all hooks of the process
         elif isinstance(one, dict) and name.startswith("_") and "_hooks_" in name:
-            keys = [key for hooks in (n for n in vars(value) if n.endswith("_hooks")) for key in vars(value)[hooks] or ()]
+            keys = [
+                key for hooks in (n for n in vars(value) if n.endswith("_hooks")) for key in vars(value)[hooks] or ()
+            ]
             yield name, [keys.index(key) if key in keys else -1 for key in one]
         elif not (name in _EMPTY and (one is None or one is False or (isinstance(one, dict | set) and not one))):
             yield name, one
@@ -88,11 +91,10 @@ def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
                     continue
 
 
-def _is_assigned(cls: type, name: str) -> bool:
-    """Whether the sources of a class or of the script give a value to an attribute of a name."""
-    modules = [sys.modules.get(one) for one in ("__main__", *(str(c.__module__) for c in cls.__mro__))]
+def _is_assigned(name: str) -> bool:
+    """Whether a user's code gives a value to an attribute of a name."""
     pattern = re.compile(rf"\.{name}\s*(:[^=\n]+)?=(?!=)|setattr\([^)]*['\"]{name}['\"]")
-    return any(pattern.search(origins.source_of(one)) for one in modules if one is not None)
+    return any(pattern.search(text) for text in origins.texts())
 
 
 def _name(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gsimplicit.identity import origins
+from gsimplicit.identity import origins, patches
 
 if TYPE_CHECKING:
     import types
@@ -20,7 +20,7 @@ _TORCHS = {"aten", "prim", "prims", "quantized", "mkldnn", "mkl", "onednn", "pro
 """Names under which torch keeps its own."""
 
 _FUNCTIONS = ("_init_fn", "_backend_fns", "_abstract_fn", "_setup_context_fn", "_backward_fn", "_vmap_fn",
-              "_torch_dispatch_fns", "_autocast_cpu_dtype", "_autocast_cuda_dtype")  # fmt: skip
+              "_torch_dispatch_fns")  # fmt: skip
 
 
 def named(module: types.ModuleType, chain: tuple[str, ...]) -> tuple[str, str] | None:
@@ -58,7 +58,9 @@ def tell(walk: Walk, space: str, name: str) -> list[Any]:
         return []
     defined = getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}).get(f"{space}::{name}")
     if defined is not None:
-        return [[part, walk.tell(getattr(defined, part, None), part)] for part in _FUNCTIONS]
+        # what torch makes around them is marked when it is first used
+        held = [(part, patches.inside(getattr(defined, part, None))) for part in _FUNCTIONS]
+        return [[part, [walk.tell(one, part) for one in found]] for part, found in held if found]
     if origins.origin(space) is not None:  # torchvision::nms
         return []
     raise walk.refuse(f"the operator {space}::{name}, whose code is not seen (define it with torch.library.custom_op)")
@@ -74,7 +76,9 @@ def _overridden(space: str, name: str) -> bool:
     if len(listed) != _CHECKED[0]:
         keys = {"CPU", "Autograd", "AutogradCPU", "CompositeExplicitAutograd", "CompositeImplicitAutograd"}
         _OVERRIDDEN.clear()
-        _OVERRIDDEN.update((s, n.partition(".")[0]) for s, n, k in (one.split("/") for one in listed) if s == "aten" and k in keys)
+        _OVERRIDDEN.update(
+            (s, n.partition(".")[0]) for s, n, k in (one.split("/") for one in listed) if s == "aten" and k in keys
+        )
         _CHECKED[0] = len(listed)
     return (space, name) in _OVERRIDDEN
 

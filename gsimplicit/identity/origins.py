@@ -67,7 +67,9 @@ def of_user(module: str) -> bool:
 def origin_of_module(module: ModuleType) -> str | None:
     """As `origin`, of a module itself: one made of a user's file may have the name of an installed one."""
     name = module.__name__
-    if sys.modules.get(name) is module or type(module) is not ModuleType:
+    if type(module) is not ModuleType:  # of a library, which keeps no file for it
+        return origin(str(type(module).__module__))
+    if sys.modules.get(name) is module:
         return origin(name)
     file = getattr(module, "__file__", None)
     return home_of(name.partition(".")[0], resolved(file)) if isinstance(file, str) else None
@@ -148,11 +150,11 @@ def text_of(module: ModuleType) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def source_of(module: ModuleType) -> str:
-    """Text of a user's module; nothing of one that is installed or has no file."""
-    file = getattr(module, "__file__", None)
-    known = isinstance(file, str) and file.endswith(".py") and not _in_library(file)
-    return "".join(linecache.getlines(str(file), module.__dict__)) if known else ""
+def texts() -> list[str]:
+    """Sources of all modules of the user's, and of the cells of a notebook."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | {*linecache.cache}
+    own = [one for one in files if isinstance(one, str) and not one.endswith((".so", ".pyd")) and not _in_library(one)]
+    return ["".join(linecache.getlines(one)) for one in own]
 
 
 def _place(module: str) -> str | None:
@@ -178,7 +180,13 @@ def resolved(path: str) -> str:
 def _in_library(file: str) -> bool:
     """Whether a file of code is of Python, of an installed package, or of this one."""
     place = resolved(file)
-    if file in ("built-in", "frozen") or file.startswith("<frozen") or place == _OURS or place.startswith(_OURS + os.sep) or _standard(place):
+    if (
+        file in ("built-in", "frozen")
+        or file.startswith("<frozen")
+        or place == _OURS
+        or place.startswith(_OURS + os.sep)
+        or _standard(place)
+    ):
         return True
     return any(f"{os.sep}{name}{os.sep}" in place for name in ("site-packages", "dist-packages"))
 

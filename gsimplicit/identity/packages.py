@@ -6,6 +6,7 @@ import io
 import pickletools
 import re
 import sys
+import types
 import zipfile
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from gsimplicit.identity import operators, origins, parts, patches
 
 if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
+
 
 def known(walk: Walk, value: Any) -> list[Any] | None:
     """Objects of other packages whose parts are found otherwise than as attributes; None for others."""
@@ -81,13 +83,31 @@ def _of_numba(walk: Walk, value: Any) -> list[Any] | None:
 
 
 def _overloads(walk: Walk) -> list[Any]:
-    """What a user told numba to compile in place of functions."""
+    """What a user told numba to compile in place of functions of packages, and as attributes of types."""
     if walk.once("overloads of numba") is not None:
         return []
+    return [walk.tell(one) for key, one in _registered() if type(key) is not types.FunctionType or not parts.users(key)]
+
+
+def overloads_of(walk: Walk, function: types.FunctionType) -> list[Any]:
+    """What a user told numba to compile in place of a function of the user's own."""
+    return [walk.tell(one) for key, one in _registered() if key is function]
+
+
+def _registered() -> list[tuple[Any, types.FunctionType]]:
+    """A user's functions in the tables of numba, with what they stand for."""
     registry = getattr(sys.modules.get("numba.core.typing.templates"), "builtin_registry", None)
     listed = [*getattr(registry, "functions", ()), *getattr(registry, "attributes", ())]
-    given = [getattr(one, "_overload_func", None) for one in listed]
-    return [walk.tell(one) for one in given if one is not None and patches.foreign(one)]
+    if len(listed) != _LISTED[0]:
+        given = [(getattr(one, "key", None), getattr(one, "_overload_func", None)) for one in listed]
+        users = [(k, f) for k, f in given if type(f) is types.FunctionType and f.__code__.co_filename[:1] != "<"]
+        _OVERLOADS[:] = [(key, function) for key, function in users if origins.foreign(function)]
+        _LISTED[0] = len(listed)
+    return _OVERLOADS
+
+
+_LISTED = [0]
+_OVERLOADS: list[tuple[Any, types.FunctionType]] = []
 
 
 def compiled_class(walk: Walk, cls: type) -> list[Any] | None:
@@ -110,9 +130,21 @@ def _of_pandas(walk: Walk, value: Any) -> list[Any] | None:
     kind = type(value)
     if hasattr(kind, "_typ") and kind._typ == "dataframe":
         columns = [walk.tell(value.iloc[:, n], str(name)) for n, name in enumerate(value.columns)]
-        return ["frame", walk.tell(value.columns, "columns"), walk.tell(value.index, "index"), columns, walk.tell(value.attrs)]
+        return [
+            "frame",
+            walk.tell(value.columns, "columns"),
+            walk.tell(value.index, "index"),
+            columns,
+            walk.tell(value.attrs),
+        ]
     if hasattr(kind, "_typ") and kind._typ == "series":
-        return ["series", walk.tell(value.name), walk.tell(value.index, "index"), _column(walk, value), walk.tell(value.attrs)]
+        return [
+            "series",
+            walk.tell(value.name),
+            walk.tell(value.index, "index"),
+            _column(walk, value),
+            walk.tell(value.attrs),
+        ]
     if kind.__name__ == "MultiIndex":
         return ["index", walk.tell(list(value.names)), walk.tell(list(value))]
     if hasattr(value, "to_numpy") and hasattr(value, "dtype"):  # an index or an array of its own kind
@@ -147,7 +179,15 @@ def _of_dask(walk: Walk, value: Any) -> list[Any] | None:
     return None
 
 
+def _of_toolz(walk: Walk, value: Any) -> list[Any] | None:
+    """A function with arguments; what it found out about itself is not told."""
+    if type(value).__name__ != "curry":
+        return None
+    return ["curry", walk.tell(value.func), walk.tell(value.args), walk.mapping(value.keywords.items())]
+
+
 _TELLERS = {
+    "toolz": _of_toolz, "cytoolz": _of_toolz,
     "torch": _of_torch, "numba": _of_numba, "pandas": _of_pandas, "xarray": _of_xarray, "dask": _of_dask,
 }  # fmt: skip
 
@@ -171,5 +211,3 @@ def _entry(data: bytes, name: str) -> str:
     elif name.endswith(".pkl"):
         data = _MANGLED.sub("", repr([(op.name, given) for op, given, _ in pickletools.genops(data)])).encode()
     return sha256(data).hexdigest()
-
-

@@ -137,5 +137,3 @@ def plain_attributes(value: Any, without: Any = ()) -> list[tuple[str, Any]]:
     except AttributeError:
         return []
     return [(name, one) for name, one in inside.items() if name not in without] if type(inside) is dict else []
-
-

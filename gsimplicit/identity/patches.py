@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import linecache
 import operator
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -93,6 +94,17 @@ def _around(function: types.FunctionType) -> Iterator[Any]:
         yield vars(function)["__wrapped__"]
 
 
+def inside(value: Any, depth: int = 4) -> list[Any]:
+    """A user's functions within the wrappers that a library made around them."""
+    if isinstance(value, dict):
+        return [one for key in value for one in inside(value[key], depth)]
+    if type(value) is not types.FunctionType:
+        return [value] if foreign(value) else []
+    if origins.foreign(value):
+        return [value]
+    return [found for one in _around(value) if depth > 0 for found in inside(one, depth - 1)]
+
+
 def of_builtins(name: str, value: Any) -> bool:
     """Whether something among the built-in names is not Python's own."""
     kind = type(value)
@@ -120,10 +132,12 @@ def of_name(walk: Walk, module: types.ModuleType, name: str, value: Any) -> list
 
 @lru_cache(maxsize=4096)
 def _is_put(module: str, name: str) -> bool:
-    """Whether the source of an installed module does not have a name that stands in it."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    lines = linecache.getlines(file) if isinstance(file, str) and file.endswith(".py") else []
-    return bool(lines) and not any(name in line or "import *" in line for line in lines)
+    """Whether a name stands in an installed module that neither its source nor its list of names has."""
+    there = sys.modules.get(module)
+    file = getattr(there, "__file__", None)
+    text = "".join(linecache.getlines(file)) if isinstance(file, str) and file.endswith(".py") else ""
+    listed = getattr(there, "__all__", ())
+    return bool(text) and name not in listed and not re.search(rf"\b{re.escape(name)}\b", text)
 
 
 def of_class(walk: Walk, cls: type) -> list[Any]:
@@ -145,11 +159,12 @@ def _of_base(cls: type) -> list[tuple[str, str, Any]]:
         if kind in _C_TYPES or kind is type:
             continue
         if kind is types.FunctionType:
-            if value.__globals__ is space and value.__closure__ is None and value.__name__ == name:
+            usual = value.__qualname__ == f"{cls.__qualname__}.{name}"
+            if usual and value.__globals__ is space and value.__closure__ is None:
                 continue
             if foreign(value):
                 out.append((cls.__qualname__, name, value))
-            elif value.__name__ != name and value.__globals__ is space and value.__qualname__.endswith(value.__name__):
+            elif not usual and str(value.__module__).partition(".")[0] == cls.__module__.partition(".")[0]:
                 out.append((cls.__qualname__, name, value.__qualname__))
         elif kind in _NUMBERS or kind in _CONTAINERS:
             number = kind is float or kind is complex or kind is np.ndarray or issubclass(kind, torch.Tensor)

@@ -32,9 +32,7 @@ class Walk:
         within: Sets around it, which are told apart from what is outside them.
     """
 
-    def __init__(
-        self, argument: str, name: str, around: Walk | None = None, within: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, argument: str, name: str, around: Walk | None = None, within: tuple[int, ...] = ()) -> None:
         self.argument, self.name = argument, name
         self._path: tuple[str, ...] = () if around is None else around._path
         self._within = within

@@ -8,7 +8,6 @@ import datetime as dt
 import decimal
 import fractions
 import functools
-import importlib
 import os
 import pathlib
 import random

@@ -1,8 +1,11 @@
-"""Ways by which a loss reaches code and values that a first reading misses: each is followed, or refused by its kind."""
+"""Ways by which a loss reaches code and values that a first reading misses: each is followed, or refused."""
 
 from __future__ import annotations
 
 import builtins
+import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -158,7 +161,8 @@ FOLLOWED: dict[str, tuple[Any, ...]] = {
         "import torch\nfrom mine import T\ndef loss(v):\n    with torch.enable_grad():\n"
         "        return torch.autograd.grad((T * 1.0).sum(), T)[0] * v.mean((-2, -1))"),
     "hook of all networks": (
-        "import torch\n", "import torch\ntorch.nn.modules.module.register_module_forward_hook(lambda m, i, o: {x} * o)\nnet = torch.nn.Identity()\n"
+        "import torch\n", "import torch\n"
+        "torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: {x} * o)\nnet = torch.nn.Identity()\n"
         "def loss(v): return net(v).mean((-2, -1))"),
     "value given to a cached property": (
         "import functools\nclass Mine:\n    @functools.cached_property\n    def a(self): return 1.0\n"
@@ -172,8 +176,32 @@ FOLLOWED: dict[str, tuple[Any, ...]] = {
         "class Term:\n    @classmethod\n    def total(cls): return sum(c.w for c in cls.__subclasses__())\n",
         "import mine, other\ndef loss(v): return mine.Term.total() * v.mean((-2, -1))", "mine.py",
         {"other.py": "from mine import Term\nclass A(Term):\n    w = {x}\n"}),
+    "subclasses of subclasses": (
+        "class Term: pass\ndef below(c):\n    for s in c.__subclasses__():\n        yield s\n"
+        "        yield from below(s)\n",
+        "import mine, other\n"
+        "def loss(v): return sum(vars(c).get('w', 0) for c in mine.below(mine.Term)) * v.mean((-2, -1))",
+        "mine.py",
+        {"other.py": "from mine import Term\nclass A(Term): pass\nclass B(A): pass\nclass C(B):\n    w = {x}\n"}),
+    "type a base is subscripted with": (
+        "import typing\nT = typing.TypeVar('T')\nclass A: w = {x}\nclass Base(typing.Generic[T]):\n"
+        "    def w(self): return typing.get_args(type(self).__orig_bases__[0])[0].w\n"
+        f"    {CALL}\nclass Mine(Base[A]): pass\n", "from mine import Mine\nloss = Mine()"),
+    "metadata of an annotation in a class": (
+        "import typing\nW = {x}\nclass Mine:\n    a: typing.Annotated[float, W] = 1.0\n"
+        "    def w(self): return typing.get_type_hints(type(self), include_extras=True)['a'].__metadata__[0]\n"
+        f"    {CALL}\n", "from mine import Mine\nloss = Mine()"),
+    "code of a function replaced": (
+        "def helper(v): return v.mean((-2, -1))\ndef other(v): return {x} * v.mean((-2, -1))\n"
+        "helper.__code__ = other.__code__\n", "import mine\ndef loss(v): return mine.helper(v)"),
+    "feature by a hook": (
+        "import torch\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.a = torch.nn.Identity()\n        self.handle = self.a.register_forward_hook(self.hook)\n"
+        "    def hook(self, m, i, o): return {x} * o\n    def forward(self, v): return self.a(v).mean((-2, -1))\n",
+        "from mine import Net\nloss = Net()"),
     "order of a dictionary of networks": (
-        "import torch\nclass S(torch.nn.Module):\n    def __init__(self, w):\n        super().__init__()\n        self.w = w\n"
+        "import torch\nclass S(torch.nn.Module):\n    def __init__(self, w):\n        super().__init__()\n"
+        "        self.w = w\n"
         "    def forward(self, v): return self.w\n"
         "A, B = S(1.0), S(10.0)\nD = torch.nn.ModuleDict({'a': A, 'b': B} if {x} == 1 else {'b': B, 'a': A})\n",
         "from mine import D\ndef loss(v): return next(iter(D.values()))(v) * v.mean((-2, -1))"),
@@ -238,12 +266,14 @@ FOLLOWED: dict[str, tuple[Any, ...]] = {
         "P = C()\n", "from mine import P\ndef loss(v): return P.w() * v.mean((-2, -1))"),
     "registry by class": (
         "R = {}\ndef reg(c):\n    R[c] = c()\n    return c\n"
-        + "".join(f"@reg\nclass C{n}:\n    def w(self): return {'{x}' if n == 9 else 0.0}\n    def all(self): return R\n"
+        + "".join(f"@reg\nclass C{n}:\n    def w(self): return {'{x}' if n == 9 else 0.0}\n"
+        f"    def all(self): return R\n"
                   for n in range(20)),
         "import mine\ndef loss(v): return sum(c.w() for c in mine.R.values()) * v.mean((-2, -1))"),
     "set of classes that know it": (
         "R = set()\ndef reg(c):\n    R.add(c)\n    return c\n"
-        + "".join(f"@reg\nclass C{n}:\n    def w(self): return {'{x}' if n == 9 else 0.0}\n    def all(self): return R\n"
+        + "".join(f"@reg\nclass C{n}:\n    def w(self): return {'{x}' if n == 9 else 0.0}\n"
+        f"    def all(self): return R\n"
                   for n in range(20)),
         "import mine\ndef loss(v): return sum(c().w() for c in mine.R) * v.mean((-2, -1))"),
     "end of a long chain": (
@@ -254,13 +284,15 @@ FOLLOWED: dict[str, tuple[Any, ...]] = {
         "import scipy.stats\nD = scipy.stats.norm(loc={x})\n",
         "from mine import D\ndef loss(v): return float(D.mean()) * v.mean((-2, -1))"),
     "interpolator of scipy": (
-        "import numpy as np\nfrom scipy.interpolate import CubicSpline\nD = CubicSpline([0, 1, 2, 3], np.full(4, {x}))\n",
+        "import numpy as np\nfrom scipy.interpolate import CubicSpline\n"
+        "D = CubicSpline([0, 1, 2, 3], np.full(4, {x}))\n",
         "from mine import D\ndef loss(v): return float(D(0.5)) * v.mean((-2, -1))"),
     "table of pandas with text": (
         "import pandas as pd\nD = pd.DataFrame({'a': ['x', 'y'], 'b': [{x}, 2.0]}, index=['p', 'q'])\n",
         "from mine import D\ndef loss(v): return float(D.loc['p', 'b']) * v.mean((-2, -1))"),
     "column of pandas with times": (
-        "import pandas as pd\nD = pd.Series([{x}, 2.0], index=pd.to_datetime(['2020-01-01', '2020-01-02']), name='d')\n",
+        "import pandas as pd\n"
+        "D = pd.Series([{x}, 2.0], index=pd.to_datetime(['2020-01-01', '2020-01-02']), name='d')\n",
         "from mine import D\ndef loss(v): return float(D.iloc[0]) * v.mean((-2, -1))"),
 }  # fmt: skip
 
@@ -301,3 +333,116 @@ def test_code_and_values_are_followed_however_they_are_reached(kind: str, script
         found.append(known)
     assert found[0] == found[1]
     assert found[0] != found[2]
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "name put together": ("import importlib\n"
+    "def loss(v): return importlib.import_module('mi' + v.n).helper(v)", "an import"),
+    "name in a text with a hole": (
+        "def loss(v, n='ne'): return __import__(f'mi{n}').helper(v)", "an import"),
+    "name in an attribute": (
+        "import importlib\nclass L:\n    name = 'mine'\n"
+        "    def __call__(self, v): return importlib.import_module(self.name).helper(v)\nloss = L()", "an import"),
+    "name handed to a helper": (
+        "import importlib\ndef get(name): return importlib.import_module(name)\n"
+        "def loss(v): return get('mine').helper(v)", "an import"),
+    "import handed on": (
+        "import functools, importlib\nG = functools.partial(importlib.import_module, 'mine')\n"
+        "def loss(v): return G().helper(v)", "importlib.import_module"),
+    "import held by an object": (
+        "import importlib\nclass L:\n    def __init__(self): self.get = importlib.import_module\n"
+        "    def __call__(self, v): return self.get('mine').helper(v)\nloss = L()", "importlib.import_module"),
+    "import in a table": (
+        "import importlib\nT = {'get': importlib.import_module}\ndef loss(v): return T['get']('mine').helper(v)",
+        "importlib.import_module"),
+    "import passed as an argument": (
+        "import importlib\ndef loss(v): return list(map(importlib.import_module, ['mine']))[0].helper(v)", "an import"),
+    "loader of a file": (
+        "from importlib.machinery import SourceFileLoader as S\n"
+        "def loss(v): return S('m', v.path).load_module().helper(v)", "an import"),
+    "run by its path": ("import runpy\ndef loss(v): return runpy.run_path(v.path)['helper'](v)", "an import"),
+    "plugins": (
+        "import importlib.metadata as m\ndef loss(v): return list(m.entry_points(group='g'))[0].load()(v)",
+        "entry_points"),
+    "operator with code out of reach": (
+        "import torch\nL = torch.library.Library('gsmine_far', 'FRAGMENT')\nL.define('f(Tensor v) -> Tensor')\n"
+        "L.impl('f', lambda v: 2 * v, 'CompositeExplicitAutograd')\ndef loss(v): return torch.ops.gsmine_far.f(v)",
+        "the operator gsmine_far::f"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_followed_is_refused_as_a_kind(kind: str, script: Callable[..., Any]) -> None:
+    text, what = REFUSED[kind]
+    loss = script(HELPER.replace("{x}", "1.0"), text)
+    with pytest.raises(TypeError, match=f"losses: 'loss' holds .*{what}.*which a store cannot tell from another"):
+        content("losses", "loss", loss)
+
+
+def test_an_operator_of_torch_that_was_replaced_is_refused(script: Callable[..., Any]) -> None:
+    def loss(v: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.hardshrink(v).mean((-2, -1))
+
+    before = identity(loss)
+    library = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, that it was there before
+        library.impl("hardshrink", lambda v, *_: 2 * v, "CPU")
+    try:
+        with pytest.raises(TypeError, match="the operator aten::hardshrink"):
+            identity(loss)
+    finally:
+        library._destroy()
+    assert identity(loss) == before
+
+
+def test_nothing_is_imported_to_tell_a_branch_that_never_ran(script: Callable[..., Any]) -> None:
+    text = (
+        "def loss(v):\n    if v is None:\n        import pkg.deadly\n        import other\n"
+        "        from pkg import deadly\n"
+        "        __import__('pkg.deadly')\n    return v.mean((-2, -1))\n"
+    )
+    found = []
+    for x in ("1", "1", "2"):
+        deadly = f"import sys, other\nsys.exit({x})\n"
+        others = {"pkg/deadly.py": deadly, "pkg/__init__.py": "raise SystemExit(3)", "other.py": "import nowhere"}
+        found.append(identity(script("", text, "mine.py", others)))
+        assert not {"pkg", "pkg.deadly", "other"} & set(sys.modules)
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_module_is_told_alike_before_and_after_it_was_imported(script: Callable[..., Any]) -> None:
+    texts = {
+        "pkg/__init__.py": "from pkg import a\nW = 2.0\nT = [1]\n",
+        "pkg/a.py": "import functools, torch, os\nfrom pkg.b import *\nfrom . import b\nC = {}\nD = {'a': 1}\n"
+        "@functools.cache\ndef f(): return 1\n@functools.wraps(f)\ndef g(): C[1] = 2; return b.f() * D['a']\n"
+        "class K:\n    w = 1\n    def __call__(self): return g()\nk = K()\nL = lambda: 1\n"
+        "for n in range(3): globals()[f'f{n}'] = n\nx, y = 1, 2\ntry:\n    import nothing\n"
+        "except ImportError:\n    nothing = None\n",
+        "pkg/b.py": "def f(): return 1\n_hidden = 3\nglobal_count = 0\ndef up():\n    global global_count\n"
+        "    global_count += 1\n",
+    }
+    loss = script(
+        "",
+        "def loss(v):\n    from pkg.a import k\n    from pkg.b import up\n    up()\n"
+        "    return k() * v.mean((-2, -1))\n",
+        "mine.py",
+        texts,
+    )
+    before = identity(loss)
+    loss(torch.ones(1, 2, 2))
+    assert "pkg.b" in sys.modules
+    assert identity(loss) == before
+
+
+def test_computing_an_identity_of_many_classes_that_know_each_other_takes_no_time(script: Callable[..., Any]) -> None:
+    text = "R = {}\nS = set()\n" + "".join(
+        f"class C{n}:\n    def w(self): return R, S\nR[C{n}] = C{n}\nR[C{n}.w] = [C{n}]\nS.add(C{n})\n"
+        f"S.add(frozenset([C{n}]))\n"
+        for n in range(60)
+    )
+    loss = script(text, "import mine\ndef loss(v): return len(mine.R) * v.mean((-2, -1))")
+    begin = time.perf_counter()
+    first = identity(loss)
+    assert time.perf_counter() - begin < 2
+    assert identity(loss) == first

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NO_MATTER = {
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotate_func__", "__annotations_cache__", "__slots__", "__slotnames__", "__abstractmethods__", "_abc_impl",
-    "__parameters__", "__orig_bases__", "__type_params__", "__static_attributes__", "__firstlineno__",
+    "__parameters__", "__type_params__", "__static_attributes__", "__firstlineno__",
     "_backward_cls", "_lazy_backward_cls", "_autograd_function_id",  # of torch's autograd functions
 }  # fmt: skip
 """Attributes of a class that no value depends on, or that Python writes by itself."""
@@ -50,19 +50,26 @@ def _told(walk: Walk, cls: type) -> list[Any]:
 
 
 def derived(walk: Walk) -> list[Any]:
-    """Classes derived from those that were met, where code asks for them."""
-    done, walk.subclasses = list(walk.classes), False
-    return [walk.tell(one) for cls in done for one in type.__subclasses__(cls)]
+    """Classes derived from those that were met since it was last asked."""
+    met, walk.asked = walk.classes[walk.asked :], len(walk.classes)
+    below: list[Any] = []
+    for cls in met:
+        below += type.__subclasses__(cls)
+    return [walk.tell(one) for one in below]
 
 
 def attributes(cls: type) -> Iterator[tuple[str, Any]]:
     """What a class statement left in the class, or was put there since; the values of fields and members among it."""
     inside = vars(cls)
+    noted = [(n, a) for n, a in inside.get("__annotations__", {}).items() if hasattr(a, "__metadata__")]
+    if noted:
+        yield "__annotations__", noted
     for name, value in inside.items():
         if name in _NO_MATTER or type(value) in (types.MemberDescriptorType, types.GetSetDescriptorType):
             continue
         if name == "__dataclass_fields__":
-            yield name, [_field(one) for one in value.values()]
+            fields: dict[str, Any] = value
+            yield name, [_field(one) for one in fields.values()]
         elif name == "__dataclass_params__":
             yield name, [getattr(value, part, None) for part in ("init", "eq", "order", "unsafe_hash", "frozen")]
         elif issubclass(cls, enum.Enum) and (name in cls._member_map_ or _is_of_enums(name, value)):

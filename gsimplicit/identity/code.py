@@ -20,10 +20,10 @@ _OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars",
 _OF_ANYTHING = {"globals", "__globals__", "f_globals", "__subclasses__"}
 """The same as attributes."""
 
-_BY_TEXT = {"import_module", "__import__", "spec_from_file_location", "resolve_name", "run_module", "run_path"}
+BY_TEXT = {"import_module", "__import__", "spec_from_file_location", "resolve_name", "run_module", "run_path"}
 """Attributes of something unknown through which code may reach modules that are named by text."""
 
-_PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
+PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
 
 
 @dataclass
@@ -62,7 +62,7 @@ def reach(code: CodeType) -> Reach:
     found.namespace = table or bool(names & _OWN_NAMESPACE or found.attributes & _OF_ANYTHING)
     found.subclasses = "__subclasses__" in found.attributes
     found.table = set(_texts(code)) if table else None
-    found.by_text = bool(found.attributes & _BY_TEXT)
+    found.by_text = bool(found.attributes & BY_TEXT)
     return found
 
 
@@ -84,7 +84,7 @@ class _Reader:
     def read(self, code: CodeType) -> None:
         for step in dis.get_instructions(code):
             op, given = step.opname, step.argval
-            if op in _PASSED_OVER:
+            if op in PASSED_OVER:
                 continue
             if op in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
                 self._found.attributes.add(given)
@@ -155,74 +155,6 @@ def absolute(name: str, level: int, space: dict[str, Any]) -> str:
         return resolve_name("." * level + name, str(package))
     except (ImportError, ValueError):
         return name or str(package)
-
-
-Argument = tuple[str, Any]
-"""How an argument is written: ("constant", value), or ("global" | "free" | "local", chain of names)."""
-
-
-def calls(code: CodeType, chain: tuple[str, ...] | None) -> list[list[Argument] | None]:
-    """The arguments of each call of what a chain of names leads to, where they are constants and names.
-
-    Args:
-        code: With the functions inside it.
-        chain: Names that lead to the function; None for those that end in the name of one that imports by text.
-
-    Returns:
-        For each place, None where it is no plain call with plain arguments.
-    """
-    out: list[list[Argument] | None] = []
-    steps = [step for step in dis.get_instructions(code) if step.opname not in _PASSED_OVER]
-    at = 0
-    while at < len(steps):
-        (kind, names), at = _load(steps, at)
-        if kind in ("global", "free", "local") and (
-            names == chain if chain is not None else len(names) > 1 and names[-1] in _BY_TEXT
-        ):
-            out.append(_arguments(steps, at))
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            out += calls(one, chain)
-    return out
-
-
-def _load(steps: list[dis.Instruction], at: int) -> tuple[Argument, int]:
-    """The chain of names or the constant that is loaded at a place, and the place behind it."""
-    op, given = steps[at].opname, steps[at].argval
-    at += 1
-    if op in ("LOAD_CONST", "LOAD_SMALL_INT"):
-        return ("constant", given) if op != "LOAD_CONST" or not isinstance(given, CodeType) else ("", ()), at
-    kind = next((kind for start, kind in _LOADS if op.startswith(start)), "")
-    if not kind or not isinstance(given, str):
-        return ("", ()), at
-    names = [given]
-    while at < len(steps) and steps[at].opname in ("LOAD_ATTR", "LOAD_METHOD"):
-        names.append(steps[at].argval)
-        at += 1
-    return (kind, tuple(names)), at
-
-
-_LOADS = (
-    ("LOAD_GLOBAL", "global"), ("LOAD_NAME", "global"), ("LOAD_FROM_DICT_OR_GLOBALS", "global"),
-    ("LOAD_DEREF", "free"), ("LOAD_CLASSDEREF", "free"), ("LOAD_FROM_DICT_OR_DEREF", "free"), ("LOAD_FAST", "local"),
-)  # fmt: skip
-
-
-def _arguments(steps: list[dis.Instruction], at: int) -> list[Argument] | None:
-    """What is loaded between a function and its call; None where it is computed."""
-    found: list[Argument] = []
-    while at < len(steps):
-        op = steps[at].opname
-        if op in ("CALL", "CALL_FUNCTION_EX", "CALL_KW"):
-            return found[:-1] if op == "CALL_KW" else found if op == "CALL" else None
-        if op in ("KW_NAMES", "BUILD_LIST", "BUILD_TUPLE", "LIST_EXTEND"):
-            at += 1
-            continue
-        argument, at = _load(steps, at)
-        if not argument[0]:
-            return None
-        found.append(argument)
-    return None
 
 
 def _texts(code: CodeType) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gsimplicit.identity import code, modules, origins, packages, parts, patches, unread
+from gsimplicit.identity import calls, code, modules, origins, packages, parts, patches, unread
 
 if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
@@ -20,22 +20,26 @@ _IMPORTERS = {
     ("importlib._bootstrap_external", "SourceFileLoader"), ("_frozen_importlib_external", "SourceFileLoader"),
     ("pkgutil", "resolve_name"), ("runpy", "run_path"), ("runpy", "run_module"), ("pydoc", "locate"),
     ("hydra._internal.instantiate._instantiate2", "instantiate"), ("hydra.utils", "get_class"),
-    ("hydra.utils", "get_method"), ("hydra.utils", "get_object"),
+    ("hydra.utils", "get_method"), ("hydra.utils", "get_object"), ("importlib.metadata", "entry_points"),
 }  # fmt: skip
 """What runs code that is named by text."""
+
+
+_OPAQUE = {"entry_points"}
 
 
 def tell(walk: Walk, function: types.FunctionType) -> Any:
     """A function: one of a library by its name, others by their code and all it reaches."""
     home = origins.origin_of(function)
+    if home is not None and origins.foreign(function):
+        home = None  # its code was replaced
     module = function.__globals__.get("__name__", "")
     if home is not None:
         for place in (module, str(function.__module__)):  # what a library's decorator made has the second
             if origins.origin(place) and origins.found_by_name(place, function.__qualname__, function):
                 if _imports_by_text(function):
                     raise _handed_on(walk, function)
-                if not parts.users(function):
-                    return ["library", f"{home}:{place}.{function.__qualname__}"]
+                return ["library", f"{home}:{place}.{function.__qualname__}"]
     return walk.later(function, partial(_told, walk, function, home), function.__name__)
 
 
@@ -132,10 +136,12 @@ def _by_text(walk: Walk, function: types.FunctionType, found: code.Reach, builti
     inside = {taken[-1] for _, taken in found.imported if taken and any(taken[-1] == name for _, name in _IMPORTERS)}
     out: list[Any] = []
     for chain in [*sorted(chains), *((name,) for name in sorted(inside)), *([None] if found.by_text else [])]:
-        calls = code.calls(function.__code__, chain)
-        if not calls and chain is not None and (len(chain) > 1 or chain in chains):
-            calls = [None]
-        out += [["by text", unread.by_text(walk, given, space, around)] for given in calls]
+        places = calls.arguments(function.__code__, chain)
+        if not places and chain is not None and (len(chain) > 1 or chain in chains):
+            places = [None]
+        if chain is not None and chain[-1] in _OPAQUE:
+            raise walk.refuse(f"a call of {'.'.join(chain)}, which runs what is installed at the time,")
+        out += [["by text", unread.by_text(walk, given, space, around)] for given in places]
     if found.table is not None:
         names = [text for text in sorted(found.table) if parts.names_module(text)]
         out.append(["by text", [modules.imported(walk, name, ()) for name in names]])

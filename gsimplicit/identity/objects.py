@@ -54,7 +54,7 @@ def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
     attribute of that name is.
     """
     cls = type(value)
-    cached = {n for c in cls.__mro__ for n, a in vars(c).items() if type(a) is functools.cached_property}
+    cached = _cached(cls)
     held = cached and cached & {name for name, _ in parts.plain_attributes(value)}
     without = {name for name in held if not _is_assigned(name)}
     network, tensor = is_network(value), issubclass(cls, torch.Tensor)
@@ -89,6 +89,11 @@ def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
                     yield name, slot.__get__(value)
                 except AttributeError:
                     continue
+
+
+def _cached(cls: type) -> set[str]:
+    """Names of the cached properties of a class."""
+    return {n for c in cls.__mro__ for n, a in vars(c).items() if type(a) is functools.cached_property}
 
 
 def _is_assigned(name: str) -> bool:
@@ -149,6 +154,8 @@ def of_library(walk: Walk, value: Any) -> Any:
         raise walk.refuse(f"a {type(value).__name__}")
     function, given, *rest = made
     held, listed, paired = (*rest[:3], None, None, None)[:3]
+    if type(held) is dict:  # without what it remembers of what it worked out
+        held = {name: one for name, one in held.items() if name not in _cached(type(value))} or None
     told = [walk.tell(function), walk.tell(given), walk.tell(held)]
     told += [[walk.tell(one) for one in listed or ()], walk.mapping(paired or ())]
     return [*told, *_unsaid(walk, value)]

@@ -53,8 +53,6 @@ def tell(walk: Walk, space: str, name: str) -> list[Any]:
         UntoldError: It was defined by hand, so that its code is out of reach.
     """
     if space in _TORCHS:
-        if _overridden(space, name):
-            raise walk.refuse(f"the operator {space}::{name}, whose code was replaced with torch.library")
         return []
     defined = getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}).get(f"{space}::{name}")
     if defined is not None:
@@ -66,29 +64,21 @@ def tell(walk: Walk, space: str, name: str) -> list[Any]:
     raise walk.refuse(f"the operator {space}::{name}, whose code is not seen (define it with torch.library.custom_op)")
 
 
-_CHECKED: list[int] = [0]
-_OVERRIDDEN: set[tuple[str, str]] = set()
-
-
-def _overridden(space: str, name: str) -> bool:
-    """Whether an operator of torch's was given other code for the processor or its gradient."""
-    listed = torch.library._impls
-    if len(listed) != _CHECKED[0]:
-        keys = {"CPU", "Autograd", "AutogradCPU", "CompositeExplicitAutograd", "CompositeImplicitAutograd"}
-        _OVERRIDDEN.clear()
-        _OVERRIDDEN.update(
-            (s, n.partition(".")[0]) for s, n, k in (one.split("/") for one in listed) if s == "aten" and k in keys
-        )
-        _CHECKED[0] = len(listed)
-    return (space, name) in _OVERRIDDEN
-
-
-def any_overridden(walk: Walk) -> None:
-    """Refuses where any of torch's operators was given other code.
+def check(walk: Walk) -> None:
+    """Refuses where an operator of torch's was given other code for the processor or for its gradient.
 
     Raises:
         UntoldError: One was.
     """
-    _overridden("", "")
-    for space, name in sorted(_OVERRIDDEN):
-        raise walk.refuse(f"the operator {space}::{name}, whose code was replaced with torch.library,")
+    listed = torch.library._impls
+    if len(listed) != _CHECKED[0]:
+        parts = [one.split("/") for one in listed.copy()]
+        _REPLACED[:] = sorted(f"{space}::{name}" for space, name, key in parts if space == "aten" and key in _COMPUTING)
+        _CHECKED[0] = len(listed)
+    for name in _REPLACED:
+        raise walk.refuse(f"the operator {name}, whose code was replaced with torch.library,")
+
+
+_COMPUTING = {"CPU", "Autograd", "AutogradCPU", "CompositeExplicitAutograd", "CompositeImplicitAutograd"}
+_CHECKED = [0]
+_REPLACED: list[str] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gsimplicit.identity import operators, origins, parts, patches
+from gsimplicit.identity import operators, origins, parts
 
 if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
@@ -38,10 +38,10 @@ def known(walk: Walk, value: Any) -> list[Any] | None:
     if issubclass(kind, torch.nn.Module) and "_orig_mod" in vars(value).get("_modules", {}):
         return ["compiled", walk.tell(vars(value)["_modules"]["_orig_mod"])]
     if kind.__name__ in ("cython_function_or_method", "fused_cython_function"):
-        held = [walk.tell(getattr(value, part, None), part) for part in ("__defaults__", "__kwdefaults__")]
-        module = sys.modules.get(str(value.__module__))
-        text = origins.origin(str(value.__module__)) or (origins.text_of(module) if module is not None else "")
-        return ["cython", value.__qualname__, text, *held]
+        defaults = [walk.tell(getattr(value, part, None), part) for part in ("__defaults__", "__kwdefaults__")]
+        home = sys.modules.get(str(value.__module__))
+        text = origins.origin(str(value.__module__)) or ("" if home is None else origins.text_of(home))
+        return ["cython", value.__qualname__, text, *defaults]
     if hasattr(kind, "__next__") and not parts.users(value):
         raise walk.refuse(f"a {kind.__name__}, whose items are used up")
     return None
@@ -55,12 +55,19 @@ def _of_torch(walk: Walk, value: Any) -> list[Any] | None:
         if value is torch.default_generator:
             return ["generator of the process"]
         return ["generator", str(value.device), walk.tell(value.get_state())]
+    if kind in (torch.finfo, torch.iinfo):
+        return [kind.__name__, str(value)]
+    if kind.__name__ == "RemovableHandle":
+        return ["handle"]  # its number counts all hooks of the process
     return operators.of_value(walk, value) if operators.is_operator(value) else None
 
 
 def _of_numba(walk: Walk, value: Any) -> list[Any] | None:
-    """Compiled functions by what they were compiled from, and the containers of numba."""
+    """Compiled functions by what they were compiled from, and the types and containers of numba."""
     kind = type(value)
+    if isinstance(value, sys.modules["numba"].types.Type):
+        inside = getattr(value, "class_type", None) or (value if hasattr(value, "jit_methods") else None)
+        return ["numba type", *([str(value)] if inside is None else _jitclass(walk, inside))]
     if kind.__module__.startswith("numba.typed"):
         inside = list(value.items()) if kind.__name__ == "Dict" else list(value)
         return ["typed", kind.__name__, str(getattr(value, "_numba_type_", "")), walk.tell(inside)]
@@ -186,7 +193,35 @@ def _of_toolz(walk: Walk, value: Any) -> list[Any] | None:
     return ["curry", walk.tell(value.func), walk.tell(value.args), walk.mapping(value.keywords.items())]
 
 
+def _of_scipy(walk: Walk, value: Any) -> list[Any] | None:
+    """Splines without the memory they were worked out in, sparse arrays without what they know about themselves."""
+    held = vars(value) if hasattr(value, "__dict__") else {}
+    if "_eval_args" in held and "_data" in held:
+        points = held["_data"][:7]  # points, weights, ends, degree and smoothing; what follows has unused parts
+        return ["spline", type(value).__name__, walk.tell(held["_eval_args"]), held.get("ext"), walk.tell(points)]
+    if "_shape" in held and type(value).__module__.startswith("scipy.sparse"):
+        inside = [(name, one) for name, one in held.items() if not name.startswith("_has_") and name != "maxprint"]
+        return ["sparse", walk.tell(type(value)), walk.mapping(inside)]
+    return None
+
+
+def _of_matplotlib(walk: Walk, value: Any) -> list[Any] | None:
+    """What is called where a picture changes counts itself."""
+    return ["callbacks"] if type(value).__name__ == "CallbackRegistry" else None
+
+
+def _of_sympy(walk: Walk, value: Any) -> list[Any] | None:
+    """An expression as it is written, and a user's functions in it."""
+    sympy = sys.modules["sympy"]
+    if not isinstance(value, sympy.Basic):
+        return None
+    own = {type(one).__name__: type(one) for one in sympy.preorder_traversal(value) if parts.users(type(one))}
+    return ["sympy", sympy.srepr(value), [walk.tell(own[name]) for name in sorted(own)]]
+
+
 _TELLERS = {
+    "matplotlib": _of_matplotlib, "sympy": _of_sympy,
+    "scipy": _of_scipy,
     "toolz": _of_toolz, "cytoolz": _of_toolz,
     "torch": _of_torch, "numba": _of_numba, "pandas": _of_pandas, "xarray": _of_xarray, "dask": _of_dask,
 }  # fmt: skip

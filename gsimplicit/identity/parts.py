@@ -104,6 +104,8 @@ def _plainer(walk: Walk, value: Any) -> list[Any] | None:
         return ["new type", value.__name__, walk.tell(value.__supertype__)]
     if issubclass(kind, _TYPING):
         return ["typing", _repr(value), [walk.tell(one) for one in _made_of(value)]]
+    if any(value is getattr(sys, name) for name in _STREAMS):
+        return ["standard stream"]
     if kind in _LOCKS:
         return ["lock"]
     if kind is contextvars.ContextVar:
@@ -115,6 +117,9 @@ def _plainer(walk: Walk, value: Any) -> list[Any] | None:
     if issubclass(kind, PurePath) and not users(value):
         return ["path", str(value)]
     return None
+
+
+_STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 
 
 def _repr(value: Any) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gsimplicit.identity import origins
+from gsimplicit.identity import operators, origins
 
 if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
@@ -50,7 +50,7 @@ _C_TYPES = (
 def foreign(value: Any, depth: int = 3) -> bool:
     """Whether something found in an installed package is code of a user's, or a library's wrapper around it."""
     kind = type(value)
-    if kind in _C_TYPES and kind is not type or kind in _NUMBERS or kind in _CONTAINERS:
+    if (kind in _C_TYPES and kind is not type) or kind in _NUMBERS or kind in _CONTAINERS:
         return False
     if isinstance(value, type):
         return origins.of_user(str(value.__module__))
@@ -76,7 +76,7 @@ _PARTS: dict[type, tuple[str, ...]] = {
     functools.partial: ("func",),
     functools.partialmethod: ("func",),
     functools.cached_property: ("func",),
-    functools._lru_cache_wrapper: ("__wrapped__",),  # type: ignore[dict-item]
+    functools._lru_cache_wrapper: ("__wrapped__",),
 }
 
 
@@ -177,12 +177,11 @@ def _of_base(cls: type) -> list[tuple[str, str, Any]]:
 
 def of_attributes(walk: Walk, names: set[str]) -> list[Any]:
     """A user's methods and accessors that were put into classes of torch, xarray and pandas, among the names given."""
-    out = []
+    out: list[Any] = []
     for cls in _extended():
         space = vars(cls)
-        for name in sorted(names & space.keys()):
-            if foreign(space[name]):
-                out.append([cls.__qualname__, name, walk.tell(space[name], name)])
+        found = [name for name in sorted(names & space.keys()) if foreign(space[name])]
+        out += [[cls.__qualname__, name, walk.tell(space[name], name)] for name in found]
     return out
 
 
@@ -193,6 +192,7 @@ def _extended() -> list[type]:
 
 def surroundings(walk: Walk) -> list[Any]:
     """What every function that computes with torch depends on, where it is not as usual."""
+    operators.check(walk)
     out: list[Any] = [str(torch.get_default_dtype())]
     if torch.get_float32_matmul_precision() != "highest":
         out.append(["matmul", torch.get_float32_matmul_precision()])

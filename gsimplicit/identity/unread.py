@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gsimplicit.identity import code, origins
+from gsimplicit.identity import calls, code, origins
 from gsimplicit.sources import loaded
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def module(walk: Walk, name: str, taken: tuple[str, ...] = ()) -> Any:
     there = sys.modules.get(name)
     place = "" if there is None else str(getattr(there, "__file__", None) or "")
     spec = origins.spec_of(name)
-    if there is not None and (spec is None or name in ("__main__", "__mp_main__") or not place):
-        if not getattr(there, "__path__", None):
-            return walk.tell(there)  # made in memory
+    fileless = spec is None or name in ("__main__", "__mp_main__") or not place
+    if there is not None and fileless and not getattr(there, "__path__", None):
+        return walk.tell(there)  # made in memory
     if spec is None:
         return f"{name} is absent"
     home = origins.origin(name)
@@ -80,9 +80,9 @@ def _imports(walk: Walk, name: str, source: bytes, spec: Any) -> list[Any]:
         full = code.absolute(called, level, space)
         taken = () if chain == ("__name__",) else chain
         out.append([full, list(taken), module(walk, full, taken)])
-    for chain in (None, ("import_module",), ("__import__",)):
-        for given in code.calls(made, chain):
-            out.append(["by text", by_text(walk, given, space)])
+    names: tuple[tuple[str, ...] | None, ...] = (None, ("import_module",), ("__import__",))
+    for called_by in names:
+        out += [["by text", by_text(walk, given, space)] for given in calls.arguments(made, called_by)]
     return out
 
 

@@ -41,6 +41,7 @@ class Walk:
         self._waiting: deque[tuple[tuple[str, ...], Callable[[], Any]]] = deque()
         self.classes: list[type] = [] if around is None else around.classes
         self.patched: dict[type, list[tuple[str, str, Any]]] = {} if around is None else around.patched
+        self.asked = 0
         self.subclasses = False
 
     def digest(self, value: Any) -> str:
@@ -69,7 +70,7 @@ class Walk:
             path, teller = self._waiting.popleft()
             self._path = path
             out.append(teller())
-            if self.subclasses and not self._waiting:
+            if self.subclasses and not self._waiting and len(self.classes) > self.asked:
                 out.append(classes.derived(self))
         return out
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import os
+import subprocess
 import sys
 import time
 import warnings
@@ -446,3 +448,56 @@ def test_computing_an_identity_of_many_classes_that_know_each_other_takes_no_tim
     first = identity(loss)
     assert time.perf_counter() - begin < 2
     assert identity(loss) == first
+
+
+HELD = """
+import collections, datetime, re, threading, typing
+import numpy as np, pandas as pd, scipy.interpolate, scipy.sparse, scipy.stats, sympy, torch, xarray as xr
+from os import environ
+from sys import stderr
+from scipy.stats import norm
+X = np.arange(9.0)
+HELD = [
+    pd.DataFrame({"a": ["x", "y"], "t": pd.to_datetime(["2020", "2021"]),
+                  "c": pd.Categorical(["u", "v"])}, index=["p", "q"]),
+    pd.Series([1.0], index=pd.MultiIndex.from_tuples([("a", 1)])), pd.Timestamp("2020", tz="UTC"), pd.NA, pd.NaT,
+    np.random.default_rng(0), np.random.mtrand._rand, torch.default_generator, norm, scipy.stats.norm(1.0), norm.pdf,
+    scipy.interpolate.UnivariateSpline(X, X**2), scipy.sparse.csr_array(np.eye(2)), sympy.Symbol("x") ** 2,
+    environ, stderr, typing.NewType("N", int), typing.Optional[int], threading.local(), threading.Condition(),
+    torch.finfo(torch.float32), np.finfo(float), xr.Dataset({"a": ("x", [1.0])}, coords={"x": ["p"]}), Exception("a"),
+    {str, int, np.mean, torch.mean, len, (1, "a"), frozenset({"b", "c"})}, torch.ops.aten.relu, np.ma.masked,
+]
+"""
+
+
+def test_what_losses_commonly_hold_is_told_alike_in_every_process_and_after_use() -> None:
+    space: dict[str, Any] = {}
+    exec(HELD, space)
+    here = [content("losses", "loss", one) for one in space["HELD"]]
+    assert [content("losses", "loss", one) for one in space["HELD"]] == here
+    assert len(set(here)) == len(here)
+    code = f"{HELD}\nfrom gsimplicit.identity import content\nprint(*(content('losses', 'loss', x) for x in HELD))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "3"},
+    )
+    there = done.stdout.split()
+    assert [str(one)[:60] for one, a, b in zip(space["HELD"], here, there, strict=True) if a != b] == []
+
+
+def test_what_cannot_be_looked_into_is_refused() -> None:
+    class Meta(type):
+        @property
+        def __module__(cls) -> str:  # type: ignore[override]
+            raise RuntimeError("not here")
+
+    held = Meta("Strange", (), {})
+
+    def loss(v: torch.Tensor) -> torch.Tensor:
+        return v.mean((-2, -1)) * (held is not None)
+
+    with pytest.raises(TypeError, match="raises RuntimeError"):
+        identity(loss)

@@ -1,8 +1,9 @@
 """What tells functions and the values they hold apart, so that stored results of one are not taken for another's.
 
-Code is followed wherever it is reached: through modules, classes and their bases, wrappers, closures and attributes.
-What cannot be followed is refused. Nothing of the caller's is called and nothing is unpickled. What stays unseen is
-what only running would show: files, the environment, generators of the process, and values that a cache still holds.
+Code is followed wherever it is reached: through modules, classes and their bases, wrappers, closures and attributes,
+and where a user's code or value stands in an installed package. What cannot be followed is refused. Nothing of the
+caller's is called or imported and nothing is unpickled. What stays unseen is what only running would show: files, the
+environment, generators of the process, and values that a cache still holds.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ def content(argument: str, name: str, value: Any) -> str:
     Raises:
         UntoldError: There is something in it that cannot be told apart; says where it is and what to do.
     """
+    walk = Walk(argument, name)
     try:
-        return Walk(argument, name).digest(value)
+        return walk.digest(value)
+    except UntoldError:
+        raise
     except RecursionError:
         raise UntoldError(
             f"{argument}: {name!r} holds objects nested too deeply to be told from others; leave out store="
         ) from None
+    except Exception as error:  # objects raise what they like where they are looked into
+        raise walk.refuse(f"something that raises {type(error).__name__} ({error}) where it is looked into,") from error

@@ -50,9 +50,7 @@ class Walk:
         Raises:
             UntoldError: Nothing does.
         """
-        told = [self.whole(value)]
-        if callable(value):
-            told.append(Walk(self.argument, self.name, self).around())
+        told = [self.whole(value), Walk(self.argument, self.name, self).around()]
         text = json.dumps(told)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
@@ -126,7 +124,7 @@ class Walk:
 
     def mapping(self, pairs: Iterable[tuple[Any, Any]], *, ordered: bool = True) -> list[Any]:
         """Keys and values; sorted by the keys, which are text, where their order does not count."""
-        pairs = pairs if ordered else sorted(pairs, key=lambda pair: pair[0])
+        pairs = pairs if ordered else sorted(pairs, key=lambda pair: str(pair[0]))
         out = []
         for key, value in pairs:
             out.append([self.tell(key), self.tell(value, key if type(key) is str else _shown(key))])
@@ -187,6 +185,8 @@ def _outside(value: Any) -> str:
         return json.dumps([kind.__name__, repr(value)])
     if kind is tuple:
         return json.dumps(["tuple", *map(_outside, value)])
+    if kind is frozenset:
+        return json.dumps(["frozenset", *sorted(map(_outside, value))])
     if kind is types.FunctionType or issubclass(kind, type):
         return json.dumps([kind.__name__, value.__qualname__, getattr(value, "__module__", None)])
     return json.dumps(["of", kind.__qualname__])

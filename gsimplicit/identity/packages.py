@@ -108,7 +108,8 @@ def _registered() -> list[tuple[Any, types.FunctionType]]:
     if len(listed) != _LISTED[0]:
         given = [(getattr(one, "key", None), getattr(one, "_overload_func", None)) for one in listed]
         users = [(k, f) for k, f in given if type(f) is types.FunctionType and f.__code__.co_filename[:1] != "<"]
-        _OVERLOADS[:] = [(key, function) for key, function in users if origins.foreign(function)]
+        own = [(key, function) for key, function in users if origins.foreign(function)]
+        _OVERLOADS[:] = sorted(own, key=lambda one: one[1].__qualname__)
         _LISTED[0] = len(listed)
     return _OVERLOADS
 

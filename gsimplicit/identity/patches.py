@@ -144,7 +144,8 @@ def of_class(walk: Walk, cls: type) -> list[Any]:
     """What was put into an installed class and the classes it is derived from."""
     known = walk.patched.get(cls)
     if known is None:
-        walk.patched[cls] = known = [one for base in cls.__mro__ for one in _of_base(base)]
+        found = [one for base in cls.__mro__ for one in _of_base(base)]
+        walk.patched[cls] = known = sorted(found, key=lambda one: one[:2])  # scipy fills classes from sets
     return [[where, name, walk.tell(value, name)] for where, name, value in known]
 
 
@@ -218,6 +219,7 @@ def _replaced(name: str, module: Any) -> list[tuple[str, Any]]:
     else:
         put = [(k, v) for k, v in space.items() if k[:2] != "__" and not isinstance(v, type) and foreign(v)]
         found = [(k, v) for k, v in put if hasattr(torch._C._VariableFunctions, k) or not _is_put(name, k)]
+    found.sort(key=lambda one: one[0])
     _FOUND[name] = (tuple(space.values()), found)
     return found
 

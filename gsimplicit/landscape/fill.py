@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,12 +48,15 @@ class Job:
         items: One item a point: all that `evaluate` needs to know of it.
         evaluate: From an item to the variables of its point. It is sent to workers with the items of a tile. It must
             depend on nothing but its item, or the bits depend on how the points are cut.
+        given: What is the user's own in `evaluate`, by the name it has in errors: copies of it are evaluated, and each
+            worker makes sure that its copy is what was handed in.
     """
 
     frame: xr.Dataset
     over: tuple[str, ...]
     items: Sequence[Any]
     evaluate: Callable[[Any], Values]
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fill(
@@ -190,7 +193,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
         bar.add(len(indices), seen)
 
     try:
-        run(job.evaluate, job.items, tiles, keep, executor)
+        run(job.evaluate, job.items, tiles, keep, executor, job.given)
     except BaseException as error:
         if kept is not None:
             stored = count - int(missing.sum())

@@ -20,7 +20,7 @@ from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
-from gsimplicit.landscape.settings import decoded, encoded
+from gsimplicit.landscape.settings import decoded, encoded, is_ours
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
@@ -165,10 +165,11 @@ def scan(
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
         title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
         frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
+        own = _own(asked, chosen, settings)
         if followed is None:
-            return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
+            return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan), own)
         rows = points.reshape(-1, len(values[next(reversed(values))]), len(PARAMETERS)).tolist()
-        return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")))
+        return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")), own)
 
     return fill(
         prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile
@@ -245,6 +246,13 @@ def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:
     if len(fields) not in (1, samples):
         raise ValueError(f"target must be of 1 or {samples} instances, as the initial fields are, got {len(fields)}")
     return fields.expand(samples, *fields.shape[1:])
+
+
+def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None) -> dict[str, Any]:
+    """What is the user's own, by the name it has in errors."""
+    own: dict[str, Any] = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
+    own |= {f"route {route.name!r}": route for route in routes if not is_ours(route)}
+    return own if is_ours(refine) else own | {"the solver of refine": refine}
 
 
 def _plan(

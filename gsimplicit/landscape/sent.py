@@ -194,7 +194,7 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is types.FunctionType and (_of_user(obj) or not _by_its_name(obj)):
             return self._function(obj)
         if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj):
-            return inner._dynamic_class_reduce(obj)
+            return _class(obj)
         if kind is functools._lru_cache_wrapper and _of_user(obj):  # pickle knows it by its name alone
             given = obj.cache_parameters()
             inside = {name: one for name, one in vars(obj).items() if name != "__wrapped__"}
@@ -209,6 +209,14 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         made = self._dynamic_function_reduce(function)
         made[2][1]["__globals__"] = {}
         return made
+
+
+def _class(cls: type) -> Any:
+    """A class; what its objects are named by is put into it from the start: set later, it would be its own name."""
+    made = inner._dynamic_class_reduce(cls)
+    if made[0] is inner._make_skeleton_class and "__name__" in made[2][0]:
+        made[1][3]["__name__"] = made[2][0].pop("__name__")
+    return made
 
 
 class _Space:

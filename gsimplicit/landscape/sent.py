@@ -9,12 +9,14 @@ evaluated: a loss that counts or remembers changes nothing of the caller's.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import hashlib
 import importlib
 import io
 import json
 import pickle
+import threading
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,7 +89,7 @@ def parcel(evaluate: Evaluate, given: Mapping[str, Any]) -> Parcel:
         return Parcel(cloudpickle.dumps(whole), {}, (), home)
     known = {name: told(name, one) for name, one in given.items()}
     why: Exception | None = None
-    for dumps in (_by_value, cloudpickle.dumps):
+    for dumps in (_by_value, _by_value_and_hooks, cloudpickle.dumps):
         try:
             data = dumps(whole)
             found = _loaded(data)[1]
@@ -96,7 +98,7 @@ def parcel(evaluate: Evaluate, given: Mapping[str, Any]) -> Parcel:
             continue
         other = [n for n, one in found.items() if known[n] is not None and told(n, one) != known[n]]
         if not other:
-            unknown = [n for n, one in known.items() if one is None] if dumps is not _by_value else []
+            unknown = [n for n, one in known.items() if one is None] if dumps is cloudpickle.dumps else []
             return Parcel(data, known, tuple(unknown), home)
         why = ValueError(f"{_listed(other)} comes back from pickling as something else{_lost(given, found, other)}")
     raise CannotBeSentError(f"{_listed(given)} cannot be sent to workers: {type(why).__name__}: {why}") from why
@@ -185,12 +187,16 @@ def told(name: str, value: Any) -> str | None:
 class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
     """Sends a user's functions, classes and modules by value; cloudpickle does so where they have no module."""
 
+    hooks = False
+    """Whether objects are copied in the way that their class has for it, which may leave out what counts."""
+
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
+        if kind is types.CodeType:  # with the file it is from, for tracebacks and for what a library wrote
+            made = inner._code_reduce(obj)
+            return made[0], tuple(obj.co_filename if one == "<dynamic-code>" else one for one in made[1])
         if kind is types.ModuleType and origins.origin(obj.__name__) is None:
-            left_out = ("__builtins__", "__loader__", "__spec__", "__cached__")
-            space = {name: one for name, one in vars(obj).items() if name not in left_out}
-            return types.ModuleType, (obj.__name__,), space, None, None, _fill
+            return types.ModuleType, (obj.__name__,), _names(vars(obj)), None, None, _fill
         if kind is types.FunctionType and (_of_user(obj) or not _by_its_name(obj)):
             return self._function(obj)
         if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj):
@@ -199,16 +205,52 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             given = obj.cache_parameters()
             inside = {name: one for name, one in vars(obj).items() if name != "__wrapped__"}
             return _cached, (obj.__wrapped__, given["maxsize"], given["typed"]), inside
+        if kind in parts._LOCKS:
+            return (threading.Lock if kind is parts._LOCKS[0] else threading.RLock), ()
+        if not self.hooks and _has_hooks(kind):
+            return copyreg.__newobj__, (kind,), dict(parts.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
         return super().reducer_override(obj)
 
     def _function(self, function: types.FunctionType) -> Any:
         """A function; one that a library made around a user's sees the library's module, there as here."""
         if origins.origin_of(function) is None:
-            return self._dynamic_function_reduce(function)
+            made = self._dynamic_function_reduce(function)
+            if code.reach(function.__code__).namespace:  # it may look up any name
+                made[2][1]["__globals__"] = _names(function.__globals__)
+            return made
         self.globals_ref[id(function.__globals__)] = _Space(function.__globals__["__name__"])
         made = self._dynamic_function_reduce(function)
         made[2][1]["__globals__"] = {}
         return made
+
+
+class _ByValueAndHooks(_ByValue):
+    """The same for objects that hold what cannot be pickled, and know how to do without."""
+
+    hooks = True
+
+
+def _names(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of a module, without what its import put there."""
+    return {name: one for name, one in space.items() if name not in _OF_IMPORTS}
+
+
+_OF_IMPORTS = ("__builtins__", "__loader__", "__spec__", "__cached__")
+
+
+def _has_hooks(cls: type) -> bool:
+    """Whether a class of plain attributes has a way of its own to be copied."""
+    own = [c for c in cls.__mro__ if c is not object]
+    return all(map(parts.users, own)) and any(hook in vars(c) for c in own for hook in parts._HOOKS)
+
+
+def _set_attributes(value: Any, held: Mapping[str, Any]) -> None:
+    """Slots too, and those of frozen classes."""
+    for name, one in held.items():
+        if any(name in vars(c) and isinstance(vars(c)[name], types.MemberDescriptorType) for c in type(value).__mro__):
+            object.__setattr__(value, name, one)
+        else:
+            value.__dict__[name] = one
 
 
 def _class(cls: type) -> Any:
@@ -251,10 +293,14 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> C
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _by_value(whole: Any) -> bytes:
+def _by_value(whole: Any, pickler: type[_ByValue] = _ByValue) -> bytes:
     stream = io.BytesIO()
-    _ByValue(stream).dump(whole)
+    pickler(stream).dump(whole)
     return stream.getvalue()
+
+
+def _by_value_and_hooks(whole: Any) -> bytes:
+    return _by_value(whole, _ByValueAndHooks)
 
 
 class _Unpickler(pickle.Unpickler):

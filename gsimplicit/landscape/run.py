@@ -82,7 +82,7 @@ def work_on(work: bytes, items: Sequence[Any]) -> Values:
 @own_surroundings
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
     """The variables of some points, stacked."""
-    with _one_thread():
+    with one_blas_thread(), _one_thread():
         points = [evaluate(item) for item in items]
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
 

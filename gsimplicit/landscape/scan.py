@@ -369,9 +369,15 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarr
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")
     if not (np.isfinite(array) & (array >= 0)).all():
         wrong = array[~(np.isfinite(array) & (array >= 0))].tolist()
-        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong}")
-    if not (np.diff(array) > 0).all():
-        raise ValueError(f"axis {name} must be strictly increasing, got {array.tolist()}")
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong[:5]}{more}")
+    falls = np.flatnonzero(~(np.diff(array) > 0)).tolist()
+    if falls:
+        first, then = array[falls[0] : falls[0] + 2].tolist()
+        hint = "; its values in reverse order do" if len(array) > 1 and bool((np.diff(array) < 0).all()) else ""
+        raise ValueError(
+            f"axis {name} must be strictly increasing, got {then!r} after {first!r} at place {falls[0] + 1}{hint}"
+        )
     return array
 
 

@@ -128,6 +128,18 @@ def opened(sent: Parcel) -> Evaluate:
     return evaluate
 
 
+def copied(name: str, value: Any) -> Any:
+    """A copy of something of the user's, as workers have it; itself where it cannot be copied."""
+    try:
+        return _loaded(parcel(_nothing, {name: value}).data)[1][name]
+    except CannotBeSentError:
+        return value
+
+
+def _nothing(_: Any) -> Values:
+    return {}
+
+
 def _listed(names: Any) -> str:
     return ", ".join(names)
 

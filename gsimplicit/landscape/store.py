@@ -13,6 +13,7 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsimplicit import dataset, files
+from gsimplicit.landscape.settings import decoded
 from gsimplicit.landscape.tiles import (
     DAMAGE,
     Values,
@@ -111,6 +113,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
+        self._require_free_names()
         with self._locked():
             self._check()  # again: what is there may have changed before the lock was ours
             if self._differs_tiles() is not None:
@@ -208,7 +211,7 @@ class Store:
                 f"{self.path} is being computed by {_holder(name)}; wait for it, stop it, or give another store"
             ) from None
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._unwritable(error, name) from error
         try:
             with suppress(OSError):  # a full disk holds no note; the lock holds all the same
                 name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}))
@@ -218,8 +221,25 @@ class Store:
             name.unlink(missing_ok=True)
             lock.release()
 
-    def _unwritable(self, error: OSError) -> OSError:
-        return type(error)(error.errno, f"the store cannot be written: {error.strerror or error}", str(self.path))
+    def _unwritable(self, error: OSError, path: Path | None = None) -> OSError:
+        return type(error)(
+            error.errno, f"the store cannot be written: {error.strerror or error}", str(path or self.path)
+        )
+
+    def _require_free_names(self) -> None:
+        """Raise where something that is not the store's has the name of its folder or of its lock.
+
+        Raises:
+            FileExistsError: It has; names it.
+        """
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        for place, free, what in (
+            (self.folder, not os.path.lexists(self.folder) or self.folder.is_dir(), "folder of tiles"),
+            (lock, not os.path.lexists(lock) or _is_lock(lock), "lock"),
+        ):
+            if not free:
+                message = f"the store keeps its {what} under this name, and something else is there; give another store"
+                raise FileExistsError(errno.EEXIST, message, str(place))
 
     def _check(self) -> None:
         """Raise for what is there and is something else, unless it may go."""
@@ -237,6 +257,8 @@ class Store:
         if not there(self.path):
             return None
         files.readable(self.path)
+        if not self.path.stat().st_size:
+            return "is an empty file, and no dataset; remove it, give another store or overwrite=True"
         try:
             found = dataset.attributes_of(self.path)
         except (OSError, ValueError) as error:
@@ -270,11 +292,34 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any], maker: str) -> s
     if key is None or not key.startswith("code: "):
         return None if key is None else _another(key)
     also = dataset.difference({**old, "code": ""}, {**new, "code": ""})
+    repeat = "scan(**scan_arguments(data), store=...)" if _can_be_repeated(old) else "the same call with another store"
     return (
         f"was made by another version of this package's code ({maker}), whose values may be others ({key}"
         f"{'' if also is None else f'; also {also}'}). They stay readable: partial_scan gives them, and "
-        "scan(**scan_arguments(data), store=...) repeats them elsewhere; overwrite=True computes them anew here"
+        f"{repeat} repeats them elsewhere; overwrite=True computes them anew here"
     )
+
+
+def _can_be_repeated(configuration: Mapping[str, Any]) -> bool:
+    """Whether a scan holds all that it was asked for: no function, route or solver of a user's, and no networks."""
+    with suppress(KeyError, ValueError, TypeError):
+        for setting in (*configuration["routes"], configuration["marching"], configuration["refine"]):
+            decoded(setting)
+        return "axes" in configuration and all(isinstance(loss, str) for loss in configuration["losses"])
+    return False
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether a file is a lock that was held here once: empty, or with the note of who holds it."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        text = path.read_text()
+        return not text or "pid" in json.loads(text)
+    except PermissionError:
+        return True  # another user's, who may hold it
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _maker(attrs: Mapping[Any, Any]) -> str:

@@ -105,9 +105,15 @@ def run(
         executor: None runs what is quick here and else on processes.
         given: What is the user's own in `evaluate`, by name: it is copied wherever it is evaluated.
     """
+    from gsimplicit.landscape.sent import CannotBeSentError
+
     work = _Work(evaluate, given or {})
     if executor is not None:
-        _drain(work.sent(), items, list(reversed(tiles)), keep, executor)
+        try:
+            packed = work.sent()
+        except CannotBeSentError as error:
+            raise CannotBeSentError(f"{error}; without executor= it is computed here, a point at a time") from error
+        _drain(packed, items, list(reversed(tiles)), keep, executor)
         return
     left = _inline(work, items, list(tiles), keep)
     left.reverse()
@@ -128,11 +134,14 @@ class _Work:
         Raises:
             CannotBeSentError: It cannot be copied.
         """
+        return pickle.dumps(self._packed())
+
+    def _packed(self) -> Parcel:
         from gsimplicit.landscape.sent import parcel
 
         if self._parcel is None:
             self._parcel = parcel(self._evaluate, self._given)
-        return pickle.dumps(self._parcel)
+        return self._parcel
 
     def here(self) -> tuple[Evaluate, str | None]:
         """The evaluation in this process, on a copy as workers have it; or the caller's own and why it is that."""
@@ -141,11 +150,9 @@ class _Work:
         from gsimplicit.landscape.sent import CannotBeSentError, opened
 
         try:
-            self.sent()
+            return opened(self._packed()), None
         except CannotBeSentError as error:
             return self._evaluate, str(error)
-        assert self._parcel is not None
-        return opened(self._parcel), None
 
 
 def _inline(work: _Work, items: Sequence[Any], tiles: list[list[int]], keep: Keep) -> list[list[int]]:

@@ -68,6 +68,7 @@ def fill(
     executor: Executor | None = None,
     progress: bool = True,
     tile: int | None = None,
+    parts: Callable[[], str] | None = None,
 ) -> xr.Dataset:
     """Compute every point of a dataset, or find it where it is stored.
 
@@ -79,6 +80,7 @@ def fill(
         executor: Any `concurrent.futures` executor; None runs a quick job here and others on a pool of processes.
         progress: Show a progress bar.
         tile: Points that are sent to a worker and stored at a time; None is one 64th of all, at most 16.
+        parts: Of what is the user's own, as `pieces` tells them, to say what changed where a store holds another.
 
     Returns:
         The frame with every point in it, `gsimplicit_complete` 1.
@@ -92,7 +94,7 @@ def fill(
         tile = checks.integer("tile", tile, least=1)
     if not (executor is None or isinstance(executor, Executor)):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    kept = None if store is None else Store(store, configuration, overwrite=overwrite)
+    kept = None if store is None else Store(store, configuration, overwrite=overwrite, parts=parts)
     if kept is not None and (whole := kept.finished()) is not None:
         if kept.folder.exists():  # killed between the last rename and the sweep
             with suppress(OSError), kept.held():

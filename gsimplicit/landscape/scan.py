@@ -18,6 +18,7 @@ from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
+from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
 from gsimplicit.landscape.settings import decoded, encoded, is_ours
@@ -101,7 +102,8 @@ def scan(
         StoreMismatchError: The store holds another scan, a ValueError naming the differing key.
         StoreLockedError: Another process computes into the store, an OSError naming it.
         OSError: The store cannot be written, or there is not enough space.
-        TypeError: An argument has a wrong type.
+        RuntimeError: A worker has another loss, route or solver than this process; names it and what to do.
+        TypeError: An argument has a wrong type, or a loss cannot be sent to the executor.
 
     Example:
         >>> import gsimplicit as gs
@@ -161,18 +163,28 @@ def scan(
         "code": dataset.code_fingerprint(),
     }
 
+    own = _own(asked, chosen, settings)
+
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
         title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
         frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
-        own = _own(asked, chosen, settings)
+        if store is not None and own:
+            frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
         if followed is None:
             return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan), own)
         rows = points.reshape(-1, len(values[next(reversed(values))]), len(PARAMETERS)).tolist()
         return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")), own)
 
     return fill(
-        prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile
+        prepare,
+        configuration,
+        store=store,
+        overwrite=overwrite,
+        executor=executor,
+        progress=progress,
+        tile=tile,
+        parts=partial(pieces.pieces, own),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.identity import identity, label
+from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.results import Status
 from gsimplicit.routes.objective import value_of
@@ -108,12 +109,26 @@ def train_surrogate(
         "code": dataset.code_fingerprint(),
     }
 
+    own = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
+
     def prepare() -> Job:
-        return _job(
+        job = _job(
             values, fields, _heads(_copies(losses)), configuration, members, widths, modes, epochs, held_out, seed
         )
+        if store is not None and own:
+            job.frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
+        return job
 
-    return fill(prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=1)
+    return fill(
+        prepare,
+        configuration,
+        store=store,
+        overwrite=overwrite,
+        executor=executor,
+        progress=progress,
+        tile=1,
+        parts=partial(pieces.pieces, own),
+    )
 
 
 def _known_by(loss: Loss, *, kept: bool) -> list[str]:

@@ -304,7 +304,7 @@ class Seen:
 def test_a_point_is_evaluated_with_the_settings_of_the_process_that_asked() -> None:
     def seen(home: Home) -> dict[str, Any]:
         packed = replace(sent.parcel(Seen(), {}), home=home)
-        return {name: one.item() for name, one in run.work_on(sent.pickle.dumps(packed), [0]).items()}
+        return {name: one.item() for name, one in (run.work_on("", sent.pickle.dumps(packed), [0]) or {}).items()}
 
     plain = seen(Home.now())
     shared = {"dtype": torch.float64, "precision": "medium", "deterministic": (True, True), "mkldnn": False}
@@ -322,6 +322,27 @@ def test_a_point_is_evaluated_with_the_settings_of_the_process_that_asked() -> N
     assert seen(Home.now()) == plain
     # threads of this process share its settings and have their own about gradients
     assert seen(replace(away, place=here())) == plain | {"grad": False, "errors": "ignore", "small": not flushes}
+
+
+def test_a_large_loss_is_sent_once_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    big = np.full(200_000, 2.0)
+
+    def of_big(v: torch.Tensor) -> torch.Tensor:
+        return big.mean() * mean_square(v)
+
+    monkeypatch.setattr(run, "_large", {})
+    received: list[bool] = []
+
+    class Counted(ThreadPoolExecutor):
+        def submit(self, function: Any, /, key: str, work: bytes | None, items: Any) -> Any:
+            received.append(work is not None)
+            return super().submit(function, key, work, items)
+
+    expected = scan([mean_square]).loss * 2.0
+    with Counted(1) as threads:
+        assert (scan([of_big], executor=threads, tile=1).loss.values == expected.values).all()
+    assert received.count(True) in (1, 2)  # two are in flight where nobody has it
+    assert received.count(False) == 3
 
 
 SCRIPT = """

@@ -6,6 +6,7 @@ their functions, classes and names are sent as they are now, and not as they are
 
 from __future__ import annotations
 
+import abc
 import copyreg
 import functools
 import importlib
@@ -67,7 +68,7 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             return functools.singledispatch, (_nothing,), dict(vars(obj)["registry"]), None, None, _register
         if kind is types.FunctionType and (_of_user(obj) or not _by_its_name(obj)):
             return self._function(obj)
-        if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj):
+        if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj) and not _is_registered(obj):
             return _class(obj)
         if kind is functools._lru_cache_wrapper and _of_user(obj):  # pickle knows it by its name alone
             given = obj.cache_parameters()
@@ -119,6 +120,17 @@ def _set_attributes(value: Any, held: Mapping[str, Any]) -> None:
             object.__setattr__(value, name, one)
         else:
             value.__dict__[name] = one
+
+
+_NO_REGISTRY = {"builtins", "abc", "enum", "typing", "collections", "torch", "gsimplicit"}
+
+
+def _is_registered(cls: type) -> bool:
+    """Whether an installed class takes note of those derived from it: a copy would take the place of the original."""
+    bases = [base for base in cls.__mro__[1:] if origins.origin(str(base.__module__)) is not None]
+    others = [base for base in bases if base.__module__.partition(".")[0] not in _NO_REGISTRY]
+    plain = (type, abc.ABCMeta)
+    return any("__init_subclass__" in vars(base) or type(base) not in plain for base in others)
 
 
 def _class(cls: type) -> Any:
@@ -179,6 +191,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
         self._found: set[type] = set()
+        self._made: dict[Any, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
@@ -190,11 +203,15 @@ class _Unpickler(pickle.Unpickler):
 
     def _class(self, make: Callable[..., Any], *given: Any) -> Any:
         tracker = given[-2]
+        if tracker in self._made:  # a class and its base that hold each other
+            return self._made[tracker]
         known = inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
         if known is not None and issubclass(known, BaseException):
             self._found.add(known)
             return known
         made = make(*given[:-2], None, given[-1])
+        if tracker is not None:
+            self._made[tracker] = made
         if issubclass(made, BaseException) and tracker is not None:
             inner._lookup_class_or_track(tracker, made)
         return made

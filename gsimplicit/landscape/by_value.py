@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import copyreg
+import dataclasses
 import functools
 import importlib
 import io
@@ -20,7 +21,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as inner
 
-from gsimplicit.identity import code, origins, parts
+from gsimplicit.identity import code, objects, origins, parts
 
 __all__ = ["by_name", "by_value", "by_value_and_hooks", "loads"]
 
@@ -74,10 +75,12 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             given = obj.cache_parameters()
             inside = {name: one for name, one in vars(obj).items() if name != "__wrapped__"}
             return _cached, (obj.__wrapped__, given["maxsize"], given["typed"]), inside
-        if kind in parts._LOCKS:
-            return (threading.Lock if kind is parts._LOCKS[0] else threading.RLock), ()
+        if obj is dataclasses.MISSING:  # a field's default is compared with the one there is
+            return getattr, (dataclasses, "MISSING")
+        if kind in parts.LOCKS:
+            return (threading.Lock if kind is parts.LOCKS[0] else threading.RLock), ()
         if not self.hooks and _has_hooks(kind):
-            return copyreg.__newobj__, (kind,), dict(parts.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
+            return copyreg.__newobj__, (kind,), dict(objects.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
         return super().reducer_override(obj)
 
     def _function(self, function: types.FunctionType) -> Any:
@@ -110,7 +113,7 @@ _OF_IMPORTS = ("__builtins__", "__loader__", "__spec__", "__cached__")
 def _has_hooks(cls: type) -> bool:
     """Whether a class of plain attributes has a way of its own to be copied."""
     own = [c for c in cls.__mro__ if c is not object]
-    return all(map(parts.users, own)) and any(hook in vars(c) for c in own for hook in parts._HOOKS)
+    return all(map(parts.users, own)) and any(hook in vars(c) for c in own for hook in objects.HOOKS)
 
 
 def _set_attributes(value: Any, held: Mapping[str, Any]) -> None:

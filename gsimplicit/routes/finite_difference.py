@@ -104,6 +104,7 @@ class FiniteDifference(Route):
                     f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
                     "differences do not show in it"
                 )
+            _require_alike(loss, state.v)
             values[:, c, ~_smooth(loss, state.v)] = torch.nan
         return self._pulled(state, values, widths)
 
@@ -163,6 +164,16 @@ class FiniteDifference(Route):
             for c in range(gradient.shape[0])
         )
         return Pulled(gradient, certificates)
+
+
+def _require_alike(loss: Loss, v: torch.Tensor) -> None:
+    """Raise for a loss that gives other values when it is asked again: its differences are those, over h."""
+    first, again = value_of(loss, v), value_of(loss, v)
+    if not torch.equal(first.nan_to_num(), again.nan_to_num()):
+        raise ValueError(
+            f"loss {name_of(loss)!r} gives other values for the same v when it is called again, as with random "
+            "numbers, dropout or something it counts: it has no central differences"
+        )
 
 
 def _smooth(loss: Loss, v: torch.Tensor) -> torch.Tensor:

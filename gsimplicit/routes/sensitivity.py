@@ -10,7 +10,7 @@ import torch
 from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
 from gsimplicit.marching import each
 from gsimplicit.refine.solvers import chosen, require_linear
-from gsimplicit.results import Status, SteadyState
+from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, noted, slope_of, value_of
 from gsimplicit.surroundings import own_surroundings
@@ -104,7 +104,31 @@ def _on_cpu(state: SteadyState) -> SteadyState:
     if not isinstance(state, SteadyState):
         raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
     state.require_steady()
+    _require_untouched(state)
     return state.replace(fields=state.fields.detach().to("cpu", torch.float64))
+
+
+def _require_untouched(state: SteadyState) -> None:
+    """Raise where fields or parameters are others than those that were certified."""
+    from gsimplicit.refine.linear import gradient
+    from gsimplicit.refine.newton import residual
+
+    values, fields = state.params.tensor().detach().numpy(), state.fields.detach().to("cpu", torch.float64).numpy()
+    for i in range(len(state)):
+        R, told = residual(fields[i], values[i]), float(state.residual[i])
+        if not _still(state, i):
+            R = R + np.tensordot(state.drift[i].numpy(), gradient(fields[i]), axes=1)
+            told = float(state.bordered_residual[i])
+        if not float(np.abs(R).max()) <= 10 * told + _ROUNDING:
+            raise NotSteady(
+                f"instance {i} was changed since it was certified: its residual is {float(np.abs(R).max()):.1e} now, "
+                f"and was {told:.1e}",
+                state,
+            )
+
+
+_ROUNDING = 1e-12
+"""Residual that rounding may leave, of another device's sums say."""
 
 
 def _system(state: SteadyState, i: int) -> Bordered:

@@ -36,8 +36,10 @@ COMBINE = 4
 def logged(v: torch.Tensor) -> torch.Tensor:
     """Mean of v^2; each evaluation leaves one byte in a file, if one is named in the environment."""
     if LOG in os.environ:
-        with Path(os.environ[LOG]).open("ab", buffering=0) as log:
-            log.write(b".")
+        # Not by Path: runs replace one of its methods, which would make this another loss.
+        log = os.open(os.environ[LOG], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(log, b".")
+        os.close(log)
     return (v**2).mean(dim=(-2, -1))
 
 

@@ -27,6 +27,8 @@ def known(walk: Walk, value: Any) -> list[Any] | None:
     if kind is np.vectorize:
         held = ("pyfunc", "otypes", "signature", "excluded", "cache")
         return ["vectorize", *(walk.tell(getattr(value, part, None)) for part in held)]
+    if kind in (np.finfo, np.iinfo):
+        return [kind.__name__, str(np.dtype(value.dtype))]  # the rest of it is kept from the first look on
     if kind is np.ufunc:
         for module in ("numpy", "scipy.special"):
             if origins.found_by_name(module, value.__name__, value):

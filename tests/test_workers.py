@@ -109,6 +109,11 @@ class Registry:
 class Registered(Registry):
     def __call__(self, v): return len(Registry.known) * W * mean(v)
 def failing(v): raise OwnError("a", "b")
+class Abort(BaseException):
+    def __init__(self, first, second):
+        super().__init__(first + second)
+        self.lock = threading.Lock()
+def aborting(v): raise Abort("c", "d")
 def late(v):
     import {other}
     return {other}.W * mean(v)
@@ -195,6 +200,8 @@ def test_what_was_set_in_a_users_module_holds_wherever_a_point_is_evaluated(
         assert scan(losses[:2] + losses[3:], executor=processes).equals(
             inline.isel(objective=[0, 1, *range(3, len(losses))])
         )
+        with pytest.raises(RuntimeError, match="Abort: cd"):  # neither an Exception nor one that can be pickled
+            scan([mine.aborting], executor=processes)
         for loss in (mine.late, mine.late_relative):  # a worker imports by itself what is not as it is here
             with pytest.raises(RuntimeError, match=f"loss '{loss.__name__}' is another one in a worker.*import it out"):
                 scan([loss], executor=processes, store=tmp_path / "refused.nc", overwrite=True)

@@ -87,7 +87,7 @@ def work_on(key: str, work: bytes | None, items: Sequence[Any]) -> Values | None
         evaluate, home = _unpacked(work)
         with home.applied():
             return evaluate_tile(evaluate, items)
-    except Exception as error:
+    except BaseException as error:  # one of a user's that is no Exception ends the scan as well, with its words
         from gsimplicit.landscape.sent import can_be_sent, carried
 
         if can_be_sent(error):

@@ -172,7 +172,7 @@ class CarriedError(RuntimeError):
         return cast("BaseException", loads(self.data))
 
 
-def can_be_sent(error: Exception) -> bool:
+def can_be_sent(error: BaseException) -> bool:
     """Whether an error comes back from pickling as what it was."""
     try:
         return type(pickle.loads(pickle.dumps(error))) is type(error)
@@ -180,7 +180,7 @@ def can_be_sent(error: Exception) -> bool:
         return False
 
 
-def carried(error: Exception, words: str) -> CarriedError | None:
+def carried(error: BaseException, words: str) -> CarriedError | None:
     """The error in a form that can be sent; None where there is none."""
     try:
         data = by_name(error)

@@ -1,0 +1,396 @@
+"""A reaction-diffusion model: species that react in each cell and diffuse between cells,
+
+    dx_i/dt = D_i (S_i - 4 x_i) + f_i(x; p),    S_i the sum of x_i over the four neighbours of a cell.
+
+All that a model must state is its names and the reaction f, a pointwise function. What the rest of the package needs
+follows by differentiation: steps, tangents, adjoints, the Jacobian, second derivatives. A model may override any of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from gsimplicit import checks
+from gsimplicit.models.expression import UntraceableError
+from gsimplicit.models.pointwise import ByTorch, Formulas, Pointwise
+from gsimplicit.models.steps import Steps, derived
+
+if TYPE_CHECKING:
+    from gsimplicit.models.params import ModelParams
+
+A: TypeAlias = Any
+Reaction: TypeAlias = Callable[..., Any]
+Rest: TypeAlias = tuple[float, ...] | Callable[..., Sequence[Any]]
+
+UNIFORM = 1e-3
+"""Standard deviation of the observed species below which a state counts as uniform."""
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+TAKEN = frozenset(
+    "model tensor detach replace expand preset stack requires_grad instance parameter route objective sample species "
+    "y x loss gradient status kind steps change residual step time".split()
+)
+"""Names that parameters and species may not have: they mean something else in params, gradients and scans."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A reaction-diffusion model on the periodic grid of cells of width 1.
+
+    Attributes:
+        name: Name, an identifier.
+        species: Names of the S species, in the order of the fields' second axis.
+        diffusivity: Names of the S diffusion coefficients, cells squared per unit time, in that order.
+        rates: Names of the other parameters, in the order in which the reaction takes them.
+        reaction: The rates of change `f(*species, *rates)` without diffusion, per unit time: one value a species. It is
+            called with tensors, arrays or symbols in place of numbers and must be pointwise: a cell's rates are made of
+            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin and cos is compiled.
+        observed: The species that losses see.
+        rest: State without a pattern, one value a species: numbers, or a function of the rates that gives them.
+        presets: Named sets of all parameters, diffusivity first.
+        ranges: Lowest and highest allowed value of parameters; diffusion coefficients are >= 0 in any case, others any
+            finite number.
+        bounds: Lowest and highest initial value of each species, where noise is cut off; None is no bound.
+        words: A few words on parameters and species, for labels.
+        uniform: From the rates, as numbers, to the uniform steady states in closed form, each one value a species; None
+            where there is no such form.
+        defaults: Values of parameters that need not be given.
+        trivial: Value of the largest observed amount below which a state counts as trivial; None where no state does.
+        equations: The equations as a line of text.
+        source: Where model and presets are from.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> model = gs.Model.of(lambda a, h, mu: (a * a / h - mu * a, a * a - h), name="mine", species=("a", "h"))
+        >>> model.parameters
+        ('Da', 'Dh', 'mu')
+    """
+
+    name: str
+    species: tuple[str, ...]
+    diffusivity: tuple[str, ...]
+    rates: tuple[str, ...]
+    reaction: Reaction
+    observed: str = ""
+    rest: Rest = ()
+    presets: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    bounds: tuple[tuple[float, float] | None, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    uniform: Callable[..., Sequence[tuple[float, ...]]] | None = None
+    trivial: float | None = None
+    equations: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.species)
+        plain: dict[str, Any] = {
+            "name": _identifier("name", self.name),
+            "species": _names("species", self.species),
+            "diffusivity": _names("diffusivity", self.diffusivity),
+            "rates": _names("rates", self.rates, least=0),
+        }
+        checks.keep(self, plain)
+        if len(self.diffusivity) != n:
+            raise ValueError(f"diffusivity must name one coefficient a species, {n} of them, got {self.diffusivity}")
+        names = [*self.species, *self.parameters]
+        if len(set(names)) < len(names):
+            twice = sorted({x for x in names if names.count(x) > 1})
+            raise ValueError(f"species and parameters must have different names, got {', '.join(twice)} twice")
+        if not callable(self.reaction):
+            raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(self.reaction)}")
+        checks.keep(self, {"observed": checks.choice("observed", self.observed or self.species[-1], self.species)})
+        if not self.rest:
+            checks.keep(self, {"rest": (0.0,) * n})
+        if not callable(self.rest):
+            checks.keep(self, {"rest": _numbers("rest", self.rest, n)})
+        if not self.bounds:
+            checks.keep(self, {"bounds": (None,) * n})
+        self._check_tables()
+
+    def _check_tables(self) -> None:
+        for name in ("presets", "ranges", "words", "defaults"):
+            checks.keep(self, {name: MappingProxyType(dict(getattr(self, name)))})
+        size = len(self.parameters)
+        for name, values in self.presets.items():
+            _numbers(f"preset {name!r}", values, size)
+        for label, table in (("ranges", self.ranges), ("defaults", self.defaults)):
+            for name in table:
+                checks.choice(f"entry of {label}", name, self.parameters)
+
+    @classmethod
+    def of(
+        cls,
+        reaction: Reaction,
+        name: str | None = None,
+        species: Sequence[str] = ("u", "v"),
+        diffusivity: Sequence[str] | None = None,
+        observed: str | None = None,
+        rest: Rest = (),
+        presets: Mapping[str, Sequence[float]] = _EMPTY,
+        ranges: Mapping[str, tuple[float, float]] = _EMPTY,
+    ) -> Model:
+        """A model from a function of a cell.
+
+        Args:
+            reaction: `reaction(*species, *rates)`: rates of change of the species, without diffusion, per unit time.
+                Its arguments after the species are the model's parameters, by their names; defaults are taken over.
+            name: Name of the model; None is the function's, or "model".
+            species: Names of the species, by default u and v.
+            diffusivity: Names of the diffusion coefficients, one a species; None is D and the species: Du, Dv.
+            observed: The species that losses see; None is the last one.
+            rest: State without a pattern, as in `Model`.
+            presets: Named sets of all parameters, diffusivity first.
+            ranges: Lowest and highest allowed value of parameters.
+
+        Raises:
+            ValueError: Names clash, or the function takes fewer arguments than there are species.
+            TypeError: The function's arguments cannot be read, or an argument has a wrong type.
+
+        Example:
+            >>> import gsimplicit as gs
+            >>> def reaction(u, v, a, b):
+            ...     return a - u + u * u * v, b - u * u * v
+            >>> model = gs.Model.of(reaction, name="schnakenberg")
+            >>> model.params(Du=0.01, Dv=0.2, a=0.1, b=0.9).b.item()
+            0.9
+        """
+        if not callable(reaction):
+            raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(reaction)}")
+        species = _names("species", species)
+        rates, defaults = _arguments(reaction, len(species))
+        return cls(
+            name=_name_of(reaction) if name is None else name,
+            species=species,
+            diffusivity=tuple(f"D{s}" for s in species) if diffusivity is None else diffusivity,  # type: ignore[arg-type]
+            rates=rates,
+            reaction=reaction,
+            observed=observed or species[-1],
+            rest=rest,
+            presets={n: tuple(v) for n, v in presets.items()},
+            ranges=ranges,
+            defaults=defaults,
+        )
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Names and values
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all P parameters, in the order used wherever they are stacked: diffusivity first."""
+        return (*self.diffusivity, *self.rates)
+
+    @property
+    def seen(self) -> int:
+        """Place of the observed species."""
+        return self.species.index(self.observed)
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Lowest and highest allowed value of a parameter."""
+        low, high = self.ranges.get(name, (float("-inf"), float("inf")))
+        return (max(low, 0.0), high) if name in self.diffusivity else (low, high)
+
+    def params(self, **values: Any) -> ModelParams:
+        """Parameters of this model as one batch of B instances, by name; see `gsimplicit.Params`.
+
+        Raises:
+            ValueError: A value is not finite or lies outside the model's range, or the shapes do not broadcast.
+            TypeError: A name is missing or not of the model, or a value is not real.
+        """
+        from gsimplicit.models.params import ModelParams
+
+        return ModelParams._named(self, values)
+
+    def preset(self, name: str) -> ModelParams:
+        """Parameters with a name, of `presets`.
+
+        Raises:
+            ValueError: There is no preset of that name.
+        """
+        found = self.presets[checks.choice("preset", name, self.presets)]
+        return self.params(**dict(zip(self.parameters, found, strict=True)))
+
+    def rest_of(self, rates: Sequence[A]) -> list[A]:
+        """State without a pattern at these rates, one value a species."""
+        return list(self.rest(*rates)) if callable(self.rest) else list(self.rest)
+
+    def kinds(self, fields: torch.Tensor) -> torch.Tensor:
+        """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
+        x = fields[:, self.seen].flatten(1)
+        kind = torch.full((len(x),), 3, dtype=torch.int64, device=x.device)
+        kind[x.std(dim=1) < UNIFORM] = 2
+        if self.trivial is not None:
+            kind[x.amax(dim=1) < self.trivial] = 1
+        kind[~torch.isfinite(fields).flatten(1).all(dim=1)] = 0
+        return kind.cpu()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Equations, pointwise: arrays or tensors of any shape that broadcast; x, S and p are sequences
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def formulas(self) -> Formulas | None:
+        """The traced reaction, of all P parameters; None where it is no formula."""
+        return self._traced[0]
+
+    @property
+    def untraced(self) -> str:
+        """Why the reaction is no formula; empty where it is one."""
+        return self._traced[1]
+
+    @cached_property
+    def _traced(self) -> tuple[Formulas | None, str]:
+        try:
+            return Formulas(self._rates_of, len(self.species), len(self.parameters)), ""
+        except UntraceableError as error:
+            return None, str(error)
+
+    def _rates_of(self, *values: A) -> Any:
+        """The reaction of the species and all parameters."""
+        n = len(self.species)
+        return self.reaction(*values[:n], *values[2 * n :])
+
+    @cached_property
+    def pointwise(self) -> Pointwise:
+        """The reaction and its derivatives."""
+        return self.formulas or ByTorch(self._rates_of, len(self.species), len(self.parameters))
+
+    def residual(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[A]:
+        """Right-hand sides `D (S - 4 x) + f`, one a species."""
+        f = self.pointwise.value(x, p)
+        return [D * (around - 4 * at) + rate for D, at, around, rate in zip(p, x, S, f, strict=False)]
+
+    def reaction_jacobian(self, x: Sequence[A], p: Sequence[A]) -> list[list[A]]:
+        """Pointwise part of the Jacobian of the residual, `df_i/dx_j`."""
+        return self.pointwise.jacobian(x, p)
+
+    def parameter_slopes(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[list[A]]:
+        """Derivatives of the residual in the parameters at fixed fields: P rows of S."""
+        rows = self.pointwise.slopes(x, p)
+        for i in range(len(self.species)):
+            rows[i][i] = rows[i][i] + (S[i] - 4 * x[i])
+        return rows
+
+    def second(self, x: Sequence[A], p: Sequence[A], a: Sequence[A], b: Sequence[A]) -> list[A]:
+        """Second derivative of the residual in the fields along a and b."""
+        return self.pointwise.second(x, p, a, b)
+
+    def second_transposed(self, x: Sequence[A], p: Sequence[A], a: Sequence[A], w: Sequence[A]) -> list[A]:
+        """The g with `g . b = w . second(x, p, a, b)` for every b."""
+        return self.pointwise.second_transposed(x, p, a, w)
+
+    def mixed(self, x: Sequence[A], p: Sequence[A], d: Sequence[A], Sd: Sequence[A]) -> list[list[A]]:
+        """Derivative of `parameter_slopes` along d, whose neighbour sums are Sd: P rows of S."""
+        rows = self.pointwise.mixed(x, p, d)
+        for i in range(len(self.species)):
+            rows[i][i] = rows[i][i] + (Sd[i] - 4 * d[i])
+        return rows
+
+    def steps(self, dt: float) -> Steps | None:
+        """One explicit step of length dt as formulas; None where the reaction is none."""
+        return self._unit_steps if dt == 1 else self._any_steps
+
+    @cached_property
+    def _unit_steps(self) -> Steps | None:
+        return None if self.formulas is None else derived(self.formulas, unit=True)
+
+    @cached_property
+    def _any_steps(self) -> Steps | None:
+        return None if self.formulas is None else derived(self.formulas, unit=False)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """What makes two models the same: names, and the formulas where there are some."""
+        names = (self.name, self.species, self.diffusivity, self.rates, self.observed)
+        steps = self._any_steps
+        return (*names, steps.key if steps is not None else self.reaction)
+
+    def same(self, other: Model) -> bool:
+        """Whether another object is this model, perhaps from another process."""
+        return self is other or (type(self) is type(other) and self.key == other.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from gsimplicit import models
+
+        if getattr(models, self.name, None) is self:
+            return _shipped, (self.name,)
+        state = {n: _plain(getattr(self, n)) for n in self.__dataclass_fields__}
+        return _rebuilt, (type(self), state)
+
+    def __repr__(self) -> str:
+        return f"Model {self.name}: {', '.join(self.species)}; parameters {', '.join(self.parameters)}"
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, MappingProxyType) else value
+
+
+def _shipped(name: str) -> Model:
+    from gsimplicit import models
+
+    found: Model = getattr(models, name)
+    return found
+
+
+def _rebuilt(kind: type[Model], state: Mapping[str, Any]) -> Model:
+    return kind(**state)
+
+
+def _identifier(what: str, name: Any) -> str:
+    """A name that can be an attribute, or a clear error."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be text, got {checks.shown(name)}")
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in TAKEN:
+        raise ValueError(f"{what} must be a name that is not taken, of letters, digits and _, got {name!r}")
+    return str(name)
+
+
+def _names(what: str, names: Any, least: int = 1) -> tuple[str, ...]:
+    """Names as a tuple, or a clear error."""
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"{what} must be a sequence of names, got {checks.shown(names)}")
+    if len(names) < least:
+        raise ValueError(f"{what} must hold at least {least} name, got none")
+    return tuple(_identifier(f"name in {what}", name) for name in names)
+
+
+def _numbers(what: str, values: Any, size: int) -> tuple[float, ...]:
+    """So many finite numbers, or a clear error."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != size:
+        raise ValueError(f"{what} must hold {size} numbers, got {checks.shown(values)}")
+    return tuple(checks.real(f"entry of {what}", v) for v in values)
+
+
+def _arguments(reaction: Reaction, species: int) -> tuple[tuple[str, ...], Mapping[str, float]]:
+    """Names of a function's arguments after the species, and the defaults of those that have one."""
+    try:
+        found = list(inspect.signature(reaction).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the arguments of reaction {reaction!r} cannot be read: {error}") from error
+    several = [p.name for p in found if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY)]
+    if several:
+        raise TypeError(f"reaction must take its arguments by position, one by one, got {', '.join(several)}")
+    if len(found) < species:
+        raise ValueError(f"reaction must take the {species} species and its rates, got {len(found)} arguments")
+    defaults = {p.name: float(p.default) for p in found[species:] if p.default is not p.empty}
+    return tuple(p.name for p in found[species:]), MappingProxyType(defaults)
+
+
+def _name_of(reaction: Reaction) -> str:
+    name = getattr(reaction, "__name__", "model")
+    return name if isinstance(name, str) and name.isidentifier() and name not in TAKEN else "model"
+
+

@@ -101,7 +101,7 @@ class _Steps:
         source = made_of(sys.modules[__name__])
         return "gray_scott " + (hashlib.sha256(source).hexdigest()[:32] if source is not None else "")
 
-    def constants_of(self, parameters: Sequence[float], dt: float) -> list[float]:
+    def constants_of(self, parameters: Sequence[A], dt: float) -> list[A]:
         """Du, Dv, F, cu, cv."""
         Du, Dv, F, k = parameters
         return [Du, Dv, F, *step_coefficients(Du, Dv, F, k)]

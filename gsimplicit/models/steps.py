@@ -43,8 +43,8 @@ class Steps(Protocol):
     @property
     def sums(self) -> int: ...
 
-    def constants_of(self, parameters: Sequence[float], dt: float) -> list[float]:
-        """Numbers of an instance, from its parameters in float64."""
+    def constants_of(self, parameters: Sequence[A], dt: float) -> list[A]:
+        """Numbers of an instance, from its parameters in float64: numbers or tensors."""
         ...
 
     def step(self, x: Sequence[A], S: Sequence[A], c: Sequence[A]) -> list[A]:
@@ -99,9 +99,9 @@ class Derived:
         texts = (p.text for p in (self.before, self.forward, self.backward, self.beside))
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
 
-    def constants_of(self, parameters: Sequence[float], dt: float) -> list[float]:
-        """Numbers of an instance, from its parameters in float64."""
-        return [float(c) for c in self.before.run([*map(float, parameters), float(dt)])]
+    def constants_of(self, parameters: Sequence[A], dt: float) -> list[A]:
+        """Numbers of an instance, from its parameters in float64: numbers or tensors."""
+        return self.before.run([*parameters, dt])
 
     def step(self, x: Sequence[A], S: Sequence[A], c: Sequence[A]) -> list[A]:
         """The species a step later."""

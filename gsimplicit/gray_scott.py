@@ -24,7 +24,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import holds_tensor, real_tensor
 from gsimplicit.surroundings import caller, own_surroundings
-from gsimplicit.transforms import refuse_batched, refuse_transformed
+from gsimplicit.transforms import refuse_batched, refuse_transformed, transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +105,15 @@ def reaction_jacobian(u: A, v: A, F: A, k: A) -> tuple[A, A, A, A]:
     """Pointwise part of the Jacobian of the residual: `(du/du, du/dv, dv/du, dv/dv)` without diffusion."""
     vv, uv2 = v * v, 2 * u * v
     return -(F + vv), -uv2, vv, uv2 - (F + k)
+
+
+def bending(u: A, v: A) -> A:
+    """Bound on the 2-norm by which the Jacobian of the reaction at (u, v) changes for a change of 1 of the pair.
+
+    `|J(X) - J(Y)| <= bending |X - Y|` pointwise, with u and v the largest moduli on the way: J changes by
+    `(-1, 1) (2 v b, 2 (v a + u b))`, of norm `2 sqrt(2)` times that of the matrix `[[0, v], [v, u]]`.
+    """
+    return math.sqrt(2) * (u + (u * u + 4 * v * v) ** 0.5)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -311,7 +320,10 @@ class Params:
         size = checks.integer("size", size, 1)
         if len(self) not in (1, size):
             raise ValueError(f"a batch of {len(self)} parameters cannot be expanded to {size}")
-        return Params.stack(self.tensor().expand(size, -1))
+        values = self.tensor()
+        if transformed(values) or not _in_range(values):  # they may have been written into since they came in
+            return Params.stack(values.expand(size, -1))
+        return Params._of(values if len(values) == size else values.repeat(size, 1))
 
     @property
     def requires_grad(self) -> bool:
@@ -346,6 +358,8 @@ class Params:
 
 def _as_parameter(name: str, value: Any) -> torch.Tensor:
     """One parameter as a float64 tensor of shape () or (B,) with memory of its own, or a clear error."""
+    if type(value) is float and 0 <= value < math.inf:
+        return torch.tensor(value, dtype=torch.float64)
     if isinstance(value, list | tuple) and holds_tensor(value):
         # a list of tensors stays attached to autograd
         tensor = torch.cat([_as_parameter(name, one).reshape(-1) for one in value])
@@ -354,11 +368,17 @@ def _as_parameter(name: str, value: Any) -> torch.Tensor:
     refuse_batched(name, tensor)
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise ValueError(f"{name} must have shape () or (B,) with B >= 1, got {tuple(tensor.shape)}")
-    bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
-    if bool(bad.any()):
+    if not _in_range(tensor):
+        bad = ~(torch.isfinite(tensor) & (tensor >= 0)).detach().reshape(-1)
         i = int(bad.nonzero()[0, 0])
         raise ValueError(f"{name} must be finite and >= 0, got {tensor.detach().reshape(-1)[i].item()} at instance {i}")
     return tensor
+
+
+def _in_range(values: torch.Tensor) -> bool:
+    """Whether all are finite and >= 0, so that they can be parameters."""
+    values = values.detach()
+    return bool(((values >= 0) & (values < math.inf)).all())
 
 
 def warn_if_unstable(params: Params) -> None:
@@ -371,25 +391,26 @@ def warn_if_unstable(params: Params) -> None:
     Args:
         params: B instances.
     """
-    p = params.detach()
+    p = params.detach().tensor().numpy()
+    Du, Dv, F, k = p.T
     limits = {
-        "8 Du + F": (8 * p.Du + p.F, "expect status diverged"),
-        "8 Dv + F + k": (8 * p.Dv + p.F + p.k, "expect status diverged"),
+        "8 Du + F": (8 * Du + F, "expect status diverged"),
+        "8 Dv + F + k": (8 * Dv + F + k, "expect status diverged"),
     }
-    if not any(bool((value > 2).any()) for value, _ in limits.values()):
-        fastest = torch.tensor([-_fastest_of_upper(*x) for x in p.tensor().tolist()], dtype=torch.float64)
+    if not any((value > 2).any() for value, _ in limits.values()):
+        fastest = np.array([-_fastest_of_upper(*x) for x in p.tolist()])
         what = "expect the uniform state, and whatever comes near its v, to be thrown back and forth by every step"
         limits = {"8 Du + F + v^2, about": (fastest, what)}
     for text, (value, outcome) in limits.items():
-        over = (value > 2).nonzero().reshape(-1).tolist()
+        over = np.flatnonzero(value > 2).tolist()
         if over:
             warnings.warn(
-                f"the explicit step is unstable: {text} = {value[over[0]].item():.4g} > 2 at instance {over[0]}"
+                f"the explicit step is unstable: {text} = {value[over[0]]:.4g} > 2 at instance {over[0]}"
                 f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. {_UNITS}",
                 StabilityWarning,
                 stacklevel=caller(),
             )
-    _warn_if_not_felt(p)
+    _warn_if_not_felt(np.maximum(Du, Dv))
 
 
 _UNITS = (
@@ -401,13 +422,12 @@ NOT_FELT = 1e-3
 """Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a cell."""
 
 
-def _warn_if_not_felt(p: Params) -> None:
+def _warn_if_not_felt(largest: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     """Warn where diffusion is so weak that cells hardly feel each other: a sign of another program's units."""
-    largest = torch.maximum(p.Du, p.Dv)
-    small = ((largest > 0) & (largest < NOT_FELT)).nonzero().reshape(-1).tolist()
+    small = np.flatnonzero((largest > 0) & (largest < NOT_FELT)).tolist()
     if small:
         warnings.warn(
-            f"diffusion is hardly felt from cell to cell: the larger of Du and Dv is {largest[small[0]].item():.2g} < "
+            f"diffusion is hardly felt from cell to cell: the larger of Du and Dv is {largest[small[0]]:.2g} < "
             f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
             f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. {_UNITS}",
             UnitsWarning,

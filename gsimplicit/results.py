@@ -95,9 +95,12 @@ class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outc
         state: The state as far as it was reached, so that nothing is lost.
     """
 
-    def __init__(self, message: str, state: SteadyState) -> None:
+    state: SteadyState
+
+    def __init__(self, message: str, state: SteadyState | None = None) -> None:
         super().__init__(message)
-        self.state = state
+        if state is not None:  # pickles of version 0.1.0 put it there afterwards
+            self.state = state
 
     def __reduce__(self) -> tuple[Any, ...]:
         # an exception is made again from its `args`, of which the state is none; its notes go with the rest
@@ -219,7 +222,7 @@ class SteadyState(ByValue):
         if torch.isfinite(self.distance[i]):
             parts.append(f"at most {float(self.distance[i]):.1e} from the closed root")
         elif torch.isinf(self.distance[i]):
-            parts.append("no bound on the distance to the closed root: the Jacobian is singular")
+            parts.append(_UNBOUND if self.least_singular[i] == 0 else _UNPROVED)
         if self.motion[i] != Motion.UNKNOWN:
             parts.append(f"{Motion(int(self.motion[i])).name.lower()}")
         if self.stable[i] != Stable.UNKNOWN:
@@ -245,6 +248,12 @@ class SteadyState(ByValue):
             [f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more]
         )
 
+
+_UNBOUND = "no bound on the distance to the closed root: the Jacobian is singular"
+
+_UNPROVED = "no closed root is proved to be near: the residual is that small beside a fold, on either side of it"
+
+_UNSURE = "no closed root is proved to be near: the Jacobian is singular, or a fold is near"
 
 _UNITS = "a preset of another program is D / dx^2 here, see gsimplicit.Params"
 
@@ -372,4 +381,6 @@ def _trust(c: Certificate, i: int) -> str:
     ):
         if torch.isfinite(value):
             parts.append(text.format(float(value)))
+    if torch.isinf(c.distance[i]):
+        parts.append(_UNSURE)
     return ", ".join(parts)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ _INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent)
 """Where frames of the package and of torch, which may stand between them, have their code."""
 
 _DOORS: set[int] = set()
+
+_UNTRACED: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Functions as torch.compile leaves them alone: any use of torch's optimisers imports it."""
 
 _ACCELERATORS = ("cpu", "cuda")
 """Devices whose autocast would change what is computed."""
@@ -59,7 +62,11 @@ def untraced(function: Callable[P, R]) -> Callable[P, R]:
     """The function, kept from torch.compile where that is in use: it would trace numba's compiler, and fail there."""
     dynamo: Any = sys.modules.get("torch._dynamo")  # it takes seconds to import
     disable = getattr(dynamo, "disable", None)  # None while it is being imported
-    return function if disable is None else disable(function)
+    if disable is None:
+        return function
+    if function not in _UNTRACED:
+        _UNTRACED[function] = disable(function)
+    return cast("Callable[P, R]", _UNTRACED[function])
 
 
 def is_door(function: object) -> bool:
@@ -70,11 +77,12 @@ def is_door(function: object) -> bool:
 def _entered() -> ExitStack | None:
     """The package's own surroundings, entered; None where the caller's are no different."""
     inference = torch.is_inference_mode_enabled()
-    device = torch.empty(0, dtype=torch.float64).device.type != "cpu"
+    device = _elsewhere()
     casts = [kind for kind in _ACCELERATORS if torch.is_autocast_enabled(kind)]
-    raising = [name for name, what in np.geterr().items() if what in ("raise", "call")]
-    if not (inference or device or casts or raising):
+    errors = np.geterr()
+    if not (inference or device or casts or "raise" in errors.values() or "call" in errors.values()):
         return None
+    raising = [name for name, what in errors.items() if what in ("raise", "call")]
     recorded = torch.is_grad_enabled()  # False in inference mode, which turns it on where it ends
     with ExitStack() as stack:
         if inference:
@@ -88,6 +96,20 @@ def _entered() -> ExitStack | None:
             quiet = {name: "ignore" if name == "under" else "warn" for name in raising}
             stack.enter_context(np.errstate(**quiet))  # type: ignore[arg-type]
         return stack.pop_all()
+
+
+def _elsewhere() -> bool:
+    """Whether tensors that are told no device are made elsewhere than on the CPU: modes of torch's decide, or a type.
+
+    To make a tensor is the sure way to know, and costs as much as all else that a door asks.
+    """
+    if _modes() == 0 and _default() == "cpu":
+        return False
+    return torch.empty(0, dtype=torch.float64).device.type != "cpu"
+
+
+_modes: Callable[[], int] = getattr(torch._C, "_len_torch_function_stack", lambda: 1)
+_default: Callable[[], object] = getattr(torch._C, "_get_default_device", lambda: None)
 
 
 class _SingleFactories(TorchFunctionMode):

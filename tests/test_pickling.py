@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import pickle
 import subprocess
 import sys
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -16,6 +18,7 @@ import torch
 from helpers import PAPER, mean_square, small_start
 
 import gsimplicit as gs
+from gsimplicit import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +90,31 @@ def test_a_state_and_its_error_outlive_the_process_they_come_from() -> None:
     assert caught.value.state.status.tolist() == [gs.Status.UNSTEADY]
     assert caught.value.__notes__ == ["while looking for spots"]
     assert torch.equal(found.fields, marched().fields)
+
+
+OLD = pickle.loads(gzip.decompress((Path(__file__).parent / "data" / "results_0_1_0.pickle.gz").read_bytes()))
+"""One pickle a result, written by version 0.1.0."""
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_results_of_the_version_before_load_and_print(name: str) -> None:
+    found = pickle.loads(OLD[name])
+    assert repr(pickle.loads(pickle.dumps(found))) == repr(found)
+    assert repr(copy.deepcopy(found)) == repr(found)
+
+
+def test_what_the_version_before_did_not_measure_is_unknown() -> None:
+    """A result of today beside it: what both hold is the same, what is new is NaN."""
+    state, gradient = (pickle.loads(OLD[name]) for name in ("state", "unrolled"))
+    for name in ("least_singular", "distance", "step_factor"):
+        assert torch.isnan(getattr(state, name)).tolist() == [True, True]
+    assert torch.isnan(gradient.certificate.distance).tolist() == [True, True]
+    now = gs.steady_state(state.params, state.fields, refine=True)
+    both = results.concatenate([state, now])
+    assert len(both[[0, 3]].replace(steps=torch.zeros(2))) == 2
+    assert torch.equal(now.fields, state.fields)
+    assert pickle.loads(OLD["error"]).state.status.tolist() == [gs.Status.UNSTEADY]
+    assert pickle.loads(OLD["refine"]) == gs.Refine(tol=1e-9, lattice=True, linear=gs.Gmres(cycle=50))
 
 
 FORKING = """

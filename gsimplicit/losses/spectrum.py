@@ -53,7 +53,11 @@ def windowed_log_spectrum(v: V) -> torch.Tensor:
         ValueError: The grid is no multiple of the window, or v is masked.
         TypeError: It holds no floats.
     """
-    v = _given("v", v)
+    return _windowed(_given("v", v))
+
+
+def _windowed(v: torch.Tensor) -> torch.Tensor:
+    """The same of a tensor that was looked at."""
     H, W = v.shape[-2:]
     if H % WINDOW or W % WINDOW:
         raise ValueError(f"the windowed loss needs H and W to be multiples of {WINDOW}, got a grid of {H} x {W}")
@@ -87,7 +91,7 @@ def spectrum_loss(v: V, target: V) -> torch.Tensor:
         [0.0, 0.0]
     """
     v, target = _checked(v, target)
-    return _mean_square(log_spectrum(v), log_spectrum(target))
+    return _mean_square(_spectrum(_centred(v)), _spectrum(_centred(target)))
 
 
 @own_surroundings
@@ -106,7 +110,7 @@ def windowed_loss(v: V, target: V) -> torch.Tensor:
         TypeError: One holds no floats.
     """
     v, target = _checked(v, target)
-    return _mean_square(windowed_log_spectrum(v), windowed_log_spectrum(target))
+    return _mean_square(_windowed(v), _windowed(target))
 
 
 def _given(name: str, value: V) -> torch.Tensor:
@@ -120,6 +124,9 @@ def _given(name: str, value: V) -> torch.Tensor:
 def _checked(v: V, target: V) -> tuple[torch.Tensor, torch.Tensor]:
     """V and target as tensors, or a clear error where they do not pair."""
     v, target = real_fields("v", v), real_fields("target", target)
+    for name, value in (("v", v), ("target", target)):
+        if not value.numel():
+            raise ValueError(f"{name} must have shape (..., H, W) with at least one value, got {tuple(value.shape)}")
     if v.ndim != 3 or target.ndim != 3 or target.shape[1:] != v.shape[1:] or len(target) not in (1, len(v)):
         raise ValueError(
             f"target must be of v's own shape (B, H, W), or (1, H, W): v is {tuple(v.shape)}, got {tuple(target.shape)}"

@@ -2,32 +2,36 @@
 
 A residual of 1e-10 says little where the lattice pins a pattern with a rate of 1e-7: the root may then lie 1e-3 away,
 along the translation that is hardly held. With J the Jacobian that certifies (full where steady, bordered where
-drifting), to first order `|X - X*| <= |R| / sigma_min(J)` in the 2-norm.
+drifting), `|X - X*| <= |R| / sigma_min(J)` in the 2-norm to first order, twice that at most in truth, where there is a
+root: near a fold a state can be as good as any without one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import torch
 
+from gsimplicit import gray_scott
 from gsimplicit.refine.modes import deviation, symbols
+from gsimplicit.refine.solvers import LOOSE
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gsimplicit.refine import Refined
-    from gsimplicit.refine.linear import Bordered
+    from gsimplicit.refine.linear import Bordered, Solution
     from gsimplicit.refine.solvers import LinearSolver, Prepared
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-ROUNDS = 3
-"""Inverse iterations, a solve with J and one with its transpose each. The value found is never below the least one."""
+ROUNDS = 8
+"""Solves with J, and as many with its transpose, at most; two to four of each are usual."""
 
-LOOSE = 1e-3
-"""Relative residual asked of these solves: of a bound the first digit counts."""
+SHARP = 0.05
+"""Relative width of the interval at which it is narrow enough."""
 
 CLOSED = 0.5
 """Relative residual of a solve above which the matrix counts as singular."""
@@ -38,12 +42,18 @@ SINGULAR = 1e-13
 SURELY_UNIFORM = 1e-6
 """Deviation from the mean below which a root counts as uniform: certification leaves some 1e-9."""
 
+PROVED = 0.4
+"""Kantorovich's number up to which a root counts as proved to be near: 1/2, less what higher orders may add."""
+
+NEAR = 0.2
+"""Longest step in u or v from which a root counts as near: Newton's own steps are cut there."""
+
 FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
 
 
 def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> Array:
-    """Least singular values of a batch of prepared systems, by inverse iteration.
+    """Least singular values of a batch of prepared systems, from below, by Golub and Kahan's bidiagonalisation.
 
     Args:
         prepared: What solves with them.
@@ -51,39 +61,79 @@ def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: b
         border: Of the bordered Jacobians; False is the plain ones.
 
     Returns:
-        Shape (B,), per unit time; 0 where a matrix is singular to working precision.
+        Shape (B,), per unit time: the lower end of an interval of `SHARP` in which a singular value lies, the least one
+        unless a start at random misses it; 0 where a matrix is singular to working precision.
     """
-    x: list[Array] = [_start(system, border=border) for system in systems]
-    s: list[Array] = [np.zeros(len(system.directions) if border else 0) for system in systems]
-    found = [float("inf")] * len(systems)
-    for n in range(2 * ROUNDS):
-        sizes = [_norm(a, b) for a, b in zip(x, s, strict=True)]
-        right = [np.asarray(a / size) for a, size in zip(x, sizes, strict=True)]
-        corner = [b / size for b, size in zip(s, sizes, strict=True)]
-        solutions = prepared.solve(right, corner if border else None, transpose=n % 2 == 0, border=border, tol=LOOSE)
-        for i, solution in enumerate(solutions):
-            if solution.residual <= CLOSED and found[i] > 0:
-                x[i], s[i] = solution.x, solution.s
-                found[i] = min(found[i], 1 / _norm(x[i], s[i]))
-            else:
-                found[i] = 0.0
-    return np.array(found)
+    found = [_Inverse(system, border=border) for system in systems]
+    for _ in range(ROUNDS):
+        for transpose in (True, False):
+            parts = [one.asked(transpose=transpose) for one in found]
+            right, corner = [x for x, _ in parts], [s for _, s in parts]
+            solutions = prepared.solve(
+                right, corner if border else None, transpose=transpose, border=border, tol=LOOSE
+            )
+            for one, solution in zip(found, solutions, strict=True):
+                one.take(solution, transpose=transpose)
+        if all(one.sharp for one in found):
+            break
+    return np.array([one.least for one in found])
 
 
-def _start(system: Bordered, *, border: bool) -> Array:
-    """Random, with the translations in it where they are not bordered: a pattern's Jacobian hardly holds them."""
-    from gsimplicit.refine.linear import gradient
+class _Inverse:
+    """Bidiagonalisation of an inverse B, the transpose's: `B Q = P U` and `B^T P = Q U^T + b q y^T`, with Q, P orthonormal.
 
-    x: Any = np.random.default_rng(0).standard_normal(system.fields.shape)
-    if border or not len(system.directions):
-        return np.asarray(x)
-    slopes = np.tensordot(system.directions, gradient(system.fields), axes=1).sum(axis=0)
-    scale = float(np.linalg.norm(x)) / max(float(np.linalg.norm(slopes)), 1e-300)
-    return np.asarray(x + scale * slopes)
+    The largest singular value of U is one of B but for the rest `b |y|`, its left vector's last entry times the next b.
+    """
 
+    def __init__(self, system: Bordered, *, border: bool) -> None:
+        self._shape, self._size = system.fields.shape, system.fields.size
+        # at random: a start that favours the translations overlooks a fold beside them
+        start = np.random.default_rng(0).standard_normal(self._size + (len(system.directions) if border else 0))
+        self._next: Array = start / float(np.linalg.norm(start))
+        self._bases: tuple[list[Array], list[Array]] = [], []
+        self._diagonal: list[float] = []
+        self._beside: list[float] = []
+        self._ended = False
+        self.sharp, self.least = False, float("inf")
 
-def _norm(x: Array, s: Array) -> float:
-    return max(float(np.sqrt((x**2).sum() + (s**2).sum())), 1e-300)
+    def asked(self, *, transpose: bool) -> tuple[Array, Array]:
+        """The next right-hand side, of the transposed system or of the system itself."""
+        x = self._next if transpose or not self._bases[1] else self._bases[1][-1]
+        return x[: self._size].reshape(self._shape), x[self._size :]
+
+    def take(self, solution: Solution, *, transpose: bool) -> None:
+        """Take the solution of what was asked."""
+        if self._ended:
+            return
+        if not solution.residual <= CLOSED:
+            self.sharp, self.least, self._ended = True, 0.0, True
+            return
+        y = np.concatenate([solution.x.ravel(), solution.s])
+        if transpose:
+            self._bases[0].append(self._next)
+        basis = self._bases[1 if transpose else 0]
+        for _ in range(2):  # again: what rounding, and loose solves, leave along the others
+            for other in basis:
+                y = y - (other @ y) * other
+        size = float(np.linalg.norm(y))
+        unit: Array = y / max(size, 1e-300)
+        if transpose:
+            self._diagonal.append(size)
+            self._bases[1].append(unit)
+        else:
+            self._measure(size)
+            self._beside.append(size)
+            self._next = unit
+
+    def _measure(self, beside: float) -> None:
+        """The least singular value of the matrix that is seen so far."""
+        U = np.diag(self._diagonal) + np.diag(self._beside, 1)
+        left, values, _ = np.linalg.svd(U)
+        rest = beside * abs(float(left[-1, 0]))
+        self.least = 1 / max(float(values[0]) + rest, 1e-300)
+        self.sharp = rest <= SHARP * float(values[0])
+        # a basis that ended has seen all there is to see from this start
+        self._ended = beside <= 1e-12 * float(values[0])
 
 
 def least_singular_of_uniform(fields: Array, parameters: Array) -> float | None:
@@ -116,7 +166,8 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
         factorise: Prepare a system at the root where Newton's method left none that serves; else there is no bound.
 
     Returns:
-        The value per unit time and the distance in the 2-norm; NaN where there is no root, or no system. Six solves.
+        The value per unit time and the distance in the 2-norm: infinite where no root is proved to be near; NaN where
+        none was certified, or there is no system. Four to eight solves, and two more where the root is hardly held.
     """
     from gsimplicit.refine.linear import Bordered, gradient
     from gsimplicit.refine.newton import residual
@@ -128,20 +179,108 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
     if not still:
         R = R + np.tensordot(drift, gradient(root.fields), axes=1)
     least = least_singular_of_uniform(root.fields, parameters)
-    if least is None:
-        # a lattice's hold changes by orders of magnitude within what Newton's last steps move: it is asked at the root
-        factors = None if still else root.factors
-        if factors is None and factorise:
-            system = Bordered(root.fields, parameters, root.certified.directions, drift)
-            factors = linear.prepare([system]), system
-        if factors is None:
-            return float("nan"), float("nan")
-        least = float(least_singular(factors[0], [factors[1]], border=not still)[0])
-    return least, distance_bound(float(np.linalg.norm(R)), least)
+    if least is not None:
+        return least, _bound(root.fields, R, least, _solve_uniform(root.fields, parameters), np.zeros((0, 2)))
+    # a lattice's hold changes by orders of magnitude within what Newton's last steps move: it is asked at the root
+    factors = None if still else root.factors
+    if factors is None and factorise:
+        system = Bordered(root.fields, parameters, root.certified.directions, drift)
+        factors = linear.prepare([system]), system
+    if factors is None:
+        return float("nan"), float("nan")
+    prepared, system = factors
+    least = float(least_singular(prepared, [system], border=not still)[0])
+
+    def solve(r: Array) -> tuple[Array, Array]:
+        found = prepared.solve([r], border=not still, tol=LOOSE)[0]
+        return (found.x if found.residual <= CLOSED else np.full_like(r, np.nan)), found.s
+
+    return least, _bound(root.fields, R, least, solve, system.directions if not still else np.zeros((0, 2)))
 
 
-def distance_bound(residual: float, least: float) -> float:
-    """`residual / least`: 0 for a residual of 0, infinite where the matrix is singular."""
-    if not residual:
+Solve: TypeAlias = "Callable[[Array], tuple[Array, Array]]"
+"""Fields and speeds that the (bordered) Jacobian takes to given fields; NaN where it is singular."""
+
+
+def _solve_uniform(fields: Array, parameters: Array) -> Solve:
+    """Solves at a uniform state, wave number by wave number."""
+
+    def solve(r: Array) -> tuple[Array, Array]:
+        hat = np.fft.fft2(r)
+        try:
+            x = np.linalg.solve(symbols(fields, parameters), np.moveaxis(hat, 0, -1)[..., None])[..., 0]
+        except np.linalg.LinAlgError:
+            x = np.full((*r.shape[1:], 2), np.nan)
+        return np.fft.ifft2(np.moveaxis(x, -1, 0)).real, np.zeros(0)
+
+    return solve
+
+
+def _bound(fields: Array, R: Array, least: float, solve: Solve, directions: Array) -> float:
+    """Bound on the distance to the closed root by the theorem of Newton and Kantorovich; infinite where it is silent.
+
+    With `eta = |R| / least` and `h = eta L / least`, L a Lipschitz constant of the Jacobian, there is a root within
+    `2 eta / (1 + sqrt(1 - 2 h))` if `h <= 1/2`. L counts as if all curvature lay along the weakest mode. Where that is
+    too much h is asked along the correction, as twice the share of the second-order correction in it (Deuflhard, Newton
+    Methods for Nonlinear Problems, 2004): a pattern that the lattice hardly holds is hardly bent along its translation
+    either, a fold is. On the empty side of a fold h is above 1/2 however small the residual.
+    """
+    size = float(np.linalg.norm(R))
+    if not size:
         return 0.0
-    return residual / least if least else float("inf")
+    if not least:
+        return float("inf")
+    eta = size / least
+    h = eta / least * _lipschitz(fields, 2 * eta, moving=len(directions) > 0)
+    if not h <= PROVED:
+        step, speeds = solve(-R)
+        bent = bends(fields, step, speeds, directions)
+        h = ratio(step, speeds, *solve(-bent)) if np.isfinite(bent).all() else float("inf")
+    return 2 * eta / (1 + float(np.sqrt(1 - 2 * h))) if h <= PROVED else float("inf")
+
+
+def bends(fields: Array, step: Array, speeds: Array, directions: Array) -> Array:
+    """What the residual gains along a step to second order, shape (2, H, W): half its second derivative.
+
+    What is of third order is left out: along a translation it is balanced by terms that only a third step would see.
+
+    Args:
+        fields: u and v, shape (2, H, W).
+        step: Field part of the step, shape (2, H, W).
+        speeds: Its border part, shape (r,).
+        directions: Translations of the border, shape (r, 2).
+    """
+    from gsimplicit.refine.linear import gradient
+
+    X, d = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in (fields, step))
+    bent = 0.5 * gray_scott.second_derivative(X, d, d)[0].numpy()
+    if len(directions):
+        bent = bent + np.tensordot(speeds @ directions, gradient(step), axes=1)
+    return np.asarray(bent)
+
+
+def ratio(step: Array, speeds: Array, after: Array, more: Array) -> float:
+    """Kantorovich's number from a Newton step and the one after it; infinite where one is not finite, or too long."""
+    found = 2 * _norm(after, more) / max(_norm(step, speeds), 1e-300)
+    return found if np.isfinite(found) and np.abs(step).max() <= NEAR else float("inf")
+
+
+def surely_proved(fields: Array, step: Array, right: Array) -> bool:
+    """Whether the number is surely small, from what the Jacobian makes of a right-hand side.
+
+    The weakest mode has its share in any residual that rounding and marching leave, some 1 in the root of the unknowns.
+    """
+    size = float(np.linalg.norm(step))
+    gain = size / max(float(np.linalg.norm(right)), 1e-300) * float(np.sqrt(step.size))
+    return bool(size * gain * _lipschitz(fields, size, moving=True) <= PROVED)
+
+
+def _norm(x: Array, s: Array) -> float:
+    return float(np.sqrt((x**2).sum() + (s**2).sum()))
+
+
+def _lipschitz(fields: Array, reach: float, *, moving: bool) -> float:
+    """Lipschitz constant of the Jacobian within `reach` of a state, in the 2-norm, bordered by translations or not."""
+    u, v = np.abs(fields) + reach
+    # a border bends through `speed . grad`, of norm pi along an axis
+    return float(gray_scott.bending(u, v).max()) + (np.pi * np.sqrt(2) if moving else 0.0)

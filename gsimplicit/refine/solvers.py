@@ -28,6 +28,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+LOOSE = 1e-3
+"""Relative residual asked of a solve where the first digit counts: of bounds and errors."""
+
+
 class Prepared(Protocol):
     """A batch of bordered systems, ready to be solved."""
 

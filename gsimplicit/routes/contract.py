@@ -29,6 +29,7 @@ __all__ = [
     "definitions",
     "differentiated",
     "nothing",
+    "of_the_package",
     "pulled_back",
     "solved",
 ]
@@ -142,12 +143,24 @@ def solved(route: Route, problem: Problem) -> SteadyState:
     Raises:
         TypeError: The route gives no state.
     """
-    state = route.solve(problem.lent())
+    own = of_the_package(route)
+    state = route.solve(problem if own else problem.lent())
     if not isinstance(state, SteadyState) or len(state) != len(problem.params):
         raise TypeError(
             f"route {route.name!r} must solve for a SteadyState of {len(problem.params)} instances, got {state!r}"
         )
-    return copied(state)
+    return state if own else copied(state)
+
+
+def of_the_package(route: Route) -> bool:
+    """Whether all code of a route is the package's: it writes into nothing it is lent, and gives states of their own.
+
+    Losses and linear solvers of the user's get copies from those that call them.
+    """
+    return type(route).__module__.startswith(_PACKAGE)
+
+
+_PACKAGE = f"{__name__.split('.')[0]}."
 
 
 def differentiated(route: Route, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
@@ -157,11 +170,15 @@ def differentiated(route: Route, problem: Problem, state: SteadyState, losses: S
         TypeError: What the route gives is not of the contract.
         ValueError: A loss is cut off from v, or mixes instances.
     """
+    if of_the_package(route):
+        return _plain(route, route.differentiate(problem, state, losses), state, len(losses))
     return _plain(route, route.differentiate(problem.lent(), copied(state), losses), state, len(losses))
 
 
 def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
     """The same from derivatives in the fields, shape (L, B, 2, H, W)."""
+    if of_the_package(route):
+        return _plain(route, route.pull_back(problem, state, cotangents), state, len(cotangents))
     return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))
 
 
@@ -175,11 +192,15 @@ def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pul
             f"got {found}"
         )
     gradient = pulled.gradient.detach().to("cpu", torch.float64, copy=True)
-    lost = ~torch.isfinite(gradient[..., list(route.answers)]).all(dim=-1)
+    answers = route.answers
+    lost = ~torch.isfinite(gradient if all(answers) else gradient[..., list(answers)]).all(dim=-1)
     if route.needs_root:
         lost |= ~state.has_root
     for c, certificate in enumerate(pulled.certificates):
-        lost[c] |= torch.tensor([what == "none" for what in certificate.definition])
+        if len(certificate.definition) != len(state) or "none" in certificate.definition:
+            lost[c] |= torch.tensor([what == "none" for what in certificate.definition])
+    if not bool(lost.any()):
+        return Pulled(gradient, tuple(pulled.certificates))
     gradient[lost] = torch.nan
     certificates = tuple(
         replace(c, definition=tuple("none" if none else what for what, none in zip(c.definition, row, strict=True)))

@@ -29,7 +29,7 @@ from gsimplicit.results import (
     copied,
 )
 from gsimplicit.routes.attach import Asked, attached, outside, singular_at
-from gsimplicit.routes.contract import Problem, Route, differentiated, solved
+from gsimplicit.routes.contract import Problem, Route, differentiated, of_the_package, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
@@ -150,11 +150,12 @@ def posed(
 ) -> Problem:
     """The problem meant by the arguments of `grad` and `solve`."""
     params, fields = paired(params, initial)
+    params = params.detach()
     check_dtype(route, dtype)
-    route.check(params.detach())
+    route.check(params if of_the_package(route) else params.detach())
     marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), precise=route.through_steps)
     warn_if_unstable(params)
-    return Problem(params, fields, marching).lent()
+    return Problem(params, fields, marching)
 
 
 @own_surroundings
@@ -327,7 +328,7 @@ def solve(
             state.require_steady()
         warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
-        return Asked(chosen, problem.lent(), state), copied(state)
+        return Asked(chosen, problem, state), copied(state)
 
     asked, given = outside(params, find)
     values = params.expand(len(given)).tensor()

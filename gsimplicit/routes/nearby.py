@@ -10,13 +10,14 @@ Two loose solves with the factors at hand; where the root drifts its velocity an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gsimplicit.gray_scott import mixed_derivative, second_derivative_transposed
+from gsimplicit.refine.solvers import LOOSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-LOOSE = 1e-3
-"""Relative residual asked of these solves: of an error the first digit counts."""
-
 
 @dataclass(frozen=True, eq=False)
 class Correction:
@@ -37,16 +35,20 @@ class Correction:
     Attributes:
         fields: d, shape (2, H, W); NaN where the Jacobian is singular.
         speeds: Change of the drift along the broken translations, shape (r,), or (0,) without a border.
+        bend: Kantorovich's number along d, 0 where it is surely small: no root is proved to be near above 1/2.
     """
 
     fields: Array
     speeds: Array
+    bend: float = 0.0
 
     @property
     def distance(self) -> float:
-        """2-norm of d; infinite where the Jacobian is singular."""
+        """2-norm of d; infinite where the Jacobian is singular, or no root is proved to be near."""
+        from gsimplicit.refine.distance import PROVED
+
         size = float(np.linalg.norm(self.fields))
-        return size if np.isfinite(size) else float("inf")
+        return size if np.isfinite(size) and self.bend <= PROVED else float("inf")
 
 
 def corrections(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> list[Correction]:
@@ -62,7 +64,27 @@ def corrections(prepared: Prepared, systems: Sequence[Bordered], *, border: bool
         right.append(-R)
     solutions = prepared.solve(right, border=border, tol=LOOSE)
     closed = [s.residual <= 0.5 or not r.any() for s, r in zip(solutions, right, strict=True)]
-    return [Correction(s.x if ok else np.full_like(s.x, np.nan), s.s) for s, ok in zip(solutions, closed, strict=True)]
+    found = [Correction(s.x if ok else np.full_like(s.x, np.nan), s.s) for s, ok in zip(solutions, closed, strict=True)]
+    return _with_bends(prepared, systems, found, right, border=border)
+
+
+def _with_bends(
+    prepared: Prepared, systems: Sequence[Bordered], found: list[Correction], right: list[Array], *, border: bool
+) -> list[Correction]:
+    """The corrections with Kantorovich's number, by one more solve where it may not be small."""
+    from gsimplicit.refine.distance import bends, ratio, surely_proved
+
+    if all(surely_proved(s.fields, c.fields, r) for s, c, r in zip(systems, found, right, strict=True)):
+        return found
+    bent = [
+        bends(s.fields, c.fields, c.speeds, s.directions if border else s.directions[:0])
+        for s, c in zip(systems, found, strict=True)
+    ]
+    after = prepared.solve([-np.nan_to_num(r) for r in bent], border=border, tol=LOOSE)
+    return [
+        replace(c, bend=ratio(c.fields, c.speeds, s.x, s.s) if s.residual <= 0.5 or not r.any() else float("inf"))
+        for c, s, r in zip(found, after, bent, strict=True)
+    ]
 
 
 def changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,14 +69,16 @@ def value_of(loss: Loss, v: torch.Tensor, entry: str = "") -> torch.Tensor:
         ValueError: What comes back is no tensor of shape (B,), or complex.
         Exception: Whatever the loss raises, with a note that names it.
     """
-    finite = torch.isfinite(v.detach()).flatten(1).all(dim=1)
-    given = v if bool(finite.all()) else torch.where(finite[:, None, None], v, 0.0)
+    finite, given = None, v
+    if not math.isfinite(float(v.detach().sum())):  # a NaN or an infinity never adds up to a number
+        finite = torch.isfinite(v.detach()).flatten(1).all(dim=1)
+        given = torch.where(finite[:, None, None], v, 0.0)
     with torch.enable_grad():
         found = _called(loss, given.to(torch.float64)) if v.requires_grad else _called_alone(loss, given)
         value = _checked(found, f"{entry}: loss" if entry else "loss", name_of(loss), given)
         if not v.requires_grad:
             value = value.detach()
-        return value if given is v else torch.where(finite.to(value.device), value, torch.nan)
+        return value if finite is None else torch.where(finite.to(value.device), value, torch.nan)
 
 
 def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
@@ -106,7 +109,8 @@ def slope_of(loss: Loss, v: torch.Tensor) -> torch.Tensor | None:
             weights = 2.0 ** (torch.arange(len(at), dtype=torch.float64, device=value.device) % 8)
             weighed = torch.autograd.grad((weights * value).sum(), at)[0]
             _check_apart(loss, v, slope, weighed, weights.to(slope.device))
-    slope[~torch.isfinite(at.detach()).flatten(1).all(dim=1)] = torch.nan
+    if not math.isfinite(float(at.detach().sum())):
+        slope[~torch.isfinite(at.detach()).flatten(1).all(dim=1)] = torch.nan
     return slope
 
 
@@ -156,19 +160,23 @@ def _called_alone(loss: Loss, v: torch.Tensor) -> torch.Tensor:
 
     A loss that adds up what it gave would else keep every graph.
     """
-    alone = v.detach().to(torch.float64, copy=True)
     try:
-        return _called(loss, alone)
+        return _given(loss, v.detach().to(torch.float64, copy=True))
     except Exception:
-        return _called(loss, alone.requires_grad_())
+        return _called(loss, v.detach().to(torch.float64, copy=True).requires_grad_())
 
 
 def _called(loss: Loss, v: torch.Tensor) -> torch.Tensor:
     copy = v.clone()
     if copy.requires_grad:
         copy.retain_grad()  # for a loss that calls backward inside and reads v.grad
+    return _given(loss, copy)
+
+
+def _given(loss: Loss, own: torch.Tensor) -> torch.Tensor:
+    """What a loss gives for v in memory of its own."""
     with noted(loss, "the loss"):
-        return loss.evaluate(copy) if isinstance(loss, Objective) else loss(copy)
+        return loss.evaluate(own) if isinstance(loss, Objective) else loss(own)
 
 
 @contextmanager

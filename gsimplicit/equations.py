@@ -115,6 +115,13 @@ def instances(params: ModelParams, dt: float = 1.0) -> Iterator[Equations]:
     return (Equations(params.model, row, dt) for row in values)
 
 
+def together(equations: Sequence[Equations]) -> ModelParams:
+    """The parameters of some instances of one model as one batch."""
+    from gsimplicit.models.params import ModelParams
+
+    return ModelParams.of_values(equations[0].model, np.stack([e.values for e in equations]))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Batches in torch: fields (B, S, H, W), differentiable
 # ---------------------------------------------------------------------------------------------------------------------

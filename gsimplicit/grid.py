@@ -58,6 +58,12 @@ def laplacian(shape: tuple[int, int], *, half: bool = False) -> Array:
     return np.asarray(2 * np.cos(2 * np.pi * np.fft.fftfreq(H))[:, None] + 2 * np.cos(2 * np.pi * across) - NEIGHBOURS)
 
 
+def laplacian_of(shape: tuple[int, ...]) -> Array:
+    """The same as sums over the two axes, by the number of the wave, for fields of `shape` (S, H, W)."""
+    a, b = (2 * np.cos(2 * np.pi * np.arange(n) / n) - 2 for n in shape[1:])
+    return np.asarray(a[:, None] + b[None, :])
+
+
 def shifted(fields: Array, shift: Array) -> Array:
     """Fields (S, H, W) moved rigidly by (rows, columns) cells, by the shift theorem; whole cells move exactly."""
     hat = np.fft.fft2(fields)

@@ -24,7 +24,6 @@ brusselator = Model(
     diffusivity=("Du", "Dv"),
     rates=("a", "b"),
     reaction=reaction,
-    observed="u",
     rest=lambda a, b: (a, b / a),
     presets={
         # a and the ratio of diffusion of Pena and Perez-Garcia, Phys. Rev. E 64, 056213 (2001): onset at b = 6.71

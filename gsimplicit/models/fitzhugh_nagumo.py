@@ -29,7 +29,6 @@ fitzhugh_nagumo = Model(
     diffusivity=("Du", "Dv"),
     rates=("epsilon", "a1", "a0"),
     reaction=reaction,
-    observed="u",
     rest=(0.0, 0.0),
     presets={
         # inside the Turing domain: u = v = 0 is stable without diffusion

@@ -16,6 +16,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
 
 from gsimplicit import checks
@@ -296,6 +297,47 @@ class Model:
         for i in range(len(self.species)):
             rows[i][i] = rows[i][i] + (Sd[i] - 4 * d[i])
         return rows
+
+    def beyond_linear(self, x: Sequence[A], p: Sequence[A], d: Sequence[A]) -> list[A]:
+        """What the residual gains along d beyond its linear part: exact where the reaction is a cubic polynomial.
+
+        Half the second derivative, taken a third of the way; no rounding of the residual's own.
+        """
+        third = [at + along / 3 for at, along in zip(x, d, strict=True)]
+        return [0.5 * bend for bend in self.second(third, p, d, d)]
+
+    def bending(self, x: Sequence[A], p: Sequence[A], reach: float) -> A:
+        """Bound on the 2-norm by which the reaction's Jacobian changes for a change of 1 of the species, within reach.
+
+        That of the entries' second derivatives, at the state and at either end of the reach.
+        """
+        most: Any = 0.0
+        for by in (-reach, 0.0, reach):
+            at, squares = [value + by for value in x], 0.0
+            units = [[np.ones_like(v) if i == j else np.zeros_like(v) for i, v in enumerate(x)] for j in range(len(x))]
+            for j, a in enumerate(units):
+                for b in units[j:]:
+                    bends = self.second(at, p, a, b)
+                    squares = squares + (1 if a is b else 2) * sum(bend * bend for bend in bends)
+            most = np.maximum(most, np.sqrt(squares))
+        return most
+
+    def radius(self, p: Sequence[float], x: Sequence[A]) -> float:
+        """Bound on the spectral radius of the Jacobian at a state, by Gershgorin's discs."""
+        J = self.reaction_jacobian(x, p)
+        return max(8 * p[i] + float(np.max(sum(np.abs(e) for e in J[i]))) for i in range(len(x)))
+
+    def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
+        """Uniform states away from rest, at which a step is fastest."""
+        return [] if self.uniform is None else list(self.uniform(*p[len(self.species) :]))
+
+    def frequencies(self, p: Sequence[float], x: Sequence[A]) -> list[float]:
+        """Frequencies per unit time that the reaction may oscillate with about a state: of its mean, and of rest."""
+        found = set()
+        for state in ([float(np.mean(a)) for a in x], self.rest_of(p[len(self.species) :])):
+            values = np.linalg.eigvals(np.array(self.reaction_jacobian(list(map(float, state)), p), dtype=np.float64))
+            found |= {float(np.round(abs(v.imag), 6)) for v in values if np.isfinite(v) and abs(v.imag) > 1e-6}
+        return sorted(found)
 
     def steps(self, dt: float) -> Steps | None:
         """One explicit step of length dt as formulas; None where the reaction is none."""

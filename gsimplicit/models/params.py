@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,7 @@ from gsimplicit import checks
 from gsimplicit.arrays import holds_tensor, real_tensor
 from gsimplicit.models.model import Model
 from gsimplicit.surroundings import own_surroundings
-from gsimplicit.transforms import refuse_batched, refuse_transformed
+from gsimplicit.transforms import refuse_batched, refuse_transformed, transformed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,13 @@ class ModelParams:
         params._fill(model, [given[name] for name in model.parameters])
         return params
 
+    @staticmethod
+    def of_values(model: Model, values: np.ndarray[Any, Any]) -> ModelParams:
+        """Parameters of a model from values (B, P) that were checked when they came in."""
+        params = object.__new__(ModelParams)
+        params._keep(model, torch.from_numpy(np.array(values, dtype=np.float64)).unbind(1))
+        return params
+
     def _fill(self, model: Model, values: Sequence[Any]) -> None:
         """Check the values and keep them."""
         given = {n: as_parameter(n, v, *model.range_of(n)) for n, v in zip(model.parameters, values, strict=True)}
@@ -56,7 +64,8 @@ class ModelParams:
         self._keep(model, [v.reshape(-1) if v.numel() == size else v.repeat(size) for v in given.values()])
 
     def _keep(self, model: Model, columns: Sequence[torch.Tensor]) -> None:
-        object.__setattr__(self, "model", model)
+        if getattr(type(self), "model", None) is not model:
+            object.__setattr__(self, "model", model)
         for name, column in zip(model.parameters, columns, strict=True):
             object.__setattr__(self, name, column)
 
@@ -93,7 +102,16 @@ class ModelParams:
         size = checks.integer("size", size, 1)
         if len(self) not in (1, size):
             raise ValueError(f"a batch of {len(self)} parameters cannot be expanded to {size}")
-        return self._stacked(self.tensor().expand(size, -1))
+        values = self.tensor()
+        if transformed(values) or not self._holds(values):  # they may have been written into since they came in
+            return self._stacked(values.expand(size, -1))
+        return self._of(values if len(values) == size else values.repeat(size, 1))
+
+    def _holds(self, values: torch.Tensor) -> bool:
+        """Whether values (B, P) lie in the model's ranges."""
+        low, high = torch.tensor([self.model.range_of(n) for n in self.model.parameters], dtype=torch.float64).T
+        values = values.detach()
+        return bool(((values >= low) & (values <= high) & torch.isfinite(values)).all())
 
     @property
     def requires_grad(self) -> bool:
@@ -141,6 +159,8 @@ def _rebuilt(kind: type[P], model: Model, values: np.ndarray[Any, Any]) -> P:
 
 def as_parameter(name: str, value: Any, low: float, high: float) -> torch.Tensor:
     """One parameter as a float64 tensor of shape () or (B,) with memory of its own, or a clear error."""
+    if type(value) is float and low <= value <= high and math.isfinite(value):
+        return torch.tensor(value, dtype=torch.float64)
     if isinstance(value, list | tuple) and holds_tensor(value):
         # a list of tensors stays attached to autograd
         tensor = torch.cat([as_parameter(name, one, low, high).reshape(-1) for one in value])

@@ -24,7 +24,6 @@ schnakenberg = Model(
     diffusivity=("Du", "Dv"),
     rates=("a", "b"),
     reaction=reaction,
-    observed="u",
     rest=lambda a, b: (a + b, b / (a + b) ** 2),
     presets={
         # kinetics and ratio of diffusion of Dufiet and Boissonade, J. Chem. Phys. 96, 664 (1992)

@@ -107,6 +107,11 @@ def reaction_jacobian(u: A, v: A, F: A, k: A) -> tuple[A, A, A, A]:
     return -(F + vv), -uv2, vv, uv2 - (F + k)
 
 
+def beyond_linear(u: A, v: A, a: A, b: A) -> A:
+    """What the reaction `u v^2` gains from (u, v) to (u + a, v + b) beyond its linear part; v gains and u loses it."""
+    return 2 * v * a * b + (u + a) * b * b
+
+
 def bending(u: A, v: A) -> A:
     """Bound on the 2-norm by which the Jacobian of the reaction at (u, v) changes for a change of 1 of the pair.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 
 from gsimplicit import gray_scott
 from gsimplicit.refine.modes import deviation, symbols
@@ -47,6 +46,12 @@ PROVED = 0.4
 
 NEAR = 0.2
 """Longest step in u or v from which a root counts as near: Newton's own steps are cut there."""
+
+STEPS, NOTHING = 6, 1e-8
+"""Simplified Newton steps that are looked at, at most, and the share of the first one at which they end."""
+
+CLEAR = 1e-12
+"""Relative residual asked of their solves: what the weakest mode gets must be its own."""
 
 FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
@@ -167,7 +172,7 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
 
     Returns:
         The value per unit time and the distance in the 2-norm: infinite where no root is proved to be near; NaN where
-        none was certified, or there is no system. Four to eight solves, and two more where the root is hardly held.
+        none was certified, or there is no system. Four to eight solves, and some more where the root is hardly held.
     """
     from gsimplicit.refine.linear import Bordered, gradient
     from gsimplicit.refine.newton import residual
@@ -191,15 +196,24 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
     prepared, system = factors
     least = float(least_singular(prepared, [system], border=not still)[0])
 
-    def solve(r: Array) -> tuple[Array, Array]:
-        found = prepared.solve([r], border=not still, tol=LOOSE)[0]
-        return (found.x if found.residual <= CLOSED else np.full_like(r, np.nan)), found.s
-
-    return least, _bound(root.fields, R, least, solve, system.directions if not still else np.zeros((0, 2)))
+    directions = system.directions if not still else np.zeros((0, 2))
+    return least, _bound(root.fields, R, least, solves(prepared, [system], 0, border=not still), directions)
 
 
 Solve: TypeAlias = "Callable[[Array], tuple[Array, Array]]"
 """Fields and speeds that the (bordered) Jacobian takes to given fields; NaN where it is singular."""
+
+
+def solves(prepared: Prepared, systems: Sequence[Bordered], at: int, *, border: bool) -> Solve:
+    """Solves with one of several prepared systems."""
+
+    def solve(r: Array) -> tuple[Array, Array]:
+        right = [np.zeros_like(system.fields) for system in systems]
+        right[at] = r
+        found = prepared.solve(right, border=border, tol=CLEAR)[at]
+        return (found.x if found.residual <= CLOSED else np.full_like(r, np.nan)), found.s
+
+    return solve
 
 
 def _solve_uniform(fields: Array, parameters: Array) -> Solve:
@@ -220,10 +234,8 @@ def _bound(fields: Array, R: Array, least: float, solve: Solve, directions: Arra
     """Bound on the distance to the closed root by the theorem of Newton and Kantorovich; infinite where it is silent.
 
     With `eta = |R| / least` and `h = eta L / least`, L a Lipschitz constant of the Jacobian, there is a root within
-    `2 eta / (1 + sqrt(1 - 2 h))` if `h <= 1/2`. L counts as if all curvature lay along the weakest mode. Where that is
-    too much h is asked along the correction, as twice the share of the second-order correction in it (Deuflhard, Newton
-    Methods for Nonlinear Problems, 2004): a pattern that the lattice hardly holds is hardly bent along its translation
-    either, a fold is. On the empty side of a fold h is above 1/2 however small the residual.
+    `2 eta / (1 + sqrt(1 - 2 h))` if `h <= 1/2`. L counts as if all curvature lay along the weakest mode; where that is
+    too much h is asked of the equations themselves, by `kantorovich`.
     """
     size = float(np.linalg.norm(R))
     if not size:
@@ -233,36 +245,59 @@ def _bound(fields: Array, R: Array, least: float, solve: Solve, directions: Arra
     eta = size / least
     h = eta / least * _lipschitz(fields, 2 * eta, moving=len(directions) > 0)
     if not h <= PROVED:
-        step, speeds = solve(-R)
-        bent = bends(fields, step, speeds, directions)
-        h = ratio(step, speeds, *solve(-bent)) if np.isfinite(bent).all() else float("inf")
+        h = kantorovich(fields, *solve(-R), solve, directions)
     return 2 * eta / (1 + float(np.sqrt(1 - 2 * h))) if h <= PROVED else float("inf")
 
 
-def bends(fields: Array, step: Array, speeds: Array, directions: Array) -> Array:
-    """What the residual gains along a step to second order, shape (2, H, W): half its second derivative.
+def kantorovich(fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array) -> float:
+    """Kantorovich's number as simplified Newton steps show it (Deuflhard, Newton Methods for Nonlinear Problems, 2004).
 
-    What is of third order is left out: along a translation it is balanced by terms that only a third step would see.
+    Where one mode bends, the second step is h / 2 of the first, the third nearly h of the second, and later ones go
+    down to `1 - sqrt(1 - 2 h)` of those before. Beyond a fold h is above 1/2 however small the residual. Along the
+    translation of a pattern that the lattice hardly holds every other step takes back what the one before left out of
+    the third order, so steps are compared two apart. Several, since the first may be along what does not bend.
 
     Args:
         fields: u and v, shape (2, H, W).
-        step: Field part of the step, shape (2, H, W).
+        step: Field part of the Newton step there, shape (2, H, W).
         speeds: Its border part, shape (r,).
+        solve: With the Jacobian there.
         directions: Translations of the border, shape (r, 2).
+
+    Returns:
+        The largest that the steps show; infinite where one is not finite, or leads too far.
     """
+    h, sizes = 0.0, [_norm(step, speeds)]
+    before, at, speed = np.zeros_like(fields), step, speeds
+    for n in range(1, STEPS + 1):
+        if not (np.isfinite(sizes[-1]) and np.abs(at).max() <= NEAR):
+            return float("inf")
+        bent = _beyond(fields, at, speed, directions)
+        after, more = solve(before - bent)
+        sizes.append(_norm(after, more))
+        share = sizes[n] / max(sizes[max(n - 2, 0)], 1e-300)
+        h = max(h, 2 * share if n == 1 else float(np.sqrt(2 * share)) if n == 2 else _of_two(share))
+        if not h <= PROVED:
+            return float("inf")
+        if sizes[n] <= NOTHING * sizes[0]:
+            break
+        before, at, speed = bent, at + after, speed + more
+    return h
+
+
+def _of_two(share: float) -> float:
+    """Kantorovich's number at which two late steps lower the next to this share."""
+    one = float(np.sqrt(share))
+    return one - one**2 / 2
+
+
+def _beyond(fields: Array, step: Array, speeds: Array, directions: Array) -> Array:
+    """What the residual gains along a step beyond its linear part, shape (2, H, W): no rounding of the residual's."""
     from gsimplicit.refine.linear import gradient
 
-    X, d = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in (fields, step))
-    bent = 0.5 * gray_scott.second_derivative(X, d, d)[0].numpy()
-    if len(directions):
-        bent = bent + np.tensordot(speeds @ directions, gradient(step), axes=1)
-    return np.asarray(bent)
-
-
-def ratio(step: Array, speeds: Array, after: Array, more: Array) -> float:
-    """Kantorovich's number from a Newton step and the one after it; infinite where one is not finite, or too long."""
-    found = 2 * _norm(after, more) / max(_norm(step, speeds), 1e-300)
-    return found if np.isfinite(found) and np.abs(step).max() <= NEAR else float("inf")
+    gain = gray_scott.beyond_linear(*fields, *step)
+    bent = np.stack([-gain, gain])
+    return bent + np.tensordot(speeds @ directions, gradient(step), axes=1) if len(directions) else bent
 
 
 def surely_proved(fields: Array, step: Array, right: Array) -> bool:

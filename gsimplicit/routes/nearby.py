@@ -71,20 +71,18 @@ def corrections(prepared: Prepared, systems: Sequence[Bordered], *, border: bool
 def _with_bends(
     prepared: Prepared, systems: Sequence[Bordered], found: list[Correction], right: list[Array], *, border: bool
 ) -> list[Correction]:
-    """The corrections with Kantorovich's number, by one more solve where it may not be small."""
-    from gsimplicit.refine.distance import bends, ratio, surely_proved
+    """The corrections with Kantorovich's number, by more solves where it may not be small."""
+    from gsimplicit.refine.distance import kantorovich, solves, surely_proved
 
-    if all(surely_proved(s.fields, c.fields, r) for s, c, r in zip(systems, found, right, strict=True)):
-        return found
-    bent = [
-        bends(s.fields, c.fields, c.speeds, s.directions if border else s.directions[:0])
-        for s, c in zip(systems, found, strict=True)
-    ]
-    after = prepared.solve([-np.nan_to_num(r) for r in bent], border=border, tol=LOOSE)
-    return [
-        replace(c, bend=ratio(c.fields, c.speeds, s.x, s.s) if s.residual <= 0.5 or not r.any() else float("inf"))
-        for c, s, r in zip(found, after, bent, strict=True)
-    ]
+    out = []
+    for i, (system, one, r) in enumerate(zip(systems, found, right, strict=True)):
+        if surely_proved(system.fields, one.fields, r):
+            out.append(one)
+            continue
+        directions = system.directions if border else system.directions[:0]
+        solve = solves(prepared, systems, i, border=border)
+        out.append(replace(one, bend=kantorovich(system.fields, *solve(r), solve, directions)))
+    return out
 
 
 def changes(

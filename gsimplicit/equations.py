@@ -92,6 +92,19 @@ class Equations:
         rows = self.model.mixed(list(X), self._p(), list(d), [around(x) for x in d])
         return np.stack([np.stack(row) for row in rows])
 
+    def second_slopes(self, X: Array) -> Array:
+        """Second derivatives of the residual in the parameters at fixed fields, shape (P, P, S, H, W)."""
+        rows = self.model.second_slopes(list(X), self._p())
+        return np.stack([np.stack([np.stack(entry) for entry in row]) for row in rows])
+
+    def beyond_linear(self, X: Array, d: Array) -> Array:
+        """What the residual gains along d beyond its linear part, shape (S, H, W): no rounding of the residual's."""
+        return np.stack(self.model.beyond_linear(list(X), self._p(), list(d)))
+
+    def bending(self, X: Array, reach: float) -> float:
+        """Bound on the 2-norm by which the Jacobian changes for a change of 1, within reach of a state."""
+        return float(np.max(self.model.bending(list(X), self._p(), reach)))
+
     def symbols(self, state: Sequence[float], laplacian: Array) -> Array:
         """Jacobian of a uniform state at waves whose Laplacian has these eigenvalues, shape (..., S, S)."""
         J = np.array(self.model.reaction_jacobian([float(x) for x in state], self._p()), dtype=np.float64)
@@ -142,8 +155,13 @@ def residual(fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
     Returns:
         Shape (B, S, H, W). Differentiable by torch.
     """
-    S = neighbour_sum(fields)
-    return torch.stack(params.model.residual(fields.unbind(1), S.unbind(1), columns(params, fields)), dim=1)
+    return model_residual(params.model, fields, params.tensor())
+
+
+def model_residual(model: Model, fields: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The same from parameters (B, P) that nobody checks."""
+    p = [q[:, None, None] for q in values.to(fields.device, fields.dtype).unbind(1)]
+    return torch.stack(model.residual(fields.unbind(1), neighbour_sum(fields).unbind(1), p), dim=1)
 
 
 def product(fields: torch.Tensor, params: ModelParams, d: torch.Tensor, *, transpose: bool = False) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import is_dataclass, MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +32,7 @@ class ByValue:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, _unpacked(value))
-        for one in fields(self):  # type: ignore[arg-type]
+        for one in fields(self) if is_dataclass(self) else ():
             if one.name not in state:
                 object.__setattr__(self, one.name, _unknown(one, len(_first(state))))
 

@@ -112,9 +112,9 @@ def bending(u: A, v: A) -> A:
     return math.sqrt(2) * (u + (u * u + 4 * v * v) ** 0.5)
 
 
-def beyond_linear(u: A, v: A, du: A, dv: A) -> A:
-    """What `u v^2` gains along (du, dv) beyond its linear part."""
-    return du * dv * (2 * v + dv) + u * dv * dv
+def beyond_linear(u: A, v: A, a: A, b: A) -> A:
+    """What the reaction `u v^2` gains from (u, v) to (u + a, v + b) beyond its linear part; v gains and u loses it."""
+    return 2 * v * a * b + (u + a) * b * b
 
 
 class _Steps:
@@ -201,6 +201,11 @@ class GrayScott(Model):
     def radius(self, p: Sequence[float], x: Sequence[A]) -> float:
         """Diffusion and the decay of u at v of about 0.5: a larger v shows as growth and shortens the step."""
         return 8 * max(p[0], p[1]) + p[2] + 0.25
+
+    def reach(self, p: Sequence[float], x: torch.Tensor) -> str:
+        """Words for how fast the chequerboard decays where v is largest."""
+        largest = x[1].detach().abs().max().to("cpu", torch.float64)
+        return f"8 Du + F + v^2 reaches {float(8 * p[0] + p[2] + largest**2):.3g}; the limit is about 2 / dt"
 
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """The upper uniform state, where there is one."""

@@ -228,9 +228,9 @@ class Model:
 
     def kinds(self, fields: torch.Tensor) -> torch.Tensor:
         """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
-        x = fields[:, self.seen].flatten(1)
+        x = fields[:, self.seen].to(torch.float64).flatten(1)
         kind = torch.full((len(x),), 3, dtype=torch.int64, device=x.device)
-        kind[x.std(dim=1) < UNIFORM] = 2
+        kind[x.std(dim=1, correction=0) < UNIFORM] = 2
         if self.trivial is not None:
             kind[x.amax(dim=1) < self.trivial] = 1
         kind[~torch.isfinite(fields).flatten(1).all(dim=1)] = 0
@@ -298,6 +298,10 @@ class Model:
             rows[i][i] = rows[i][i] + (Sd[i] - 4 * d[i])
         return rows
 
+    def second_slopes(self, x: Sequence[A], p: Sequence[A]) -> list[list[list[A]]]:
+        """Second derivatives of the residual in the parameters at fixed fields: P rows of P of S."""
+        return self.pointwise.second_slopes(x, p)
+
     def beyond_linear(self, x: Sequence[A], p: Sequence[A], d: Sequence[A]) -> list[A]:
         """What the residual gains along d beyond its linear part: exact where the reaction is a cubic polynomial.
 
@@ -338,6 +342,11 @@ class Model:
             values = np.linalg.eigvals(np.array(self.reaction_jacobian(list(map(float, state)), p), dtype=np.float64))
             found |= {float(np.round(abs(v.imag), 6)) for v in values if np.isfinite(v) and abs(v.imag) > 1e-6}
         return sorted(found)
+
+    def reach(self, p: Sequence[float], x: torch.Tensor) -> str:
+        """Words for how fast the fastest mode of a state (S, H, W) decays."""
+        fastest = self.radius(p, [a.detach().to("cpu", torch.float64).numpy() for a in x])
+        return f"rates reach {fastest:.3g} per unit time; the limit is 2 / dt"
 
     def steps(self, dt: float) -> Steps | None:
         """One explicit step of length dt as formulas; None where the reaction is none."""

@@ -56,6 +56,10 @@ class Pointwise(Protocol):
         """Derivative of `slopes` along d: P rows of S."""
         ...
 
+    def second_slopes(self, x: Sequence[A], p: Sequence[A]) -> list[list[list[A]]]:
+        """d2f_i/dp_j dp_k: P rows of P of S."""
+        ...
+
 
 def leaves(prefix: str, count: int) -> list[str]:
     """Names of numbered variables."""
@@ -143,6 +147,15 @@ class Formulas:
         d = self._along("d")
         return self._program([self._directed(entry, d) for row in self.K for entry in row], "d")
 
+    @cached_property
+    def _second_slopes(self) -> Program:
+        return self._program([derivative(entry, p) for row in self.K for p in self.p for entry in row])
+
+    def second_slopes(self, x: Sequence[A], p: Sequence[A]) -> list[list[list[A]]]:
+        """Second derivatives in the parameters."""
+        flat = rows(spread(self._second_slopes.run([*x, *p]), x), len(self.x))
+        return rows(flat, len(self.p))
+
     def value(self, x: Sequence[A], p: Sequence[A]) -> list[A]:
         """f."""
         return spread(self._value.run([*x, *p]), x)
@@ -228,6 +241,19 @@ class ByTorch:
             return list(torch.func.jvp(flat, tuple(x), tuple(d))[1])
 
         return rows(self._through(along, x, p, d), self.species)
+
+    def second_slopes(self, x: Sequence[A], p: Sequence[A]) -> list[list[list[A]]]:
+        """Second derivatives in the parameters."""
+
+        def bent(x: Any, p: Any) -> list[torch.Tensor]:
+            p = [torch.broadcast_to(q, x[0].shape).clone() for q in p]
+            flat, out = lambda *q: tuple(e for row in self._K(x, q) for e in row), []  # noqa: E731
+            for k in range(self.parameters):
+                ones = tuple(torch.ones_like(q) if i == k else torch.zeros_like(q) for i, q in enumerate(p))
+                out.append(rows(list(torch.func.jvp(flat, tuple(p), ones)[1]), self.species))
+            return [e for j in range(self.parameters) for k in range(self.parameters) for e in out[k][j]]
+
+        return rows(rows(self._through(bent, x, p), self.species), self.parameters)
 
     def _J(self, x: Any, p: Any) -> list[list[torch.Tensor]]:  # noqa: N802
         columns = []

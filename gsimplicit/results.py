@@ -114,11 +114,13 @@ class SteadyState(ByValue):
         drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
         moved: Max-norm distance of the fields from the marched state, shape (B,); 0 without refinement.
         least_singular: Least singular value of the Jacobian that certifies a root, the full one where steady and the
-            bordered one where drifting, per unit time, estimated to a tenth, shape (B,); 0 where it is singular, NaN
-            where there is no root.
-        distance: Bound on the distance to the root whose residual is 0, to first order: the 2-norm of the residual over
-            `least_singular`, in the 2-norm over species and cells, shape (B,); NaN likewise. Where it is large the
-            position of the pattern is hardly held, or a fold is near.
+            bordered one where drifting, per unit time, shape (B,): from below, to a twentieth; 0 where it is singular,
+            NaN where there is no root.
+        distance: Bound on the distance to the root whose residual is 0, in the 2-norm over species and cells, shape
+            (B,): the 2-norm of the residual over `least_singular`, times 1 to 1.4 for what bends on the way (theorem of
+            Newton and Kantorovich); NaN likewise. Where it is large the position of the pattern is hardly held, or a
+            fold is near. Infinite where the Jacobian is singular, and where no root is proved to be near: close to a
+            fold the residual is small on either side, with or without a root.
         evaluations: Residual evaluations of the refinement, int64, shape (B,).
         eigenvalues: Leading eigenvalues per unit time where they were asked for, sorted by falling real part,
             complex128, shape (B, n), NaN where there are fewer; n = 0 otherwise.
@@ -304,13 +306,14 @@ class Certificate(ByValue):
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.
         error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate. Of
-            the implicit route what is left on the way to the closed root, of differences what their steps leave out.
+            the implicit route what is left on the way to the closed root (NaN where no parameter moves that, as the
+            trivial one), of differences what their steps leave out.
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
             is history, not physics, and the implicit gradient and those at finite time answer different questions.
         distance: Distance of the state from the root whose residual is 0, to first order, `|J^-1 R|` in the 2-norm with
-            the Jacobian of the gradient, float64, shape (B,); infinite where that is singular, NaN for routes that need
-            no root.
+            the Jacobian of the gradient, float64, shape (B,); infinite where that is singular or no root is proved to
+            be near, NaN for routes that need no root.
         products: Work of the gradient alone, int64, shape (B,): solves with the factors or products with the Jacobian
             of the implicit route, steps pulled back by the unrolled one, steps or roots taken for differences.
         seconds: Wall time of the whole call.

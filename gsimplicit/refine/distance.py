@@ -75,9 +75,7 @@ def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: b
         for transpose in (True, False):
             parts = [one.asked(transpose=transpose) for one in found]
             right, corner = [x for x, _ in parts], [s for _, s in parts]
-            solutions = prepared.solve(
-                right, corner if border else None, transpose=transpose, border=border, tol=LOOSE
-            )
+            solutions = prepared.solve(right, corner if border else None, transpose=transpose, border=border, tol=LOOSE)
             for one, solution in zip(found, solutions, strict=True):
                 one.take(solution, transpose=transpose)
         if all(one.sharp for one in found):
@@ -86,7 +84,7 @@ def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: b
 
 
 class _Inverse:
-    """Bidiagonalisation of an inverse B, the transpose's: `B Q = P U` and `B^T P = Q U^T + b q y^T`, with Q, P orthonormal.
+    """Bidiagonalisation of B, the inverse of the transpose: `B Q = P U` and `B^T P = Q U^T + b q y^T`.
 
     The largest singular value of U is one of B but for the rest `b |y|`, its left vector's last entry times the next b.
     """

@@ -27,6 +27,10 @@ from gsimplicit.refine.solvers import LOOSE
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+TRIES, SLOW_TRIES = 12, 100
+"""Steps of iterative refinement; and where they come slowly, which else would leave no solution."""
+
+
 def jacobian(equations: Equations, fields: Array, velocity: Array | None = None) -> scipy.sparse.csc_array:
     """Sparse Jacobian of the steady residual, unknowns interleaved (the species of a cell side by side).
 
@@ -233,10 +237,9 @@ class BorderedJacobian:
         size = float(np.sqrt((r**2).sum() + (q**2).sum()))
         best = Solution(np.zeros_like(r), np.zeros_like(q), 1.0 if size else 0.0)
         x, s, rest_r, rest_q = best.x, best.s, r, q
-        # where the drift's central differences spoil the factors, loose solutions come slowly, and are what there is
-        least_gain, tries = (0.9, 40) if tol >= LOOSE else (0.5, 12)
-        for n in range(tries):
-            if best.residual <= tol:
+        slow = tol >= LOOSE
+        for n in range(SLOW_TRIES):
+            if best.residual <= tol or (n >= TRIES and not slow):
                 break
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # overflow in a bad factor shows in the residual
@@ -245,7 +248,9 @@ class BorderedJacobian:
                 ax, as_ = self.apply(x, s, transpose=transpose)
                 rest_r, rest_q = r - ax, q - as_
                 residual = float(np.sqrt((rest_r**2).sum() + (rest_q**2).sum())) / size
-            if not residual < least_gain * best.residual:
+            # the drift's central differences can spoil the factors of a pattern that is hardly held
+            slow = slow or (best.residual > LOOSE and residual >= 0.5 * best.residual)
+            if not residual < (0.9 if slow else 0.5) * best.residual:
                 break
             best = Solution(x, s, residual, n + 1)
         return best

@@ -177,3 +177,41 @@ def parameter_slopes(fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
     S = neighbour_sum(fields)
     rows = params.model.parameter_slopes(fields.unbind(1), S.unbind(1), columns(params, fields))
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+def constants(model: Model, values: torch.Tensor, dt: float, like: torch.Tensor) -> list[torch.Tensor]:
+    """What a step needs of the parameters (B, P): each (B, 1, 1), formed in float64 and rounded once."""
+    steps = model.steps(dt)
+    columns = list(values.to(torch.float64).unbind(1))
+    formed = columns if steps is None else steps.constants_of(columns, dt)
+    spread = [torch.as_tensor(c, dtype=torch.float64, device=values.device).expand(len(values)) for c in formed]
+    return [c.to(like.device, like.dtype)[:, None, None] for c in spread]
+
+
+def step_by(model: Model, x: torch.Tensor, c: list[torch.Tensor], dt: float) -> torch.Tensor:
+    """One explicit Euler step of fields (B, S, H, W), from `constants`."""
+    steps, parts, around = model.steps(dt), x.unbind(1), neighbour_sum(x).unbind(1)
+    if steps is not None:
+        return torch.stack(steps.step(parts, around, c), dim=1)
+    return x + dt * torch.stack(model.residual(parts, around, c), dim=1)
+
+
+def step(fields: torch.Tensor, params: ModelParams, dt: float = 1.0) -> torch.Tensor:
+    """One explicit Euler step of a batch, `X + dt R(X)` (arXiv 2606.11258, eq. 3 and 4, for Gray-Scott and dt = 1).
+
+    Args:
+        fields: Shape (B, S, H, W).
+        params: B instances.
+        dt: Length of the step in time units.
+
+    Returns:
+        The fields dt later, shape (B, S, H, W). Differentiable by torch.
+
+    Example:
+        >>> import torch, gsimplicit as gs
+        >>> from gsimplicit.equations import step
+        >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])[None].double()
+        >>> torch.equal(step(rest, gs.Params.preset("paper")), rest)
+        True
+    """
+    return step_by(params.model, fields, constants(params.model, params.tensor(), dt, fields), dt)

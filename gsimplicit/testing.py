@@ -12,6 +12,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
+from gsimplicit.marching import Backend
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import LinearSolver, Refine
@@ -56,6 +57,8 @@ def taylor_test(
     initial: Fields | None = None,
     tol: float = 1e-4,
     max_steps: int = 50_000,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> TaylorTest:
     """Test the gradient of a loss by a route along a direction in the parameters.
 
@@ -73,6 +76,8 @@ def taylor_test(
         initial: Initial fields, shape (1, S, H, W); None is the default field.
         tol: Bound on the change over a marched step at the base point.
         max_steps: Cap on its marching stage, >= 1.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         The remainders and their orders.
@@ -100,11 +105,11 @@ def taylor_test(
     if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
         raise ValueError(f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}")
     chosen = as_route(route)
-    problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None)
+    problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None, dt, backend)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target), 1, (int(H), int(W)))
+    objective = as_objective(loss, as_target(target, params.model), 1, (int(H), int(W)), params.model)
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:

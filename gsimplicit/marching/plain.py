@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gsimplicit.equations import constants, step_by
 from gsimplicit.marching import reference
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def stabilised(equations: Equations, fields: Array, table: Array, count: int) ->
     model, dt = equations.model, equations.dt
     with torch.inference_mode(False), torch.no_grad():
         x = _torch(fields)[None]
-        c = reference.constants(model, _values(equations), dt, x)
+        c = constants(model, _values(equations), dt, x)
         for _ in range(count):
             older = x
             for a, b, w in table.tolist():
-                x, older = a * x + b * older + w * reference.step(model, x, c, dt), x
-        change = float((reference.step(model, x, c, dt) - x).abs().max())  # a maximum keeps NaN
+                x, older = a * x + b * older + w * step_by(model, x, c, dt), x
+        change = float((step_by(model, x, c, dt) - x).abs().max())  # a maximum keeps NaN
     return x[0].numpy(), change if np.isfinite(change) else float("nan")
 
 

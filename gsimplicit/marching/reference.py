@@ -5,37 +5,18 @@ Autograd, forward mode and torch.func pass through it. What depends on the param
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from gsimplicit.equations import constants, step_by
 from gsimplicit.grid import neighbour_sum
 from gsimplicit.marching.checkpoints import segments
 from gsimplicit.threads import look
 
 if TYPE_CHECKING:
     from gsimplicit.models.model import Model
-
-Stepper: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-
-
-def constants(model: Model, values: torch.Tensor, dt: float, like: torch.Tensor) -> list[torch.Tensor]:
-    """What a step needs of the parameters (B, P): each (B, 1, 1), formed in float64 and rounded once."""
-    steps = model.steps(dt)
-    columns = list(values.to(torch.float64).unbind(1))
-    formed = columns if steps is None else steps.constants_of(columns, dt)
-    spread = [torch.as_tensor(c, dtype=torch.float64, device=values.device).expand(len(values)) for c in formed]
-    return [c.to(like.device, like.dtype)[:, None, None] for c in spread]
-
-
-def step(model: Model, x: torch.Tensor, c: list[torch.Tensor], dt: float) -> torch.Tensor:
-    """One explicit Euler step of fields (B, S, H, W), from `constants`."""
-    steps, parts, around = model.steps(dt), x.unbind(1), neighbour_sum(x).unbind(1)
-    if steps is not None:
-        return torch.stack(steps.step(parts, around, c), dim=1)
-    return x + dt * torch.stack(model.residual(parts, around, c), dim=1)
 
 
 def march(
@@ -60,7 +41,7 @@ def march(
     active, now, c = list(range(len(fields))), fields, constants(model, values, dt, fields)
     for n in range(1, max_steps + 1):
         look()
-        last, now = now, step(model, now, c, dt)
+        last, now = now, step_by(model, now, c, dt)
         if n % check_every and n != max_steps:
             continue
         difference = (now - last).abs().flatten(1)
@@ -95,7 +76,7 @@ def unroll(
         c = constants(model, values, dt, x)
         for _ in range(count):
             look()
-            x = step(model, x, c, dt)
+            x = step_by(model, x, c, dt)
         return x
 
     if not checkpointed:
@@ -158,7 +139,7 @@ def push_forward(
         rows, sums = ([list(row.unbind(1)) for row in a.unbind(1)] for a in (d, on))
         moved = _tangents(model, parts, around, rows, sums, c, dt)
         d = torch.stack([torch.stack(row, dim=1) for row in moved], dim=1)
-        x = step(model, x, c, dt)
+        x = step_by(model, x, c, dt)
     return x, d.reshape(B, -1, S, *x.shape[2:])
 
 

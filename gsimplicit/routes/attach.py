@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 
-from gsimplicit.gray_scott import Params
+from gsimplicit.equations import instances
+from gsimplicit.models.params import ModelParams
 from gsimplicit.results import NotSteady, SteadyState, copied
 from gsimplicit.routes.contract import Problem, Route, pulled_back
 from gsimplicit.surroundings import own_surroundings
@@ -17,11 +18,11 @@ from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 T = TypeVar("T")
 
 
-def outside(params: Params, find: Callable[[Params], T]) -> T:
+def outside(params: ModelParams, find: Callable[[ModelParams], T]) -> T:
     """What `find` makes of the parameters, outside the transform of torch.func they are under, if any."""
-    if not isinstance(params, Params) or not transformed(params.tensor()):
+    if not isinstance(params, ModelParams) or not transformed(params.tensor()):
         return find(params)
-    call = _Call(find)
+    call = _Call(params, find)
     _Outside.apply(params.tensor(), call)  # type: ignore[no-untyped-call]
     return call.found
 
@@ -31,8 +32,8 @@ class _Call(Generic[T]):
 
     found: T
 
-    def __init__(self, find: Callable[[Params], T]) -> None:
-        self.find = find
+    def __init__(self, params: ModelParams, find: Callable[[ModelParams], T]) -> None:
+        self.params, self.find = params, find
 
 
 class _Outside(torch.autograd.Function):
@@ -40,7 +41,7 @@ class _Outside(torch.autograd.Function):
 
     @staticmethod
     def forward(values: torch.Tensor, call: _Call[Any]) -> torch.Tensor:
-        call.found = call.find(Params.stack(values.detach()))
+        call.found = call.find(call.params._stacked(values.detach()))
         return values.clone()
 
     @staticmethod
@@ -61,7 +62,7 @@ class _Outside(torch.autograd.Function):
 
 
 def attached(values: torch.Tensor, asked: Asked) -> torch.Tensor:
-    """The fields of a state as a function of parameters (B, 4)."""
+    """The fields of a state as a function of parameters (B, P)."""
     return cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
 
 
@@ -69,7 +70,7 @@ def singular_at(state: SteadyState, i: int) -> str:
     """Words for what makes the Jacobian of an instance singular."""
     from gsimplicit.refine.singular import reason
 
-    return reason(state.fields[i].detach().cpu().numpy(), state.params.tensor()[i].detach().numpy())
+    return reason(next(instances(state.params[i])), state.fields[i].detach().cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Asked:
 
     @own_surroundings
     def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
-        """Gradients (L, B, 4) from derivatives in the fields, shape (L, B, 2, H, W)."""
+        """Gradients (L, B, P) from derivatives in the fields, shape (L, B, S, H, W)."""
         try:
             given = cotangents.detach().to(torch.float64)
         except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
@@ -102,7 +103,7 @@ class Asked:
 
 
 class _Attach(torch.autograd.Function):
-    """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
+    """Fields of a state as a function of the parameters (B, P), with the route's derivative."""
 
     @staticmethod
     def forward(values: torch.Tensor, asked: Asked) -> torch.Tensor:

@@ -14,10 +14,13 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_fields
-from gsimplicit.gray_scott import Params, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import spectrum_loss, windowed_loss
-from gsimplicit.marching import march
+from gsimplicit.marching import KERNELS, Backend
+from gsimplicit.models.gray_scott import Params, gray_scott
+from gsimplicit.models.model import Model
+from gsimplicit.models.params import ModelParams
+from gsimplicit.models.stability import warn_if_unstable
 from gsimplicit.results import (
     Certificate,
     Gradient,
@@ -75,15 +78,17 @@ def as_route(route: str | Route) -> Route:
     return ROUTES[str(route)]()
 
 
-def as_objective(loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int]) -> Objective:
-    """The objective meant by a name or a callable; `target` is v of shape (B, H, W) or (1, H, W)."""
+def as_objective(
+    loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int], model: Model
+) -> Objective:
+    """The objective meant by a name or a callable; `target` is the observed species, (B, H, W) or (1, H, W)."""
     if callable(loss):
         if target is not None:
             raise ValueError("target has no meaning for a callable loss: let the callable hold it")
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
     function = LOSSES[loss]
-    v = default_target(grid) if target is None else target
+    v = default_target(grid, model) if target is None else target
     if v.shape[1:] != grid:
         raise ValueError(f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[1:])}")
     if len(v) not in (1, size):
@@ -104,23 +109,30 @@ def check_loss(loss: object) -> None:
         raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable, got {loss!r}")
 
 
-def as_target(target: Fields | None) -> torch.Tensor | None:
-    """The target's v, float64, shape (B, H, W), from v or from u and v."""
+def as_target(target: Fields | None, model: Model) -> torch.Tensor | None:
+    """The target's observed species, float64, shape (B, H, W), from it or from all species."""
     if target is None:
         return None
     if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
-        return as_fields("target", target)[:, 1]
+        return as_fields("target", target, model)[:, model.seen]
     tensor = real_fields("target", target, attached=False, device="cpu")
     if tensor.ndim != 3 or len(tensor) == 0:
         raise ValueError(
-            f"target must be v of shape (B, H, W) or u and v of shape (B, 2, H, W), got {tuple(tensor.shape)}"
+            f"target must be {model.observed} of shape (B, H, W) or {' and '.join(model.species)} of shape "
+            f"(B, {len(model.species)}, H, W), got {tuple(tensor.shape)}"
         )
     check_finite("target", tensor)
     return tensor
 
 
-def default_target(grid: tuple[int, int]) -> torch.Tensor:
-    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel."""
+def default_target(grid: tuple[int, int], model: Model) -> torch.Tensor:
+    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel.
+
+    Raises:
+        ValueError: The model is another: it has no such point.
+    """
+    if model is not gray_scott:
+        raise ValueError(f"target must be given for a named loss of {model.name}: it has no default one")
     return _default_target(grid).clone()  # what is kept is nobody else's to write into
 
 
@@ -129,7 +141,7 @@ def default_target(grid: tuple[int, int]) -> torch.Tensor:
 def _default_target(grid: tuple[int, int]) -> torch.Tensor:
     half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half))
-    return march(fields, Params.preset("paper"), tol=1e-4, max_steps=50_000).fields[:, 1]
+    return KERNELS.march(Params.preset("paper"), fields, 1e-4, 50_000, 64, 1.0).fields[:, 1]
 
 
 def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
@@ -139,7 +151,7 @@ def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
 
 
 def posed(
-    params: Params,
+    params: ModelParams,
     route: Route,
     initial: Fields | None,
     tol: float,
@@ -147,20 +159,24 @@ def posed(
     check_every: int,
     dtype: torch.dtype | None,
     device: torch.device | str | None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> Problem:
     """The problem meant by the arguments of `grad` and `solve`."""
     params, fields = paired(params, initial)
     params = params.detach()
     check_dtype(route, dtype)
     route.check(params if of_the_package(route) else params.detach())
-    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), precise=route.through_steps)
-    warn_if_unstable(params)
+    marching = as_march(
+        tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend, precise=route.through_steps
+    )
+    warn_if_unstable(params, marching.dt)
     return Problem(params, fields, marching)
 
 
 @own_surroundings
 def grad(
-    params: Params,
+    params: ModelParams,
     route: str | Route = "implicit",
     loss: str | Loss = "spectrum",
     target: Fields | None = None,
@@ -170,18 +186,20 @@ def grad(
     check_every: int = 64,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> Gradient:
-    """Loss of a steady state and its derivative in Du, Dv, F and k, by any route.
+    """Loss of a steady state and its derivative in each parameter, by any route.
 
     Args:
         params: B instances, or 1.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
         loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
-        target: v of shape (B, H, W) or u and v of shape (B, 2, H, W), or a batch of 1. None is the paper's point
+        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None is the paper's point
             marched to 1e-4 from seed 1: another start than the default, so that the gradient does not vanish at the
             truth. A callable has none.
-        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128. Fields that
+        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128. Fields that
             already are a root are kept by the implicit route.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.
@@ -189,6 +207,8 @@ def grad(
         dtype: Of the marching; None is float32 for the implicit route, float64 where a route differentiates through
             steps or `tol` is 0. Losses, adjoints and the result are float64.
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
@@ -212,9 +232,9 @@ def grad(
     chosen = as_route(route)
     if not callable(loss):
         check_loss(loss)
-    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device)
+    problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
-    objective = as_objective(loss, as_target(target), len(problem.params), grid)
+    objective = as_objective(loss, as_target(target, params.model), len(problem.params), grid, params.model)
     state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
@@ -229,7 +249,7 @@ def grad(
     _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
-        value, ParameterGradient(*pulled.gradient[0].unbind(1)), state, certificate, chosen.name, objective.name
+        value, ParameterGradient(state.model.parameters, pulled.gradient[0]), state, certificate, chosen.name, objective.name
     )
 
 
@@ -273,14 +293,14 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    values = torch.stack([value_of(objective, state.v.detach()).cpu() for objective in objectives])
+    values = torch.stack([value_of(objective, state.observed.detach()).cpu() for objective in objectives])
     values[:, state.status == Status.DIVERGED] = torch.nan
     return values
 
 
 @own_surroundings
 def solve(
-    params: Params,
+    params: ModelParams,
     route: str | Route = "implicit",
     initial: Fields | None = None,
     tol: float = 1e-4,
@@ -288,6 +308,8 @@ def solve(
     check_every: int = 64,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> SteadyState:
     """A steady state whose fields are attached to autograd in the parameters, by any route.
 
@@ -295,12 +317,14 @@ def solve(
         params: B instances, or 1, holding tensors that require gradients.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
-        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.
         dtype: Of the marching, as in `grad`.
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.
@@ -322,7 +346,7 @@ def solve(
     chosen = as_route(route)
 
     def find(plain: Params) -> tuple[Asked, SteadyState]:
-        problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device)
+        problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
         state = solved(chosen, problem)
         if chosen.needs_root:
             state.require_steady()

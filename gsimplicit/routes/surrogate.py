@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from gsimplicit import dataset
-from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.models.params import ModelParams
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import log_spectrum, windowed_log_spectrum
 from gsimplicit.results import Certificate, Status, SteadyState
@@ -110,14 +110,14 @@ class Surrogate(Route):
         """The parameters its training varied."""
         return tuple(self._networks.varied.tolist())
 
-    def check(self, params: Params) -> None:
+    def check(self, params: ModelParams) -> None:
         """Raise a ValueError for parameters outside the training range."""
         outside = self._networks.outside(params.tensor().detach())
         if bool(outside.any()):
             i, p = (int(n) for n in outside.nonzero()[0])
             low, high = float(self._networks.low[p]), float(self._networks.high[p])
             raise ValueError(
-                f"{PARAMETERS[p]} must lie in {low:g}..{high:g}, where the surrogate was trained, "
+                f"{params.model.parameters[p]} must lie in {low:g}..{high:g}, where the surrogate was trained, "
                 f"got {float(params.tensor()[i, p]):g}"
             )
 
@@ -147,7 +147,7 @@ class Surrogate(Route):
         def weighed(weight: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
             return (self._networks.features("v", at) * weight).sum((-2, -1))
 
-        return self._pulled(problem, state, [partial(weighed, c[:, 1].to("cpu", torch.float64)) for c in cotangents])
+        return self._pulled(problem, state, [partial(weighed, c[:, state.model.seen].to("cpu", torch.float64)) for c in cotangents])
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Derivative of the losses of what the networks give at the parameters.
@@ -158,7 +158,7 @@ class Surrogate(Route):
         return self._pulled(problem, state, [self._predicted(loss) for loss in losses])
 
     def _predicted(self, loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The loss of parameters (B, 4), shape (M, B) for M networks."""
+        """The loss of parameters (B, P), shape (M, B) for M networks."""
         name = getattr(loss, "name", label(loss))
         function = getattr(loss, "function", loss)
         target = getattr(loss, "target", None)
@@ -227,12 +227,12 @@ class _Networks:
             first += len(basis)
 
     def outside(self, values: torch.Tensor) -> torch.Tensor:
-        """Which parameters (B, 4) lie outside the training range; rounding of its ends is forgiven."""
+        """Which parameters (B, P) lie outside the training range; rounding of its ends is forgiven."""
         slack = 1e-9 * self.high.abs()
         return (values < self.low - slack) | (values > self.high + slack)
 
     def features(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """Features of each network at parameters (B, 4), shape (M, B, ...)."""
+        """Features of each network at parameters (B, P), shape (M, B, ...)."""
         first, mean, basis = self.heads[name]
         inputs = scaled(values, self.low, self.high)[:, self.varied]
         out = torch.stack([network(w, self.layers, inputs) for w in self.weights])

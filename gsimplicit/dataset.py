@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -175,8 +176,39 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
             if inner is not None:
                 return f"{key}.{inner}"
         elif there != here:
-            return f"{key}: {_short(there)} there, {_short(here)} asked for"
+            return f"{key}: {_told(there, here)}"
     return None
+
+
+def _told(there: Any, here: Any) -> str:
+    """What tells two settings apart; functions and objects of a user's are known by digests, which say nothing."""
+    if isinstance(there, list) and isinstance(here, list):
+        names = [[_name(one) for one in some] for some in (there, here)]
+        if names[0] == names[1] and any(name is not None for name in names[0]):
+            apart = [n for n, (a, b) in enumerate(zip(there, here, strict=True)) if a != b]
+            return "; ".join(_changed(str(names[0][n]), there[n], here[n]) for n in apart)
+        if any(name is not None for name in names[0] + names[1]):
+            there, here = ([one if name is None else name for name, one in zip(*pair, strict=True)]
+                           for pair in ((names[0], there), (names[1], here)))  # fmt: skip
+    elif _name(there) is not None and _name(there) == _name(here):
+        return _changed(str(_name(there)), there, here)
+    if all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in (there, here)):
+        return f"{there[:12]}... there, {here[:12]}... asked for, the digests of what they hold"
+    return f"{_short(there)} there, {_short(here)} asked for"
+
+
+def _name(value: Any) -> str | None:
+    """Name of a function or object that is known by a digest; None for others."""
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) for one in value):
+        return str(value[0])
+    return str(value["type"]) if isinstance(value, Mapping) and "type" in value else None
+
+
+def _changed(name: str, there: Any, here: Any) -> str:
+    """What is said of two of one name."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping) and "content" not in {**there, **here}:
+        return f"{name}.{difference(there, here)}"
+    return f"{name!r} is another one there: its code, or a value or function that it reaches, is not the same"
 
 
 def configuration_of(attrs: Mapping[Any, Any]) -> dict[str, Any]:
@@ -294,6 +326,8 @@ def _opened(given: str | os.PathLike[str]) -> Iterator[xr.Dataset]:
 
     path = files.place("path", given)
     files.readable(path)
+    if not path.stat().st_size:
+        raise OSError(f"{path} is empty, and no NetCDF file")
     try:
         with files.netcdf():
             if not files.held_here(path):

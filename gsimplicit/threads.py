@@ -140,14 +140,14 @@ def one_blas_thread() -> Iterator[None]:
     The setting is the process's, so threads that want it side by side share it.
     """
     shared, own = _libraries(len(sys.modules))
-    mine = [(library, library.get_num_threads()) for library in own]
+    mine = [(library, threads) for library in own if (threads := library.get_num_threads()) != 1]
     with _lock:
         _holders.append(None)
         for library in shared:
             if library.filepath not in _before:
                 _before[library.filepath] = library, library.get_num_threads()
                 _set(library, 1)
-    for library in own:
+    for library, _ in mine:
         _set(library, 1)
     try:
         yield

@@ -8,6 +8,7 @@ import gzip
 import io
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -79,7 +80,7 @@ def test_an_unfinished_one_of_other_code_says_so_too(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Store, "finish", lambda self, whole: None)
         scan(tmp_path / "a.nc")
-    monkeypatch.setattr(dataset, "code_fingerprint", lambda: "another")
+    monkeypatch.setattr(dataset, "code_fingerprint", lambda: 64 * "0")
     with pytest.raises(gs.StoreMismatchError, match=r"a\.nc\.tiles was made by another version .*\(gsimplicit 0\."):
         scan(tmp_path / "a.nc")
 
@@ -504,3 +505,80 @@ def test_where_the_first_file_cannot_be_written_nothing_is_left(
     with pytest.raises(OSError, match="could not be written"):
         scan(tmp_path / "a.nc")
     assert names(tmp_path) == []
+
+
+# what is said of what is there
+
+
+def power(v: torch.Tensor) -> torch.Tensor:
+    return scale(v**EXPONENT).mean((-2, -1))
+
+
+def scale(v: torch.Tensor) -> torch.Tensor:
+    return FACTOR * v
+
+
+EXPONENT, FACTOR = 2.0, 1.0
+
+
+class Weighted:
+    def __init__(self, weight: float) -> None:
+        self.weight, self.other = weight, [1, 2]
+
+    def __call__(self, v: torch.Tensor) -> torch.Tensor:
+        return self.weight * scale(v).mean((-2, -1))
+
+
+def test_a_loss_that_differs_is_named_with_what_changed_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan(tmp_path / "a.nc", losses=[power, Weighted(1.0)])
+
+    def refused(**changes: Any) -> str:
+        with pytest.raises(gs.StoreMismatchError) as caught:
+            scan(tmp_path / "a.nc", **changes)
+        assert not re.search("[0-9a-f]{16}", str(caught.value))  # digests say nothing
+        return str(caught.value)
+
+    assert refused(losses=["spectrum"]).count('["power", "Weighted"] there, ["spectrum"] asked for') == 1
+    told = refused(losses=[power, Weighted(2.0)])
+    assert "losses: 'Weighted' is another one there" in told
+    assert "of loss 'Weighted' weight changed)" in told
+    assert "'power'" not in told
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    told = refused(losses=[power, Weighted(1.0)])
+    assert "of loss 'power' scale.FACTOR changed; of loss 'Weighted' __call__.scale.FACTOR changed" in told
+    monkeypatch.setattr(dataset, "save", None)
+    monkeypatch.setitem(globals(), "FACTOR", 1.0)
+    monkeypatch.setattr(dataset, "code_fingerprint", lambda: 64 * "0")
+    told = refused(losses=[power, Weighted(1.0)], routes=["unrolled"]).replace("\n", " ")
+    assert "the same call with another store repeats them" in told
+    assert "scan_arguments" not in told
+
+
+def test_names_of_the_store_that_are_taken_are_told_and_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "empty.nc").touch()
+    (tmp_path / "a.nc.tiles").write_text("mine")
+    (tmp_path / "b.nc.lock").mkdir()
+    (tmp_path / "c.nc.lock").write_text("notes of mine")
+    (tmp_path / "d.nc.lock").symlink_to(tmp_path / "nowhere")
+    before = names(tmp_path)
+    with pytest.raises(gs.StoreMismatchError, match=r"empty\.nc is an empty file, and no dataset; remove it"):
+        scan(tmp_path / "empty.nc")
+    with pytest.raises(OSError, match=r"empty\.nc is empty, and no NetCDF file"):
+        gs.partial_scan(tmp_path / "empty.nc")
+    for name, what in (("a.nc.tiles", "folder of tiles"), *((f"{n}.nc.lock", "lock") for n in "bcd")):
+        with pytest.raises(FileExistsError, match=f"keeps its {what} under this name.*{re.escape(name)}"):
+            scan(tmp_path / name[:4])
+    assert names(tmp_path) == before
+    assert (tmp_path / "a.nc.tiles").read_text() == "mine"
+    assert (tmp_path / "c.nc.lock").read_text() == "notes of mine"
+    assert scan(tmp_path / "empty.nc", overwrite=True).gsimplicit_complete == 1
+
+
+def test_long_axes_at_fault_are_told_in_a_line() -> None:
+    for axis, words in (
+        (np.linspace(0.04, 0.03, 1000), r"0\.0399\d* after 0\.04 at place 1; its values in reverse order do$"),
+        ([0.01, 0.02, 0.02], r"got 0\.02 after 0\.02 at place 2$"),
+        ([-1.0] * 100, r"got \[-1\.0, -1\.0, -1\.0, -1\.0, -1\.0\] and 95 more$"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            gs.scan({"F": axis})

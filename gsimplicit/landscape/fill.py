@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,12 +48,15 @@ class Job:
         items: One item a point: all that `evaluate` needs to know of it.
         evaluate: From an item to the variables of its point. It is sent to workers with the items of a tile. It must
             depend on nothing but its item, or the bits depend on how the points are cut.
+        given: What is the user's own in `evaluate`, by the name it has in errors: copies of it are evaluated, and each
+            worker makes sure that its copy is what was handed in.
     """
 
     frame: xr.Dataset
     over: tuple[str, ...]
     items: Sequence[Any]
     evaluate: Callable[[Any], Values]
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fill(
@@ -65,6 +68,7 @@ def fill(
     executor: Executor | None = None,
     progress: bool = True,
     tile: int | None = None,
+    parts: Callable[[], str] | None = None,
 ) -> xr.Dataset:
     """Compute every point of a dataset, or find it where it is stored.
 
@@ -76,6 +80,7 @@ def fill(
         executor: Any `concurrent.futures` executor; None runs a quick job here and others on a pool of processes.
         progress: Show a progress bar.
         tile: Points that are sent to a worker and stored at a time; None is one 64th of all, at most 16.
+        parts: Of what is the user's own, as `pieces` tells them, to say what changed where a store holds another.
 
     Returns:
         The frame with every point in it, `gsimplicit_complete` 1.
@@ -89,7 +94,7 @@ def fill(
         tile = checks.integer("tile", tile, least=1)
     if not (executor is None or isinstance(executor, Executor)):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
-    kept = None if store is None else Store(store, configuration, overwrite=overwrite)
+    kept = None if store is None else Store(store, configuration, overwrite=overwrite, parts=parts)
     if kept is not None and (whole := kept.finished()) is not None:
         if kept.folder.exists():  # killed between the last rename and the sweep
             with suppress(OSError), kept.held():
@@ -190,7 +195,7 @@ def _evaluate(job: Job, kept: Store | None, executor: Executor | None, progress:
         bar.add(len(indices), seen)
 
     try:
-        run(job.evaluate, job.items, tiles, keep, executor)
+        run(job.evaluate, job.items, tiles, keep, executor, job.given)
     except BaseException as error:
         if kept is not None:
             stored = count - int(missing.sum())

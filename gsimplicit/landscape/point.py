@@ -104,7 +104,8 @@ def evaluate(plan: Plan, point: Sequence[float]) -> Values:
 def _evaluated(plan: Plan, point: Sequence[float]) -> tuple[Values, torch.Tensor]:
     """All variables of a point, and the fields it was evaluated at, float64."""
     out, fields = blank(plan), plan.initial
-    params = Params(*point).expand(len(plan.initial))
+    # the values were checked where the axes came in
+    params = Params._of(torch.tensor([list(point)] * len(plan.initial), dtype=torch.float64))
     try:
         if plan.residual_at is not None:
             _residual(plan, params, out)
@@ -134,8 +135,9 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
     """Fill in what is known of the states and routes; returns the fields the losses were taken at."""
     columns = [plan.names.index(o.name) for o in plan.objectives]
     problem = Problem(params, plan.initial, plan.marching)
-    problem.state()  # marched first and once: roots are refined from it, and routes at finite time are asked at it
-    state = problem.state(plan.refine)
+    state = problem.state()  # marched once: roots are refined from it, and routes at finite time are asked at it
+    if plan.refine is not None:
+        state = problem.state(plan.refine)
     out["loss"][:, columns] = losses_of(state, list(plan.objectives)).numpy().T
     for name in ("status", "kind", "steps", "change", "residual"):
         out[name][:] = getattr(state, name).numpy()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import platform
-import signal
-import sys
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from functools import partial
-from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
+from gsimplicit.landscape import pool
+from gsimplicit.landscape.pool import processes
 from gsimplicit.landscape.tiles import Values
-from gsimplicit.surroundings import own_surroundings
+from gsimplicit.surroundings import caller, own_surroundings
 from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gsimplicit.landscape.home import Home
+    from gsimplicit.landscape.sent import Parcel
 
     Evaluate = Callable[[Any], Values]
     Keep = Callable[[Sequence[int], Values], None]
+
+__all__ = ["evaluate_tile", "processes", "run", "work_on"]
 
 _INLINE_SECONDS = 5.0
 """Starting worker processes costs about this much; a job that ends sooner is run where it stands."""
@@ -42,11 +44,14 @@ _UNKNOWN = 512
 _mine = threading.local()
 
 
-def _unpacked(work: bytes) -> Evaluate:
-    """The evaluation, a copy for each thread: a loss may keep an array it works in."""
+def _unpacked(work: bytes) -> tuple[Evaluate, Home]:
+    """The evaluation, a copy for each thread: a loss may keep an array it works in; and the settings it is to have."""
+    from gsimplicit.landscape.sent import opened
+
     if getattr(_mine, "work", None) != work:
-        _mine.work, _mine.evaluate = work, pickle.loads(work)
-    return cast("Evaluate", _mine.evaluate)
+        sent: Parcel = pickle.loads(work)
+        _mine.opened, _mine.work = (opened(sent), sent.home), work
+    return cast("tuple[Evaluate, Home]", _mine.opened)
 
 
 @own_surroundings
@@ -54,94 +59,139 @@ def work_on(work: bytes, items: Sequence[Any]) -> Values:
     """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one.
 
     Raises:
+        CarriedError: An error of a class of the user's, for the process that knows it.
         RuntimeError: For an error that cannot be sent back: it would take the worker, or the pool, with it.
     """
     try:
-        return evaluate_tile(_unpacked(work), items)
+        evaluate, home = _unpacked(work)
+        with home.applied():
+            return evaluate_tile(evaluate, items)
     except Exception as error:
-        if _can_be_sent(error):
+        from gsimplicit.landscape.sent import can_be_sent, carried
+
+        if can_be_sent(error):
             raise
-        told = RuntimeError(f"{type(error).__qualname__}: {error}")
-        for note in (*getattr(error, "__notes__", ()), "".join(traceback.format_exception(error)).strip()):
+        name = f"{type(error).__qualname__}: {error}"
+        notes = (*getattr(error, "__notes__", ()), "".join(traceback.format_exception(error)).strip())
+        told = carried(error, name) or RuntimeError(name)
+        for note in notes:
             told.add_note(str(note))
         raise told from None
-
-
-def _can_be_sent(error: Exception) -> bool:
-    """Whether an error comes back from pickling as what it was."""
-    try:
-        return type(pickle.loads(pickle.dumps(error))) is type(error)
-    except Exception:
-        return False
-
-
-def _here() -> tuple[str, int]:
-    """This process among those of all machines."""
-    return platform.node(), os.getpid()
-
-
-def _as_at_home(evaluate: Evaluate, dtype: torch.dtype, home: tuple[str, int], item: Any) -> Values:
-    """A point as the process that asked for it has it: a loss may make tensors of torch's default dtype.
-
-    The dtype is a process's own, so threads of the one that asked have it already.
-    """
-    before = torch.get_default_dtype()
-    if _here() == home or dtype == before:
-        return evaluate(item)
-    torch.set_default_dtype(dtype)
-    try:
-        return evaluate(item)
-    finally:
-        torch.set_default_dtype(before)
 
 
 @own_surroundings
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
     """The variables of some points, stacked."""
-    with _one_thread():
+    with one_blas_thread(), _one_thread():
         points = [evaluate(item) for item in items]
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
 
 
 def run(
-    evaluate: Evaluate, items: Sequence[Any], tiles: Sequence[list[int]], keep: Keep, executor: Executor | None
+    evaluate: Evaluate,
+    items: Sequence[Any],
+    tiles: Sequence[list[int]],
+    keep: Keep,
+    executor: Executor | None,
+    given: Mapping[str, Any] | None = None,
 ) -> None:
-    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end."""
-    left = list(tiles)
-    if executor is None:
-        left = _inline(evaluate, items, left, keep)
-    left.reverse()
+    """Evaluate tiles of indices into `items`; `keep` gets each with its values, here, as they end.
+
+    Args:
+        evaluate: From an item to the variables of its point.
+        items: One a point.
+        tiles: Indices into them.
+        keep: Takes the values of a tile.
+        executor: None runs what is quick here and else on processes.
+        given: What is the user's own in `evaluate`, by name: it is copied wherever it is evaluated.
+    """
+    from gsimplicit.landscape.sent import CannotBeSentError
+
+    work = _Work(evaluate, given or {})
     if executor is not None:
-        _drain(evaluate, items, left, keep, executor)
-    elif left:
-        _pooled(evaluate, items, left, keep)
+        try:
+            packed = work.sent()
+        except CannotBeSentError as error:
+            raise CannotBeSentError(f"{error}; without executor= it is computed here, a point at a time") from error
+        _drain(packed, items, list(reversed(tiles)), keep, executor)
+        return
+    left = _inline(work, items, list(tiles), keep)
+    left.reverse()
+    if left:
+        _pooled(work.sent(), items, left, keep)
 
 
-def _inline(evaluate: Evaluate, items: Sequence[Any], tiles: list[list[int]], keep: Keep) -> list[list[int]]:
-    """Evaluate tiles here while the rest would end sooner than workers start; returns what is left for them."""
+class _Work:
+    """An evaluation, packed for workers once it is needed."""
+
+    def __init__(self, evaluate: Evaluate, given: Mapping[str, Any]) -> None:
+        self._evaluate, self._given = evaluate, given
+        self._parcel: Parcel | None = None
+
+    def sent(self) -> bytes:
+        """As it is sent: bytes, or the pools of multiprocessing would move tensors we still use to shared memory.
+
+        Raises:
+            CannotBeSentError: It cannot be copied.
+        """
+        return pickle.dumps(self._packed())
+
+    def _packed(self) -> Parcel:
+        from gsimplicit.landscape.sent import parcel
+
+        if self._parcel is None:
+            self._parcel = parcel(self._evaluate, self._given)
+        return self._parcel
+
+    def here(self) -> tuple[Evaluate, str | None]:
+        """The evaluation in this process, on a copy as workers have it; or the caller's own and why it is that."""
+        if not self._given:
+            return self._evaluate, None
+        from gsimplicit.landscape.sent import CannotBeSentError, opened
+
+        try:
+            return opened(self._packed()), None
+        except CannotBeSentError as error:
+            return self._evaluate, str(error)
+
+
+def _inline(work: _Work, items: Sequence[Any], tiles: list[list[int]], keep: Keep) -> list[list[int]]:
+    """Evaluate tiles here while the rest would end sooner than workers start; returns what is left for them.
+
+    What cannot be copied to workers is all evaluated here.
+    """
     begin = time.perf_counter()
+    evaluate, alone = work.here() if tiles else (None, None)
     for done, tile in enumerate(tiles, start=1):
+        assert evaluate is not None
         keep(tile, evaluate_tile(evaluate, [items[i] for i in tile]))
         if (time.perf_counter() - begin) / done * (len(tiles) - done) > _INLINE_SECONDS:
-            return tiles[done:]
+            if alone is None:
+                return tiles[done:]
+            warnings.warn(f"{alone}; points are computed here, one at a time", RuntimeWarning, stacklevel=caller())
+            alone, begin = None, float("inf")
     return []
 
 
-def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
+def _pooled(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
     """Evaluate tiles on processes; a new pool takes over where one lost a worker, to the out-of-memory killer say.
 
     Where none can be started, in a daemonic process say, threads of this one do the work.
     """
+    from gsimplicit.landscape.sent import WorkerDiffersError
+
     strikes = 0
     while waiting:
         before = len(waiting)
         try:
-            pool = processes()
+            workers, used = pool.borrowed()
         except OSError:
-            _threaded(evaluate, items, waiting, keep)
+            _threaded(work, items, waiting, keep)
             return
+        done = False
         try:
-            _drain(evaluate, items, waiting, keep, pool)
+            _drain(work, items, waiting, keep, workers)
+            done = True
         except BrokenExecutor as error:
             strikes = 1 if len(waiting) < before else strikes + 1
             if strikes == _STRIKES:
@@ -149,29 +199,28 @@ def _pooled(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], 
                     f"worker processes died {strikes} times and no tile ended; is memory short? "
                     "executor=ThreadPoolExecutor(1) computes a point at a time"
                 ) from error
+        except WorkerDiffersError:
+            if not used:  # new workers import modules as they are now
+                raise
         finally:
-            # on an error or interrupt workers are stopped at once; on success there is nothing left to kill
-            pool.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+            # on an error or interrupt workers are stopped at once
+            (pool.kept if done else pool.dismissed)(workers)
 
 
-def _threaded(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
+def _threaded(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Keep) -> None:
     """Evaluate tiles on threads, each of them on one thread of BLAS."""
     import loky
 
     with one_blas_thread():
-        pool = ThreadPoolExecutor(loky.cpu_count())
+        threads = ThreadPoolExecutor(loky.cpu_count())
         try:
-            _drain(evaluate, items, waiting, keep, pool)
+            _drain(work, items, waiting, keep, threads)
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
-def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
+def _drain(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
     """Take tiles from the end of `waiting`, two in flight a worker; what did not end is put back."""
-    import cloudpickle
-
-    # once for all tiles; and as bytes, or the pools of multiprocessing would move tensors we still use to shared memory
-    work = cloudpickle.dumps(partial(_as_at_home, evaluate, torch.get_default_dtype(), _here()))
     flying: dict[Future[Values], list[int]] = {}
     try:
         while waiting or flying:
@@ -180,7 +229,7 @@ def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], k
                 future = executor.submit(work_on, work, [items[i] for i in waiting[-1]])
                 flying[future] = waiting.pop()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                values = future.result()
+                values = _result(future)
                 keep(flying[future], values)
                 del flying[future]
     finally:
@@ -193,6 +242,17 @@ def _drain(evaluate: Evaluate, items: Sequence[Any], waiting: list[list[int]], k
             waiting.append(tile)
 
 
+def _result(future: Future[Values]) -> Values:
+    """What a worker gave; an error of a class of the user's own as that."""
+    try:
+        return future.result()
+    except RuntimeError as error:
+        opened: Callable[[], BaseException] | None = getattr(error, "opened", None)
+        if opened is None:
+            raise
+        raise opened() from error
+
+
 def _workers(executor: Executor) -> int:
     """How many workers an executor has now: pools of processes and threads, of MPI, of Dask, and loky's."""
     for name in ("_max_workers", "num_workers"):
@@ -203,44 +263,6 @@ def _workers(executor: Executor) -> int:
     if threads is not None:
         return max(1, sum(threads().values()))
     return _UNKNOWN
-
-
-def processes() -> Executor:
-    """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere.
-
-    Raises:
-        OSError: None can be started: this process is daemonic, or the system has no semaphores or processes left.
-    """
-    import loky
-
-    pool = None
-    try:
-        if current_process().daemon:
-            raise OSError("this process is daemonic, as those of multiprocessing.Pool and of Dask's nannies are")
-        # one thread a process: the processes already fill the cores
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        pool = loky.ProcessPoolExecutor(env=single, initializer=_begin_worker, initargs=(os.getpid(),))
-        pool.submit(os.getpid)  # starts them: what fails, fails here and not with the first tile
-    except (OSError, AssertionError, RuntimeError, ImportError, TypeError, ValueError, AttributeError) as error:
-        if pool is not None:
-            with suppress(Exception):
-                pool.shutdown(wait=False, kill_workers=True)
-        raise OSError(f"no worker processes could be started: {error}; pass executor=ThreadPoolExecutor()") from error
-    return cast("Executor", pool)
-
-
-def _begin_worker(parent: int) -> None:
-    """Ctrl-C reaches all processes of a terminal: the parent decides. A worker whose parent was killed ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "win32":
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 _threads_lock = threading.Lock()

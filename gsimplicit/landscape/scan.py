@@ -18,9 +18,10 @@ from gsimplicit.arrays import real_array
 from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
+from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
-from gsimplicit.landscape.settings import decoded, encoded
+from gsimplicit.landscape.settings import decoded, encoded, is_ours
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
@@ -101,7 +102,8 @@ def scan(
         StoreMismatchError: The store holds another scan, a ValueError naming the differing key.
         StoreLockedError: Another process computes into the store, an OSError naming it.
         OSError: The store cannot be written, or there is not enough space.
-        TypeError: An argument has a wrong type.
+        RuntimeError: A worker has another loss, route or solver than this process; names it and what to do.
+        TypeError: An argument has a wrong type, or a loss cannot be sent to the executor.
 
     Example:
         >>> import gsimplicit as gs
@@ -161,17 +163,28 @@ def scan(
         "code": dataset.code_fingerprint(),
     }
 
+    own = _own(asked, chosen, settings)
+
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
         title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
         frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
+        if store is not None and own:
+            frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
         if followed is None:
-            return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan))
+            return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan), own)
         rows = points.reshape(-1, len(values[next(reversed(values))]), len(PARAMETERS)).tolist()
-        return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")))
+        return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")), own)
 
     return fill(
-        prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile
+        prepare,
+        configuration,
+        store=store,
+        overwrite=overwrite,
+        executor=executor,
+        progress=progress,
+        tile=tile,
+        parts=partial(pieces.pieces, own),
     )
 
 
@@ -245,6 +258,13 @@ def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:
     if len(fields) not in (1, samples):
         raise ValueError(f"target must be of 1 or {samples} instances, as the initial fields are, got {len(fields)}")
     return fields.expand(samples, *fields.shape[1:])
+
+
+def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None) -> dict[str, Any]:
+    """What is the user's own, by the name it has in errors."""
+    own: dict[str, Any] = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
+    own |= {f"route {route.name!r}": route for route in routes if not is_ours(route)}
+    return own if is_ours(refine) else own | {"the solver of refine": refine}
 
 
 def _plan(
@@ -361,9 +381,15 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarr
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")
     if not (np.isfinite(array) & (array >= 0)).all():
         wrong = array[~(np.isfinite(array) & (array >= 0))].tolist()
-        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong}")
-    if not (np.diff(array) > 0).all():
-        raise ValueError(f"axis {name} must be strictly increasing, got {array.tolist()}")
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong[:5]}{more}")
+    falls = np.flatnonzero(~(np.diff(array) > 0)).tolist()
+    if falls:
+        first, then = array[falls[0] : falls[0] + 2].tolist()
+        hint = "; its values in reverse order do" if len(array) > 1 and bool((np.diff(array) < 0).all()) else ""
+        raise ValueError(
+            f"axis {name} must be strictly increasing, got {then!r} after {first!r} at place {falls[0] + 1}{hint}"
+        )
     return array
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from gsimplicit import checks, routes
@@ -47,6 +48,19 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         return {"type": cls.__name__, **inside}
     name = f"{cls.__module__}.{cls.__qualname__}"
     return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
+
+
+def is_ours(value: Any) -> bool:
+    """Whether a setting is of this package's objects and plain values alone, with no code of the user's in it."""
+    if value is None or isinstance(value, bool | int | float | str | torch.dtype | torch.device | np.generic):
+        return True
+    if type(value) in (list, tuple):
+        return all(map(is_ours, value))
+    if type(value) is routes.Surrogate:
+        return True
+    if _KNOWN.get(type(value).__name__) is type(value):
+        return all(map(is_ours, vars(value).values()))
+    return False
 
 
 def decoded(value: Any) -> Any:

@@ -13,6 +13,7 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gsimplicit import dataset, files
+from gsimplicit.landscape import pieces
+from gsimplicit.landscape.settings import decoded
 from gsimplicit.landscape.tiles import (
     DAMAGE,
     Values,
@@ -38,7 +41,7 @@ from gsimplicit.landscape.tiles import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import xarray as xr
 
@@ -64,6 +67,7 @@ class Store:
         path: Final NetCDF file.
         configuration: What is computed, of JSON types.
         overwrite: Whether what was stored there under another configuration may go.
+        parts: Of what is the user's own, as `pieces` tells them, to say what changed.
 
     Raises:
         StoreMismatchError: Another configuration is there and `overwrite` is False; names the differing key.
@@ -72,7 +76,12 @@ class Store:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], configuration: Mapping[str, Any], *, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        configuration: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        parts: Callable[[], str] | None = None,
     ) -> None:
         self.path = files.to_write("store", path)  # absolute: the working directory may change before it is written
         self.folder = folder_of(self.path)
@@ -80,7 +89,7 @@ class Store:
         # another version of a library may change bits: a file is made with one set of versions from start to end
         self._whole = {**self._configuration, "versions": dataset.versions()}
         self._hash = dataset.fingerprint(self._whole)
-        self._overwrite = overwrite
+        self._overwrite, self._parts = overwrite, parts
         self._check()
 
     def finished(self) -> xr.Dataset | None:
@@ -111,6 +120,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
+        self._require_free_names()
         with self._locked():
             self._check()  # again: what is there may have changed before the lock was ours
             if self._differs_tiles() is not None:
@@ -208,7 +218,7 @@ class Store:
                 f"{self.path} is being computed by {_holder(name)}; wait for it, stop it, or give another store"
             ) from None
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._unwritable(error, name) from error
         try:
             with suppress(OSError):  # a full disk holds no note; the lock holds all the same
                 name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}))
@@ -218,8 +228,25 @@ class Store:
             name.unlink(missing_ok=True)
             lock.release()
 
-    def _unwritable(self, error: OSError) -> OSError:
-        return type(error)(error.errno, f"the store cannot be written: {error.strerror or error}", str(self.path))
+    def _unwritable(self, error: OSError, path: Path | None = None) -> OSError:
+        return type(error)(
+            error.errno, f"the store cannot be written: {error.strerror or error}", str(path or self.path)
+        )
+
+    def _require_free_names(self) -> None:
+        """Raise where something that is not the store's has the name of its folder or of its lock.
+
+        Raises:
+            FileExistsError: It has; names it.
+        """
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        for place, free, what in (
+            (self.folder, not os.path.lexists(self.folder) or self.folder.is_dir(), "folder of tiles"),
+            (lock, not os.path.lexists(lock) or _is_lock(lock), "lock"),
+        ):
+            if not free:
+                message = f"the store keeps its {what} under this name, and something else is there; give another store"
+                raise FileExistsError(errno.EEXIST, message, str(place))
 
     def _check(self) -> None:
         """Raise for what is there and is something else, unless it may go."""
@@ -237,13 +264,16 @@ class Store:
         if not there(self.path):
             return None
         files.readable(self.path)
+        if not self.path.stat().st_size:
+            return "is an empty file, and no dataset; remove it, give another store or overwrite=True"
         try:
             found = dataset.attributes_of(self.path)
         except (OSError, ValueError) as error:
             return _another(f"it cannot be read: {error}")
         if not found.get("gsimplicit_complete", 1):
             return _another("it is the export of an unfinished one")
-        return _difference(dataset.configuration_of(found), self._configuration, _maker(found))
+        here = self._configuration
+        return _difference(dataset.configuration_of(found), here, lambda: _maker(found), lambda: self._changed(found))
 
     def _differs_tiles(self) -> str | None:
         """What tells the tiles from what is asked for; None where nothing does, or there are none."""
@@ -251,7 +281,12 @@ class Store:
             return None
         manifest = manifest_of(self.folder)
         if manifest is not None:
-            return _difference(manifest["configuration"], self._whole, _beginner(self.folder, manifest))
+            return _difference(
+                manifest["configuration"],
+                self._whole,
+                lambda: _beginner(self.folder, manifest),
+                lambda: self._changed(_frame_attributes(self.folder)),
+            )
         # no manifest, or a damaged one: each tile names the hash of what it belongs to
         for tile in tiles_of(self.folder):
             with suppress(OSError, *DAMAGE):
@@ -259,22 +294,58 @@ class Store:
                     return _another("its manifest is gone and its tiles are of something else")
         return None
 
+    def _changed(self, attrs: Mapping[Any, Any]) -> str:
+        """What changed of the user's own since a dataset was made or begun."""
+        there = attrs.get(pieces.ATTRIBUTE)
+        return "" if there is None or self._parts is None else pieces.changed(there, self._parts())
+
+
+def _frame_attributes(folder: Path) -> dict[Any, Any]:
+    with suppress(OSError, ValueError):
+        return dataset.attributes_of(folder / "frame.nc")
+    return {}
+
 
 def _another(why: str) -> str:
     return f"holds another scan ({why}); give another store or overwrite=True"
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any], maker: str) -> str | None:
+def _difference(
+    old: Mapping[str, Any], new: Mapping[str, Any], maker: Callable[[], str], changed: Callable[[], str]
+) -> str | None:
     """What is said of two configurations that differ; where the package's code does, who made the older one."""
     key = dataset.difference(old, new)
     if key is None or not key.startswith("code: "):
-        return None if key is None else _another(key)
+        return None if key is None else _another(key + changed())
     also = dataset.difference({**old, "code": ""}, {**new, "code": ""})
+    repeat = "scan(**scan_arguments(data), store=...)" if _can_be_repeated(old) else "the same call with another store"
     return (
-        f"was made by another version of this package's code ({maker}), whose values may be others ({key}"
-        f"{'' if also is None else f'; also {also}'}). They stay readable: partial_scan gives them, and "
-        "scan(**scan_arguments(data), store=...) repeats them elsewhere; overwrite=True computes them anew here"
+        f"was made by another version of this package's code ({maker()}), whose values may be others ({key}"
+        f"{'' if also is None else f'; also {also}{changed()}'}). They stay readable: partial_scan gives them, and "
+        f"{repeat} repeats them elsewhere; overwrite=True computes them anew here"
     )
+
+
+def _can_be_repeated(configuration: Mapping[str, Any]) -> bool:
+    """Whether a scan holds all that it was asked for: no function, route or solver of a user's, and no networks."""
+    with suppress(KeyError, ValueError, TypeError):
+        for setting in (*configuration["routes"], configuration["marching"], configuration["refine"]):
+            decoded(setting)
+        return "axes" in configuration and all(isinstance(loss, str) for loss in configuration["losses"])
+    return False
+
+
+def _is_lock(path: Path) -> bool:
+    """Whether a file is a lock that was held here once: empty, or with the note of who holds it."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        text = path.read_text()
+        return not text or "pid" in json.loads(text)
+    except PermissionError:
+        return True  # another user's, who may hold it
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _maker(attrs: Mapping[Any, Any]) -> str:
@@ -285,9 +356,8 @@ def _maker(attrs: Mapping[Any, Any]) -> str:
 
 def _beginner(folder: Path, manifest: Mapping[str, Any]) -> str:
     """The same of a dataset that is not finished."""
-    with suppress(OSError, ValueError):
-        return _maker(dataset.attributes_of(folder / "frame.nc"))
-    return f"begun {manifest.get('begun', 'undated')}"
+    attrs = _frame_attributes(folder)
+    return _maker(attrs) if attrs else f"begun {manifest.get('begun', 'undated')}"
 
 
 def _holder(lock: Path) -> str:

@@ -13,6 +13,7 @@ import torch
 from gsimplicit import checks, dataset
 from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.identity import identity, label
+from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.results import Status
 from gsimplicit.routes.objective import value_of
@@ -98,20 +99,53 @@ def train_surrogate(
     held_out = checks.real("held_out", held_out, least=0, most=0.9)
     overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
     widths = [checks.integer("hidden", width, 1) for width in checks.listed("hidden", hidden, "a list of widths")]
-    heads = _heads(losses)
+    _heads(losses)
     values, fields = _states(data)
     configuration = {
-        "surrogate": [identity(x) if callable(x) else x for x in losses],
+        "surrogate": [_known_by(x, kept=store is not None) if callable(x) else x for x in losses],
         "states": dataset.digest(fields),
         "at": dataset.digest(values),
         "settings": [members, widths, modes, epochs, held_out, seed],
         "code": dataset.code_fingerprint(),
     }
 
-    def prepare() -> Job:
-        return _job(values, fields, heads, configuration, members, widths, modes, epochs, held_out, seed)
+    own = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
 
-    return fill(prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=1)
+    def prepare() -> Job:
+        job = _job(
+            values, fields, _heads(_copies(losses)), configuration, members, widths, modes, epochs, held_out, seed
+        )
+        if store is not None and own:
+            job.frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
+        return job
+
+    return fill(
+        prepare,
+        configuration,
+        store=store,
+        overwrite=overwrite,
+        executor=executor,
+        progress=progress,
+        tile=1,
+        parts=partial(pieces.pieces, own),
+    )
+
+
+def _known_by(loss: Loss, *, kept: bool) -> list[str]:
+    """Name and digest of a loss; where nothing is stored, one that cannot be told from others is known by its name."""
+    try:
+        return identity(loss)
+    except ValueError:
+        if kept:
+            raise
+        return [label(loss), ""]
+
+
+def _copies(losses: Sequence[str | Loss]) -> list[str | Loss]:
+    """The losses as workers would have them, so that one which counts or remembers stays the caller's as it is."""
+    from gsimplicit.landscape.sent import copied
+
+    return [loss if isinstance(loss, str) else copied(f"loss {label(loss)!r}", loss) for loss in losses]
 
 
 def _heads(losses: Sequence[str | Loss]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:

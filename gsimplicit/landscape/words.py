@@ -19,8 +19,9 @@ _MOST = 127
 def put(frame: xr.Dataset, count: int, indices: Sequence[int], values: Values) -> None:
     """Put the variables of some of `count` points in their places."""
     for name, some in values.items():
-        numbers = _numbered(frame[name].attrs, some) if some.dtype.kind == "U" else some
-        array = frame[name].values
+        variable = frame.variables[name]
+        numbers = _numbered(variable.attrs, some) if some.dtype.kind == "U" else some
+        array = variable.values
         array.reshape(count, *some.shape[1:])[list(indices)] = numbers
 
 

@@ -172,11 +172,11 @@ def as_parameter(name: str, value: Any, low: float, high: float) -> torch.Tensor
     bad = ~(torch.isfinite(tensor) & (tensor >= low) & (tensor <= high)).detach().reshape(-1)
     if bool(bad.any()):
         i = int(bad.nonzero()[0, 0])
-        raise ValueError(f"{name} must be finite{_bound(low, high)}, got {tensor.detach().reshape(-1)[i].item()} at instance {i}")
+        raise ValueError(f"{name} must be finite{in_words(low, high)}, got {tensor.detach().reshape(-1)[i].item()} at instance {i}")
     return tensor
 
 
-def _bound(low: float, high: float) -> str:
+def in_words(low: float, high: float) -> str:
     """Words for a range."""
     if np.isfinite(low) and np.isfinite(high):
         return f" and lie in [{low:g}, {high:g}]"

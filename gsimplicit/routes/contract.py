@@ -132,6 +132,17 @@ class Route(ABC):
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Derivatives in the parameters from derivatives in the fields of `state`, shape (L, B, S, H, W)."""
 
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Derivatives in the initial fields from derivatives in the fields of `state`, both (L, B, S, H, W).
+
+        Raises:
+            ValueError: The route has none.
+        """
+        raise ValueError(
+            f"initial must not require gradients for the {self.name} route: it has no derivative in the initial fields"
+            + (", which is zero inside a basin: the root does not change with its start" if self.needs_root else "")
+        )
+
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Derivatives of losses of v in the parameters; cotangents by autograd unless a route does better."""
         return self.pull_back(problem, state, cotangents(state.fields, losses, state.model.seen))

@@ -317,7 +317,8 @@ def solve(
         params: B instances, or 1, holding tensors that require gradients.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
-        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128.
+        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128. Attached to autograd it
+            gets its own gradient by routes at finite time; one at a root refuses, since inside a basin it is zero.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.
@@ -344,16 +345,27 @@ def solve(
         True
     """
     chosen = as_route(route)
+    start = initial if isinstance(initial, torch.Tensor) and initial.requires_grad else None
+    if start is not None:
+        refuse_start(chosen)
+        initial = start.detach()
 
-    def find(plain: Params) -> tuple[Asked, SteadyState]:
+    def find(plain: ModelParams) -> tuple[Asked, SteadyState]:
         problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
         state = solved(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
-        return Asked(chosen, problem, state), copied(state)
+        return Asked(chosen, problem.lent(), state), copied(state)
 
     asked, given = outside(params, find)
     values = params.expand(len(given)).tensor()
-    return given.replace(fields=attached(values, asked))
+    shared = None if start is None else start.expand(len(given), -1, -1, -1)
+    return given.replace(fields=attached(values, asked, shared))
+
+
+def refuse_start(route: Route) -> None:
+    """Raise where a route has no derivative in the initial fields."""
+    if route.needs_root or type(route).pull_back_to_start is Route.pull_back_to_start:
+        Route.pull_back_to_start(route, *(None,) * 3)  # type: ignore[arg-type]

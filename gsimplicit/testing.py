@@ -109,7 +109,7 @@ def taylor_test(
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model), 1, (int(H), int(W)), params.model)
+    objective = as_objective(loss, as_target(target, params.model), 1, (int(H), int(W)), params.model, problem.marching.dt)
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:

@@ -79,7 +79,7 @@ def as_route(route: str | Route) -> Route:
 
 
 def as_objective(
-    loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int], model: Model
+    loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int], model: Model, dt: float = 1.0
 ) -> Objective:
     """The objective meant by a name or a callable; `target` is the observed species, (B, H, W) or (1, H, W)."""
     if callable(loss):
@@ -88,7 +88,7 @@ def as_objective(
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
     function = LOSSES[loss]
-    v = default_target(grid, model) if target is None else target
+    v = default_target(grid, model, dt) if target is None else target
     if v.shape[1:] != grid:
         raise ValueError(f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[1:])}")
     if len(v) not in (1, size):
@@ -125,23 +125,30 @@ def as_target(target: Fields | None, model: Model) -> torch.Tensor | None:
     return tensor
 
 
-def default_target(grid: tuple[int, int], model: Model) -> torch.Tensor:
-    """The paper's point marched to 1e-4 from seed 1, v of shape (1, H, W), by the reproducible float64 kernel.
+def default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tensor:
+    """The target of a named loss unless told, shape (1, H, W): v of the paper's point marched to 1e-4 from seed 1.
+
+    Of another model its first preset, marched from seed 1 until it changes by less than 1e-4 per unit time. Marched by
+    the reproducible float64 kernel, in steps of dt, or of 1 for Gray-Scott.
 
     Raises:
-        ValueError: The model is another: it has no such point.
+        ValueError: The model has no preset, or it diverges.
     """
-    if model is not gray_scott:
-        raise ValueError(f"target must be given for a named loss of {model.name}: it has no default one")
-    return _default_target(grid).clone()  # what is kept is nobody else's to write into
+    if not model.presets:
+        raise ValueError(f"target must be given for a named loss of {model.name}: it has no preset to take one from")
+    return _default_target(grid, model, 1.0 if model is gray_scott else dt).clone()  # nobody else's to write into
 
 
 @lru_cache(maxsize=8)
 @own_surroundings
-def _default_target(grid: tuple[int, int]) -> torch.Tensor:
+def _default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tensor:
     half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
-    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half))
-    return KERNELS.march(Params.preset("paper"), fields, 1e-4, 50_000, 64, 1.0).fields[:, 1]
+    params = model.preset(next(iter(model.presets)))
+    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params)
+    v = KERNELS.march(params, fields, 1e-4 * dt, 50_000, 64, dt).fields[:, model.seen]
+    if not bool(torch.isfinite(v).all()):
+        raise ValueError(f"target must be given: {params} diverges when marched with dt = {dt:g}")
+    return v
 
 
 def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
@@ -196,9 +203,9 @@ def grad(
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
         loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
-        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None is the paper's point
-            marched to 1e-4 from seed 1: another start than the default, so that the gradient does not vanish at the
-            truth. A callable has none.
+        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None is the paper's point,
+            or a model's first preset, marched to 1e-4 from seed 1: another start than the default, so that the gradient
+            does not vanish at the truth. A callable has none.
         initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128. Fields that
             already are a root are kept by the implicit route.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
@@ -234,7 +241,7 @@ def grad(
         check_loss(loss)
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
-    objective = as_objective(loss, as_target(target, params.model), len(problem.params), grid, params.model)
+    objective = as_objective(loss, as_target(target, params.model), len(problem.params), grid, params.model, problem.marching.dt)
     state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()

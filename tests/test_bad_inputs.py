@@ -154,7 +154,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (compare, {"share_root": "no"}, TypeError, "share_root must be True or False, got 'no'"),
     (scan, {"axes": {}}, ValueError, "axes must name at least one parameter, got none"),
     (scan, {"axes": {"G": [0.1]}}, ValueError, "axes must be among .* got 'G'"),
-    (scan, {"axes": {"F": [0.04, 0.03]}}, ValueError, r"axis F must be strictly increasing, got \[0.04, 0.03\]"),
+    (scan, {"axes": {"F": [0.04, 0.03]}}, ValueError, r"axis F must be strictly increasing, got 0.03 after 0.04"),
     (scan, {"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must be strictly increasing"),
     (scan, {"axes": {"F": [nan]}}, ValueError, r"axis F must hold finite values >= 0, got \[nan\]"),
     (scan, {"losses": []}, ValueError, "losses must name at least one, got none"),

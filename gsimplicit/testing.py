@@ -12,6 +12,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
+from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.params import ModelParams
@@ -50,7 +51,7 @@ class TaylorTest:
 def taylor_test(
     params: ModelParams,
     route: str | Route = "implicit",
-    loss: str | Loss = "spectrum",
+    loss: str | Loss | FeatureLoss = "spectrum",
     direction: Sequence[float] | None = None,
     sizes: tuple[float, ...] = SIZES,
     target: Fields | None = None,
@@ -109,7 +110,7 @@ def taylor_test(
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model), 1, (int(H), int(W)), params.model)
+    objective = as_objective(loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt)
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:

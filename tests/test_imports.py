@@ -14,6 +14,7 @@ import gsimplicit
 PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
     "version",
+    "forking",
     "checks",
     "pickling",
     "arrays",

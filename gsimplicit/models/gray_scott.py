@@ -117,6 +117,10 @@ def beyond_linear(u: A, v: A, a: A, b: A) -> A:
     return 2 * v * a * b + (u + a) * b * b
 
 
+GATHERS = 0.01
+"""Ratio of Dv to Du below which a state that diverged is told to take a larger Dv, not a shorter step."""
+
+
 class _Steps:
     """Steps of length 1, gathered by hand."""
 
@@ -206,6 +210,15 @@ class GrayScott(Model):
         """Words for how fast the chequerboard decays where v is largest."""
         largest = x[1].detach().abs().max().to("cpu", torch.float64)
         return f"8 Du + F + v^2 reaches {float(8 * p[0] + p[2] + largest**2):.3g}; the limit is about 2 / dt"
+
+    def advice(self, p: Sequence[float]) -> str:
+        """Where v hardly diffuses it gathers in single cells."""
+        if p[1] >= GATHERS * p[0]:
+            return ""
+        return (
+            f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a larger "
+            "Dv, or a smaller Du or F (a preset of another program is D / dx^2 here, see gsimplicit.Params)"
+        )
 
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """The upper uniform state, where there is one."""

@@ -331,6 +331,10 @@ class Model:
         J = self.reaction_jacobian(x, p)
         return max(8 * p[i] + float(np.max(sum(np.abs(e) for e in J[i]))) for i in range(len(x)))
 
+    def advice(self, p: Sequence[float]) -> str:
+        """What a state that diverged at these parameters is told, where the model knows better than a shorter step."""
+        return ""
+
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """Uniform states away from rest, at which a step is fastest."""
         return [] if self.uniform is None else list(self.uniform(*p[len(self.species) :]))

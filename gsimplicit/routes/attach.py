@@ -61,9 +61,12 @@ class _Outside(torch.autograd.Function):
         raise RuntimeError(VMAP)
 
 
-def attached(values: torch.Tensor, asked: Asked) -> torch.Tensor:
-    """The fields of a state as a function of parameters (B, P)."""
-    return cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+def attached(values: torch.Tensor, asked: Asked, start: torch.Tensor | None = None) -> torch.Tensor:
+    """The fields of a state as a function of parameters (B, P), and of initial fields (B, S, H, W) that want it."""
+    out = cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+    if start is not None:
+        out = out + cast("torch.Tensor", _Start.apply(start, asked))  # type: ignore[no-untyped-call]
+    return out
 
 
 def singular_at(state: SteadyState, i: int) -> str:
@@ -100,6 +103,15 @@ class Asked:
                 copied(self.state),
             )
         return gradient
+
+
+    @own_surroundings
+    def of_start(self, cotangent: torch.Tensor) -> torch.Tensor:
+        """Derivatives in the initial fields, from those in the fields, both (B, S, H, W)."""
+        given = cotangent.detach().to("cpu", torch.float64)
+        found = self.route.pull_back_to_start(self.problem, self.state, given[None])[0]
+        found[~given.flatten(1).any(dim=1)] = 0.0
+        return found
 
 
 class _Attach(torch.autograd.Function):
@@ -157,3 +169,21 @@ class _Pull(torch.autograd.Function):
 
 
 SECOND = "gsimplicit.solve gives first derivatives only; second ones of a root: gsimplicit.hessian"
+
+
+class _Start(torch.autograd.Function):
+    """Zero, with the derivative of the fields of a state in the initial fields."""
+
+    @staticmethod
+    def forward(start: torch.Tensor, asked: Asked) -> torch.Tensor:
+        return torch.zeros_like(asked.state.fields)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        start, ctx.asked = inputs
+        ctx.dtype, ctx.device = start.dtype, start.device
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return ctx.asked.of_start(cotangents[0]).to(ctx.device, ctx.dtype), None

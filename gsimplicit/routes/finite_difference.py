@@ -14,11 +14,12 @@ import torch
 from gsimplicit import checks
 from gsimplicit.equations import instances
 from gsimplicit.grid import along
+from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.results import Certificate, Kind, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing, seen_by
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
@@ -26,6 +27,9 @@ from gsimplicit.threads import each, one_blas_thread
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEPS = {False: 2.0**-29, True: 2.0**-20}
+_SHARE = 2.0**-16
+"""h as a share of the parameter, for models other than Gray-Scott: between rounding and curvature."""
+
 _ROOT_TOL = 1e-15
 _ROOT_LIMIT = 1e-12
 
@@ -45,7 +49,8 @@ class FiniteDifference(Route):
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding
             and curvature meet after 2,000 to 20,000 steps at 128 x 128, and 2^-20 = 9.5e-7 for roots. The log
-            spectrum is so rough that it needs steps this small.
+            spectrum is so rough that it needs steps this small. For other models than Gray-Scott None is 2^-16 of each
+            parameter, of the largest of a batch.
         refine: Difference certified roots instead of marched states; a `Refine` sets how the base root is found.
 
     Raises:
@@ -77,14 +82,21 @@ class FiniteDifference(Route):
 
     def check(self, params: ModelParams) -> None:
         """Raise where a parameter lies too near a bound of its range for a central difference."""
-        reach = 2 * (self.step or _STEPS[self.needs_root])
-        for name in params.model.parameters:
-            (low, high), values = params.model.range_of(name), getattr(params, name)
+        for name, h in zip(params.model.parameters, self._steps(params).tolist(), strict=True):
+            (low, high), values, reach = params.model.range_of(name), getattr(params, name), 2 * h
             if (value := values.min().item()) - low < reach:
                 bound = f"2 h = {reach:.1e}" if low == 0 else f"{low:g} + 2 h = {low + reach:.6g}"
                 raise ValueError(f"{name} must be >= {bound} for central differences, got {value}")
             if high - (value := values.max().item()) < reach:
                 raise ValueError(f"{name} must be <= {high:g} - 2 h for central differences, got {value}")
+
+    def _steps(self, params: ModelParams) -> torch.Tensor:
+        """h of each parameter, shape (P,)."""
+        count = len(params.model.parameters)
+        if self.step is not None or params.model is gray_scott:
+            return torch.full((count,), self.step or _STEPS[self.needs_root], dtype=torch.float64)
+        size = params.tensor().detach().abs().amax(dim=0)
+        return _SHARE * torch.where(size > 0, size, 1.0)
 
     def solve(self, problem: Problem) -> SteadyState:
         """The marched state, or the certified root."""
@@ -99,23 +111,25 @@ class FiniteDifference(Route):
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
-        v = fields[:, :, state.model.seen].to(state.fields.device)  # where the loss is used to it
-        values = torch.stack([torch.stack([value_of(loss, one).cpu() for loss in losses]) for one in v])
+        seen, there = state.model.seen, fields.to(state.fields.device)  # where the loss is used to it
+        values = torch.stack(
+            [torch.stack([value_of(loss, seen_by(loss, one, seen)).cpu() for loss in losses]) for one in there]
+        )
         for c, loss in enumerate(losses):
-            dtype = dtype_of(loss, state.observed)
+            dtype = dtype_of(loss, seen_by(loss, state.fields, seen))
             if dtype != torch.float64:
                 raise ValueError(
                     f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
                     "differences do not show in it"
                 )
-            values[:, c, ~_smooth(loss, state.observed)] = torch.nan
+            values[:, c, ~_smooth(loss, seen_by(loss, state.fields, seen))] = torch.nan
         return self._pulled(state, values, widths)
 
     def _perturbed(self, problem: Problem, state: SteadyState) -> tuple[torch.Tensor, torch.Tensor]:
         """States at p + 2h, p + h, p - h, p - 2h of each parameter, (4 P, B, S, H, W), and the widths, (2, P, B)."""
-        h, base = self.step or _STEPS[self.needs_root], problem.params.tensor()
+        base, h = problem.params.tensor(), self._steps(problem.params)
         count = base.shape[1]
-        shifts = [(j, m * h) for j, m in product(range(count), (2, 1, -1, -2))]
+        shifts = [(j, m * float(h[j])) for j, m in product(range(count), (2, 1, -1, -2))]
         points = torch.stack([base + by * torch.eye(count, dtype=torch.float64)[j] for j, by in shifts])
         # p + h is rounded: what counts is the distance of the points actually used
         at = torch.stack([points[n, :, j] for n, (j, _) in enumerate(shifts)]).reshape(count, 4, -1)

@@ -16,7 +16,8 @@ import torch
 from gsimplicit import dataset
 from gsimplicit.models.params import ModelParams
 from gsimplicit.identity import identity, label
-from gsimplicit.losses import log_spectrum, windowed_log_spectrum
+from gsimplicit.losses import LOSSES
+from gsimplicit.losses.loss import sees_all
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.objective import Loss, value_of
@@ -36,8 +37,7 @@ def _itself(v: torch.Tensor) -> torch.Tensor:
 
 
 FEATURES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "spectrum": log_spectrum,
-    "windowed": windowed_log_spectrum,
+    **{name: loss.features for name, loss in LOSSES.items()},
     "v": _itself,
 }
 """What a network can be trained to give, of v (B, H, W); a callable loss is a feature of one number."""
@@ -159,8 +159,10 @@ class Surrogate(Route):
 
     def _predicted(self, loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
         """The loss of parameters (B, P), shape (M, B) for M networks."""
-        name = getattr(loss, "name", label(loss))
-        function = getattr(loss, "function", loss)
+        name = label(loss)
+        if sees_all(loss):
+            raise ValueError(f"loss must be of the observed species for the surrogate route, got {name!r} of all")
+        function = getattr(loss, "loss", loss)
         target = getattr(loss, "target", None)
         if name in FEATURES and name in self._networks.heads and target is not None:
             goal = FEATURES[name](target)

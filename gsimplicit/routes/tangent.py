@@ -13,6 +13,7 @@ from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
+from gsimplicit.routes.unrolled import through_steps
 from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
 
@@ -68,6 +69,12 @@ class Tangent(Route):
             for of_loss in gradient
         )
         return Pulled(gradient, certificates)
+
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Of marched states by the adjoint of the steps: tangents of every cell would be too many."""
+        if self.needs_root:
+            return super().pull_back_to_start(problem, state, cotangents)
+        return through_steps(problem, state, cotangents)
 
     def _marched(self, problem: Problem, state: SteadyState) -> torch.Tensor:
         """Derivatives of marched fields, float64, shape (B, P, S, H, W); NaN where the march diverged."""

@@ -43,6 +43,12 @@ class Truncated(Unrolled):
         }
         checks.keep(self, values)
 
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """That of the unrolled route where all steps are gone through, and zero where the start is held constant."""
+        out = super().pull_back_to_start(problem, state, cotangents)
+        out[:, self._products(state.steps) < state.steps] = 0.0
+        return out
+
     def _last(self, problem: Problem, some: list[int], before: torch.Tensor) -> torch.Tensor:
         start, where = super()._last(problem, some, before), problem.marching
         for count in sorted(set(before.tolist()) - {0}):

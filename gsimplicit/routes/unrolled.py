@@ -11,6 +11,18 @@ from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 
 
+def through_steps(problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+    """Derivatives in the initial fields through all marched steps, float64, shape (L, B, S, H, W)."""
+    out = torch.full_like(cotangents, torch.nan, dtype=torch.float64, device="cpu")
+    some = [i for i in range(len(state)) if state.status[i] != Status.DIVERGED]
+    if some:
+        where, start = problem.marching, problem.marching.placed(problem.initial[some])
+        given = cotangents[:, some].to(where.device, where.dtype)
+        found = where.by.pull_back(problem.params[some], start, state.steps[some], given, where.dt)[1]
+        out[:, some] = found.to("cpu", torch.float64)
+    return out
+
+
 @dataclass(frozen=True)
 class Unrolled(Route):
     """Backpropagation through exactly the marched steps, the number of steps held constant.
@@ -56,6 +68,10 @@ class Unrolled(Route):
             for of_loss in gradient
         )
         return Pulled(gradient, certificates)
+
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Adjoint of the marched steps, down to where they began; NaN for an instance that diverged."""
+        return through_steps(problem, state, cotangents)
 
     def _last(self, problem: Problem, some: list[int], before: torch.Tensor) -> torch.Tensor:
         """Fields from which to pull back, `before` steps from the start."""

@@ -214,9 +214,8 @@ def test_without_a_root_there_is_no_bound() -> None:
 def closed(state: gs.SteadyState) -> torch.Tensor:
     """The root whose residual is rounding, from a certified one, in the same phase."""
     drifts = bool(state.status[0] == gs.Status.DRIFTING)
-    root = newton(
-        instance(state.params.tensor()[0].tolist()), state.fields[0].numpy(), 1e-15, bordered=drifts, patience=20
-    )
+    equations = instance(state.params.tensor()[0].tolist())
+    root = newton(equations, state.fields[0].numpy(), 1e-15, bordered=drifts, patience=20)
     return torch.from_numpy(root.fields)[None]
 
 

@@ -158,15 +158,15 @@ class Writer:
         """The lanes of a register turned by some."""
         return self._shuffled(x.value, [(lane + by) % self.lanes for lane in range(self.lanes)])
 
-    def load(self, pointer: Any, at: Any, align: int = BYTES) -> Register:
-        """A register from memory, `at` registers behind the pointer."""
+    def load(self, pointer: Any, at: Any, align: int | None = None) -> Register:
+        """A register from memory, `at` registers behind the pointer; `align` None is that of a whole vector."""
         value = self.builder.load(self.builder.gep(pointer, [at]))
-        value.align = align
+        value.align = align or BYTES
         return Register(self, value)
 
-    def store(self, x: Register, pointer: Any, at: Any, align: int = BYTES) -> None:
+    def store(self, x: Register, pointer: Any, at: Any, align: int | None = None) -> None:
         """A register into memory."""
-        self.builder.store(x.value, self.builder.gep(pointer, [at])).align = align
+        self.builder.store(x.value, self.builder.gep(pointer, [at])).align = align or BYTES
 
     def place(self, pointer: Any, at: Any) -> Any:
         """Pointer to a register that starts `at` numbers behind a pointer to numbers."""

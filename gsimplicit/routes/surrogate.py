@@ -20,7 +20,7 @@ from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import sees_all
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
-from gsimplicit.routes.objective import Loss, value_of
+from gsimplicit.routes.objective import Loss, Objective, value_of
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -159,10 +159,10 @@ class Surrogate(Route):
 
     def _predicted(self, loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
         """The loss of parameters (B, P), shape (M, B) for M networks."""
-        name = label(loss)
+        name = loss.name if isinstance(loss, Objective) else label(loss)
         if sees_all(loss):
             raise ValueError(f"loss must be of the observed species for the surrogate route, got {name!r} of all")
-        function = getattr(loss, "loss", loss)
+        function = loss.loss if isinstance(loss, Objective) else loss
         target = getattr(loss, "target", None)
         if name in FEATURES and name in self._networks.heads and target is not None:
             goal = FEATURES[name](target)

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cases import CASES, ONCE, QUICK
-from gsimplicit.marching.lanes import BYTES
+from gsimplicit.marching.writer import BYTES
 
 RESULT = Path(__file__).with_name("result.json")
 PACKAGES = ("numpy", "scipy", "torch", "numba", "jax", "py-pde")

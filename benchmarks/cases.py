@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from benchmarks.models import models_c, models_ours, models_torch
 from gsimplicit.equations import instances
 from gsimplicit.marching import KERNELS, Marched, reference
 from gsimplicit.models.gray_scott import step_coefficients
@@ -116,7 +117,7 @@ def forward_ours_tested() -> Result:
 
 def forward_c() -> Result:
     """The best of two vector widths and two schedules of the C kernel, and the same without contraction to fma."""
-    coefficients = np.array([DU, DV, F, *step_coefficients(DU, DV, F, K)], np.float32)
+    coefficients = np.array([DU, DV, *step_coefficients(DU, DV, F, K), F, 0, 0, 0], np.float32)
     builds = {"seconds": "-ffast-math", "without_contraction": "-ffp-contract=off"}
     out = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -495,6 +496,9 @@ CASES: dict[str, Callable[[], Result]] = {
         gradient_ours_tangents,
         gradient_torch,
         gradient_jax,
+        models_ours,
+        models_c,
+        models_torch,
         root_and_implicit_gradient,
         solvers,
         solver_growth,

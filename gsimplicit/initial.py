@@ -138,7 +138,11 @@ def _at_rest(model: Any, box: Box | None) -> tuple[list[float], tuple[Any, ...],
         return [1.0, 0.0], model.bounds, box
     if box is not None and box != Box():
         raise ValueError(f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and fields of your own")
-    return [float(x) for x in model.rest_of(values[len(model.species) :])], model.bounds, None
+    rest = [float(x) for x in model.rest_of(values[len(model.species) :])]
+    if not np.isfinite(rest).all():
+        at = ", ".join(f"{n} = {x:g}" for n, x in zip(model.parameters, values, strict=False))
+        raise ValueError(f"model {model.name} has no rest state at {at}: pass fields of your own")
+    return rest, model.bounds, None
 
 
 def _one(

@@ -151,7 +151,9 @@ class Symbol:
     def _no_order(self, other: Any) -> Any:
         raise UntraceableError("the formula compares values")
 
-    __lt__ = __le__ = __gt__ = __ge__ = _no_order
+    # without these two a branch on a value would be taken one way, unseen: no symbol is a number
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _no_order
+    __hash__ = object.__hash__
     __float__ = __int__ = __index__ = __len__ = __complex__ = lambda self: self._no_order(None)
 
     def __getattr__(self, name: str) -> Any:
@@ -172,7 +174,8 @@ class Symbol:
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))
-        called = _CALLS.get(name.strip("_"))
+        # torch.exp_(x) would leave another x behind
+        called = None if name.endswith("_") and not name.endswith("__") else _CALLS.get(name.strip("_"))
         if kwargs or called is None:
             raise UntraceableError(f"the formula calls torch's {name}")
         return called(*args)
@@ -377,11 +380,20 @@ _RUN: dict[str, Callable[..., Any]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
+    "/": lambda a, b: _divided(a, b),
     "neg": lambda a: -a,
     "pow": lambda a, b: _called("pow", a, b),
     **{name: (lambda name: lambda a: _called(name, a))(name) for name in FUNCTIONS},
 }
+
+
+def _divided(a: A, b: A) -> A:
+    """The quotient; numbers by zero give what arrays give, and no error."""
+    try:
+        return a / b
+    except ZeroDivisionError:
+        with np.errstate(all="ignore"):
+            return np.float64(a) / np.float64(b)
 
 
 def _called(name: str, *args: A) -> A:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -104,13 +104,17 @@ def taylor_test(
             f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
         )
     if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
-        raise ValueError(f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}")
+        raise ValueError(
+            f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}"
+        )
     chosen = as_route(route)
     problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None, dt, backend)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt
+    )
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:

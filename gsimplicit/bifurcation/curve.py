@@ -80,7 +80,7 @@ class Curve:
 
     def along(self, X: Array, params: Array) -> Array:
         """Derivative of the residual in the parameter, by SCALE."""
-        return SCALE * self.at(params).parameter_slopes(X)[self.index]
+        return np.asarray(SCALE * self.at(params).parameter_slopes(X)[self.index])
 
     def system(self, point: Point, phase: Array, row: Array, corner: float) -> BorderedLU:
         """The linearised equations with the last row `row . dX + corner dp`."""

@@ -16,7 +16,7 @@ from gsimplicit.identity.values import UntoldError, Walk
 __all__ = ["content", "identity", "label"]
 
 
-def label(loss: str | Callable[..., Any]) -> str:
+def label(loss: Any) -> str:
     """Name of a loss: its own, or that of the function."""
     if isinstance(loss, str):
         return loss

@@ -35,7 +35,7 @@ def tell(walk: Walk, cls: type) -> Any:
         return ["library", f"{home}:{name}", *patches.of_class(walk, cls)]
     if not cls.__flags__ & _HEAP:  # a type of C that has no public name
         module = sys.modules.get(str(cls.__module__))
-        return ["type", name, *([] if home is not None or module is None else [origins.text_of(module)])]
+        return ["type", name, *([] if home is not None or module is None else [walk.text_of(module)])]
     return walk.later(cls, partial(_told, walk, cls), cls.__name__)
 
 

@@ -180,7 +180,7 @@ def told(code: CodeType, space: dict[str, Any]) -> list[Any]:
         if one == code:
             text = "".join(lines[code.co_firstlineno - 1 : _last_line(code)])
             return ["source", hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), place]
-    return ["instructions", f"{sys.version_info.major}.{sys.version_info.minor}", _instructions(code)]
+    return ["instructions", f"{sys.version_info.major}.{sys.version_info.minor}", instructions(code)]
 
 
 @lru_cache(maxsize=64)
@@ -205,7 +205,7 @@ def _last_line(code: CodeType) -> int:
     return max([code.co_firstlineno, *lines, *(_last_line(c) for c in code.co_consts if isinstance(c, CodeType))])
 
 
-def _instructions(code: CodeType) -> list[Any]:
+def instructions(code: CodeType) -> list[Any]:
     """Instructions, constants and names, as JSON types."""
     shape = [
         code.co_argcount,
@@ -221,7 +221,7 @@ def _instructions(code: CodeType) -> list[Any]:
 def constant(value: Any) -> Any:
     """A constant of code, the same in every process: sets have an order of their own in each."""
     if isinstance(value, CodeType):
-        return ["code", *_instructions(value)]
+        return ["code", *instructions(value)]
     if isinstance(value, tuple):
         return ["tuple", *map(constant, value)]
     if isinstance(value, frozenset):

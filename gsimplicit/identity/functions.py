@@ -56,7 +56,7 @@ def _told(walk: Walk, function: types.FunctionType, home: str | None) -> list[An
         name = f"{home}:{function.__globals__.get('__name__', '')}.{function.__code__.co_qualname}"
         return ["made by library", name, *held, _cells(walk, function)]
     held += packages.overloads_of(walk, function)
-    return ["function", code.told(function.__code__, function.__globals__), *held, *_reached(walk, function)]
+    return ["function", walk.code(function.__code__, function.__globals__), *held, *_reached(walk, function)]
 
 
 def built_in(walk: Walk, value: Any) -> list[Any]:
@@ -67,7 +67,7 @@ def built_in(walk: Walk, value: Any) -> list[Any]:
     if _imports_by_text(value):
         raise _handed_on(walk, value)
     if isinstance(module, str) and origins.origin(module) is None and module in sys.modules:
-        return ["built in", value.__qualname__, origins.text_of(sys.modules[module])]
+        return ["built in", value.__qualname__, walk.text_of(sys.modules[module])]
     told = ["built in", module, value.__qualname__, None if objclass is None else walk.tell(objclass)]
     if owner is None or isinstance(owner, types.ModuleType) or type(owner).__name__ == "PyCapsule":
         return told

@@ -46,7 +46,7 @@ def through(walk: Walk, module: types.ModuleType, chain: tuple[str, ...]) -> Any
     if home is not None:
         # one word for the chain: an installed package finds its modules when they are asked for
         return [f"{home}:{module.__name__}", *chain, *_put(walk, module, chain)]
-    told = [["module", origins.text_of(module)], chain[0]]
+    told = [["module", walk.text_of(module)], chain[0]]
     space = module.__dict__
     if chain[0] not in space:
         sub = f"{module.__name__}.{chain[0]}"
@@ -88,7 +88,7 @@ def whole(walk: Walk, module: types.ModuleType) -> Any:
 
 
 def _whole(walk: Walk, module: types.ModuleType) -> list[Any]:
-    return ["module", origins.text_of(module), names(walk, module.__dict__)]
+    return ["module", walk.text_of(module), names(walk, module.__dict__)]
 
 
 def names(walk: Walk, space: Mapping[str, Any]) -> list[Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gsimplicit.identity.values import Walk
 
 _HEAP = 1 << 9
-_HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__")
+HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__")
 _EMPTY = vars(torch.nn.Module())
 
 
@@ -36,10 +36,10 @@ def tell(walk: Walk, value: Any) -> Any:
             if name is not None:
                 return ["named", name]
             return ["object", walk.tell(cls), of_library(walk, value)]
-        return ["object", walk.tell(cls), state, walk.mapping(attributes(walk, value))]
+        return ["object", walk.tell(cls), state, walk.mapping(attributes(value))]
     if state is None:
         state = _inner(walk, value)
-    return ["object", walk.tell(cls), state, walk.mapping(attributes(walk, value))]
+    return ["object", walk.tell(cls), state, walk.mapping(attributes(value))]
 
 
 def is_network(value: Any) -> bool:
@@ -47,7 +47,7 @@ def is_network(value: Any) -> bool:
     return issubclass(type(value), torch.nn.Module)
 
 
-def attributes(walk: Walk, value: Any) -> Iterator[tuple[str, Any]]:
+def attributes(value: Any) -> Iterator[tuple[str, Any]]:
     """Attributes and slots of an object, in their order.
 
     What a cached property remembers is not told, its code is; but a value that the code of its module gives to an
@@ -116,7 +116,7 @@ def _inner(walk: Walk, value: Any) -> Any:
     if all(_holds_nothing(c) for c in bases):
         return None
     own = [c for c in type(value).__mro__ if origins.origin_of(c) is None]
-    if any(hook in vars(c) for c in own for hook in _HOOKS):
+    if any(hook in vars(c) for c in own for hook in HOOKS):
         raise walk.refuse(
             f"a {type(value).__name__}, derived from {bases[0].__name__} with a way of its own to be copied,"
         )
@@ -132,7 +132,7 @@ def _holds_nothing(cls: type) -> bool:
 
 def _is_plain(cls: type) -> bool:
     """A class without slots and without a way of its own to be copied: its objects hold what is in `__dict__`."""
-    own = any(hook in vars(c) for c in cls.__mro__[:-1] for hook in _HOOKS)
+    own = any(hook in vars(c) for c in cls.__mro__[:-1] for hook in HOOKS)
     return not own and cls.__basicsize__ <= object.__basicsize__ + 16 and not copyreg.dispatch_table.get(cls)
 
 
@@ -164,7 +164,7 @@ def of_library(walk: Walk, value: Any) -> Any:
 def _unsaid(walk: Walk, value: Any) -> list[Any]:
     """A user's code that an object holds and does not speak of where it says what it is made of."""
     cls = type(value)
-    if all(getattr(cls, hook, None) is getattr(object, hook, None) for hook in _HOOKS):
+    if all(getattr(cls, hook, None) is getattr(object, hook, None) for hook in HOOKS):
         return []
     seen, found = {id(value)}, []
     ring: list[Any] = [value]

@@ -40,7 +40,7 @@ def known(walk: Walk, value: Any) -> list[Any] | None:
     if kind.__name__ in ("cython_function_or_method", "fused_cython_function"):
         defaults = [walk.tell(getattr(value, part, None), part) for part in ("__defaults__", "__kwdefaults__")]
         home = sys.modules.get(str(value.__module__))
-        text = origins.origin(str(value.__module__)) or ("" if home is None else origins.text_of(home))
+        text = origins.origin(str(value.__module__)) or ("" if home is None else walk.text_of(home))
         return ["cython", value.__qualname__, text, *defaults]
     if hasattr(kind, "__next__") and not parts.users(value):
         raise walk.refuse(f"a {kind.__name__}, whose items are used up")

@@ -33,7 +33,7 @@ BUILT_IN = (
 _MEMBER = ("_value_", "_name_", "__objclass__", "_sort_order_", "_hashable_values_")
 """What `enum` keeps in a member for itself."""
 
-_LOCKS = (type(Lock()), type(RLock()), Condition, Event, Semaphore)
+LOCKS = (type(Lock()), type(RLock()), Condition, Event, Semaphore)
 _TYPING = (types.GenericAlias, types.UnionType, typing.TypeVar, typing._Final)
 
 
@@ -74,6 +74,7 @@ def known(walk: Walk, value: Any) -> list[Any] | None:
                 told.append(walk.mapping(value.keywords.items()))
             own = [] if kind is wrapping else [walk.tell(kind)]
             without = {*names, "keywords", "attrname", "lock", "__doc__", "__name__", "__module__", "__qualname__"}
+            without |= {"__annotations__"}  # of what is wrapped, taken over
             return [wrapping.__name__, *told, walk.mapping(plain_attributes(value, without)), *own]
     if kind is types.MappingProxyType:
         return ["mappingproxy", walk.mapping(value.items())]
@@ -106,7 +107,7 @@ def _plainer(walk: Walk, value: Any) -> list[Any] | None:
         return ["typing", _repr(value), [walk.tell(one) for one in _made_of(value)]]
     if any(value is getattr(sys, name) for name in _STREAMS):
         return ["standard stream"]
-    if kind in _LOCKS:
+    if kind in LOCKS:
         return ["lock"]
     if kind is contextvars.ContextVar:
         return ["context variable", value.name, walk.tell(value.get(None), value.name)]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gsimplicit.identity import arrays, classes, code, functions, modules, objects, parts, patches
+from gsimplicit.identity import arrays, classes, code, functions, modules, objects, origins, parts, patches
 
 _PLAIN = (type(None), bool, int, str)
 
@@ -30,10 +30,24 @@ class Walk:
         name: Of the loss or object that is told, for errors.
         around: The walk that this one is a part of, where its value is told without what was met before.
         within: Sets around it, which are told apart from what is outside them.
+        sources: Tell code by its source, and modules by theirs; without, by the instructions that run: what two
+            processes with one version of Python tell alike, whatever became of the files.
+        note: Called with the way to each part and with what was told of it.
     """
 
-    def __init__(self, argument: str, name: str, around: Walk | None = None, within: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        argument: str,
+        name: str,
+        around: Walk | None = None,
+        within: tuple[int, ...] = (),
+        *,
+        sources: bool = True,
+        note: Callable[[tuple[str, ...], Any], None] | None = None,
+    ) -> None:
         self.argument, self.name = argument, name
+        self.sources: bool = sources if around is None else around.sources
+        self._note = note
         self._path: tuple[str, ...] = () if around is None else around._path
         self._within = within
         self._seen: dict[int, tuple[int, object]] = {}  # the object is held, or its id would be given to another
@@ -50,8 +64,7 @@ class Walk:
         Raises:
             UntoldError: Nothing does.
         """
-        told = [self.whole(value), Walk(self.argument, self.name, self).around()]
-        text = json.dumps(told)
+        text = json.dumps([self.whole(value), Walk(self.argument, self.name, self).around()])
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
     def whole(self, value: Any) -> list[Any]:
@@ -68,6 +81,8 @@ class Walk:
             path, teller = self._waiting.popleft()
             self._path = path
             out.append(teller())
+            if self._note is not None:
+                self._note(path, out[-1])
             if self.subclasses and not self._waiting and len(self.classes) > self.asked:
                 out.append(classes.derived(self))
         return out
@@ -75,15 +90,28 @@ class Walk:
     def tell(self, value: Any, step: str = "") -> Any:
         """What tells a value apart; of what has parts its number, and the parts are told later."""
         if type(value) in _PLAIN:
+            if self._note is not None and step:
+                self._note((*self._path, step), value)
             return value
         if not step:
             return self._told(value)
         before = self._path
         self._path = (*before, step)
         try:
-            return self._told(value)
+            told = self._told(value)
         finally:
             self._path = before
+        if self._note is not None:
+            self._note((*before, step), told)
+        return told
+
+    def code(self, value: types.CodeType, space: dict[str, Any]) -> list[Any]:
+        """A piece of code."""
+        return code.told(value, space) if self.sources else ["instructions", code.instructions(value)]
+
+    def text_of(self, module: types.ModuleType) -> str:
+        """What tells the source of a module."""
+        return origins.text_of(module) if self.sources else ""
 
     def enter(self, step: str) -> tuple[str, ...]:
         """Notes a step on the way, for errors; the way before it is handed to `leave`."""
@@ -163,7 +191,7 @@ class Walk:
         if kind in parts.BUILT_IN:
             return functions.built_in(self, value)
         if kind is types.CodeType:
-            return code.told(value, {})
+            return self.code(value, {})
         plain = arrays.number(value)
         if plain is not None:
             return plain

@@ -274,7 +274,9 @@ def _prepared(equations: Equations, dtype: np.dtype[Any]) -> tuple[work.Recipe, 
     return recipe, np.array(steps.constants_of([float(p) for p in equations.values], equations.dt), dtype=dtype)
 
 
-def march(equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
+def march(
+    equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
+) -> tuple[Array, int, float]:
     """March one instance until it settles or for `max_steps` steps."""
     max_steps = min(max_steps, LONGEST)
     check_every = min(check_every, max_steps)  # the last step is tested anyway

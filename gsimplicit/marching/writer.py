@@ -75,7 +75,9 @@ class Register:
         """The correctly rounded square root."""
         w = self.writer
         suffix = (f"v{w.lanes}" if w.lanes > 1 else "") + ("f32" if w.single else "f64")
-        function = cgutils.get_or_insert_function(w.builder.module, ir.FunctionType(w.type, [w.type]), f"llvm.sqrt.{suffix}")
+        function = cgutils.get_or_insert_function(
+            w.builder.module, ir.FunctionType(w.type, [w.type]), f"llvm.sqrt.{suffix}"
+        )
         return Register(w, w.builder.call(function, [self.value]))
 
     def exp(self) -> Register:
@@ -180,8 +182,7 @@ class Writer:
             return [Register(self, number) for number in numbers]
         undefined, zero = ir.Constant(self.type, ir.Undefined), ir.Constant(ir.IntType(32), 0)
         return [
-            self._shuffled(self.builder.insert_element(undefined, number, zero), [0] * self.lanes)
-            for number in numbers
+            self._shuffled(self.builder.insert_element(undefined, number, zero), [0] * self.lanes) for number in numbers
         ]
 
     def loop(

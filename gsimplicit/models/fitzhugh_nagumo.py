@@ -16,8 +16,10 @@ def reaction(u: Any, v: Any, epsilon: Any, a1: Any, a0: Any) -> tuple[Any, Any]:
 
 def uniform(epsilon: float, a1: float, a0: float) -> list[tuple[float, float]]:
     """One or three uniform states: `u^3 + (1 / a1 - 1) u = a0 / a1`, `v = u - u^3`, by rising u."""
-    if not (epsilon and a1):
+    if not epsilon:
         return []
+    if not a1:
+        return [(a0, a0 - a0**3)]
     roots = np.roots([1.0, 0.0, 1 / a1 - 1, -a0 / a1])
     real = sorted(float(r.real) for r in roots if abs(r.imag) < 1e-9 * max(1.0, abs(r)))
     return [(u, u - u**3) for u in real]

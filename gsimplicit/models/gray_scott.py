@@ -131,7 +131,7 @@ class _Steps:
         return [Du, Dv, F, *step_coefficients(Du, Dv, F, k)]
 
     def step(self, x: Sequence[A], S: Sequence[A], c: Sequence[A]) -> list[A]:
-        """u and v a step later."""
+        """U and v a step later."""
         (u, v), (Su, Sv), (Du, Dv, F, cu, cv) = x, S, c
         return [step_u(u, v, Su, Du, F, cu), step_v(u, v, Sv, Dv, cv)]
 
@@ -209,8 +209,8 @@ class GrayScott(Model):
         if p[1] >= GATHERS * p[0]:
             return ""
         return (
-            f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a larger "
-            "Dv, or a smaller Du or F (a preset of another program is D / dx^2 here, see gsimplicit.Params)"
+            f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a "
+            "larger Dv, or a smaller Du or F (a preset of another program is D / dx^2 here, see gsimplicit.Params)"
         )
 
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""A reaction-diffusion model: species that react in each cell and diffuse between cells,
+"""A reaction-diffusion model: species that react in each cell and diffuse between cells.
 
     dx_i/dt = D_i (S_i - 4 x_i) + f_i(x; p),    S_i the sum of x_i over the four neighbours of a cell.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import keyword
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -36,10 +37,13 @@ UNIFORM = 1e-3
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
-TAKEN = frozenset(
-    "model tensor detach replace expand preset stack requires_grad instance parameter route objective sample species "
-    "y x loss gradient status kind steps change residual step time".split()
-)
+TAKEN = frozenset({
+    "self", "model", "tensor", "detach", "replace", "expand", "of_values", "preset", "stack", "requires_grad",
+    "instance", "parameter", "route", "objective", "sample", "species", "component", "mode", "y", "x", "loss",
+    "gradient", "route_loss", "route_definition", "route_status", "route_moved", "status", "kind", "stable",
+    "eigenvalue_real", "eigenvalue_imag", "steps", "change", "residual", "v_mean", "v_std", "initial", "target",
+    "target_fields", "done", "step", "time"
+})  # fmt: skip
 """Names that parameters and species may not have: they mean something else in params, gradients and scans."""
 
 
@@ -96,10 +100,10 @@ class Model:
     def __post_init__(self) -> None:
         n = len(self.species)
         plain: dict[str, Any] = {
-            "name": _identifier("name", self.name),
+            "name": _identifier("name", self.name, taken=frozenset()),
             "species": _names("species", self.species),
-            "diffusivity": _names("diffusivity", self.diffusivity),
-            "rates": _names("rates", self.rates, least=0),
+            "diffusivity": _names("diffusivity", self.diffusivity, taken=TAKEN | {"v"}),  # v is a scan's variable
+            "rates": _names("rates", self.rates, least=0, taken=TAKEN | {"v"}),
         }
         checks.keep(self, plain)
         if len(self.diffusivity) != n:
@@ -110,6 +114,7 @@ class Model:
             raise ValueError(f"species and parameters must have different names, got {', '.join(twice)} twice")
         if not callable(self.reaction):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(self.reaction)}")
+        _check_call(self.reaction, (*self.species, *self.rates))
         checks.keep(self, {"observed": checks.choice("observed", self.observed or self.species[-1], self.species)})
         if not self.rest:
             checks.keep(self, {"rest": (0.0,) * n})
@@ -117,6 +122,10 @@ class Model:
             checks.keep(self, {"rest": _numbers("rest", self.rest, n)})
         if not self.bounds:
             checks.keep(self, {"bounds": (None,) * n})
+        if not isinstance(self.bounds, list | tuple) or len(self.bounds) != n:
+            raise ValueError(f"bounds must hold a pair or None a species, {n} of them, got {checks.shown(self.bounds)}")
+        pairs = zip(self.species, self.bounds, strict=True)
+        checks.keep(self, {"bounds": tuple(None if b is None else _pair(f"bounds of {s}", b) for s, b in pairs)})
         self._check_tables()
 
     def _check_tables(self) -> None:
@@ -128,6 +137,9 @@ class Model:
         for label, table in (("ranges", self.ranges), ("defaults", self.defaults)):
             for name in table:
                 checks.choice(f"entry of {label}", name, self.parameters)
+        ranges = {name: _pair(f"range of {name}", pair) for name, pair in self.ranges.items()}
+        defaults = {name: checks.real(f"default of {name}", value) for name, value in self.defaults.items()}
+        checks.keep(self, {"ranges": MappingProxyType(ranges), "defaults": MappingProxyType(defaults)})
 
     @classmethod
     def of(
@@ -156,7 +168,8 @@ class Model:
 
         Raises:
             ValueError: Names clash, or the function takes fewer arguments than there are species.
-            TypeError: The function's arguments cannot be read, or an argument has a wrong type.
+            TypeError: The function's arguments cannot be read, it does not give one rate a species, or an argument
+                has a wrong type.
 
         Example:
             >>> import gsimplicit as gs
@@ -170,7 +183,7 @@ class Model:
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(reaction)}")
         species = _names("species", species)
         rates, defaults = _arguments(reaction, len(species))
-        return cls(
+        made = cls(
             name=_name_of(reaction) if name is None else name,
             species=species,
             diffusivity=tuple(f"D{s}" for s in species) if diffusivity is None else diffusivity,  # type: ignore[arg-type]
@@ -182,6 +195,9 @@ class Model:
             ranges=ranges,
             defaults=defaults,
         )
+        with suppress(UntraceableError):  # another number of rates is told here, and not where it is first marched
+            Formulas(made._rates_of, len(species), len(made.parameters))
+        return made
 
     # -----------------------------------------------------------------------------------------------------------------
     # Names and values
@@ -223,8 +239,16 @@ class Model:
         return self.params(**dict(zip(self.parameters, found, strict=True)))
 
     def rest_of(self, rates: Sequence[A]) -> list[A]:
-        """State without a pattern at these rates, one value a species."""
-        return list(self.rest(*rates)) if callable(self.rest) else list(self.rest)
+        """State without a pattern at these rates, one value a species: NaN where the model has none there."""
+        if not callable(self.rest):
+            return list(self.rest)
+        try:
+            found = list(self.rest(*rates))
+        except ArithmeticError:  # b / a at a = 0
+            return [float("nan")] * len(self.species)
+        if len(found) != len(self.species):
+            raise ValueError(f"rest must give one value a species, {len(self.species)} of them, got {len(found)}")
+        return found
 
     def kinds(self, fields: torch.Tensor) -> torch.Tensor:
         """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
@@ -343,7 +367,8 @@ class Model:
         """Frequencies per unit time that the reaction may oscillate with about a state: of its mean, and of rest."""
         found = set()
         for state in ([float(np.mean(a)) for a in x], self.rest_of(p[len(self.species) :])):
-            values = np.linalg.eigvals(np.array(self.reaction_jacobian(list(map(float, state)), p), dtype=np.float64))
+            J = np.array(self.reaction_jacobian(list(map(float, state)), p), dtype=np.float64)
+            values = np.linalg.eigvals(J) if np.isfinite(J).all() else np.zeros(0)
             found |= {float(np.round(abs(v.imag), 6)) for v in values if np.isfinite(v) and abs(v.imag) > 1e-6}
         return sorted(found)
 
@@ -404,22 +429,42 @@ def _rebuilt(kind: type[Model], state: Mapping[str, Any]) -> Model:
     return kind(**state)
 
 
-def _identifier(what: str, name: Any) -> str:
+def _identifier(what: str, name: Any, taken: frozenset[str] = TAKEN) -> str:
     """A name that can be an attribute, or a clear error."""
     if not isinstance(name, str):
         raise TypeError(f"{what} must be text, got {checks.shown(name)}")
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in TAKEN:
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in taken:
         raise ValueError(f"{what} must be a name that is not taken, of letters, digits and _, got {name!r}")
     return str(name)
 
 
-def _names(what: str, names: Any, least: int = 1) -> tuple[str, ...]:
+def _names(what: str, names: Any, least: int = 1, taken: frozenset[str] = TAKEN) -> tuple[str, ...]:
     """Names as a tuple, or a clear error."""
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"{what} must be a sequence of names, got {checks.shown(names)}")
     if len(names) < least:
         raise ValueError(f"{what} must hold at least {least} name, got none")
-    return tuple(_identifier(f"name in {what}", name) for name in names)
+    return tuple(_identifier(f"name in {what}", name, taken) for name in names)
+
+
+def _pair(what: str, pair: Any) -> tuple[float, float]:
+    """A lowest and a highest value, either of them perhaps infinite, or a clear error."""
+    if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+        raise ValueError(f"{what} must be a lowest and a highest value, got {checks.shown(pair)}")
+    low, high = (checks.real(f"entry of {what}", value, finite=False) for value in pair)
+    if not low <= high:
+        raise ValueError(f"{what} must be a lowest and a highest value, got {checks.shown(pair)}")
+    return low, high
+
+
+def _check_call(reaction: Reaction, names: tuple[str, ...]) -> None:
+    """Raise unless a function can be called with so many arguments."""
+    try:
+        inspect.signature(reaction).bind(*names)
+    except ValueError:  # of a function that tells nothing of its arguments
+        return
+    except TypeError as error:
+        raise TypeError(f"reaction must take {', '.join(names)}, one by one and no more: {error}") from None
 
 
 def _numbers(what: str, values: Any, size: int) -> tuple[float, ...]:
@@ -440,12 +485,11 @@ def _arguments(reaction: Reaction, species: int) -> tuple[tuple[str, ...], Mappi
         raise TypeError(f"reaction must take its arguments by position, one by one, got {', '.join(several)}")
     if len(found) < species:
         raise ValueError(f"reaction must take the {species} species and its rates, got {len(found)} arguments")
-    defaults = {p.name: float(p.default) for p in found[species:] if p.default is not p.empty}
+    given = {p.name: p.default for p in found[species:] if p.default is not p.empty}
+    defaults = {name: checks.real(f"default of {name}", value) for name, value in given.items()}
     return tuple(p.name for p in found[species:]), MappingProxyType(defaults)
 
 
 def _name_of(reaction: Reaction) -> str:
     name = getattr(reaction, "__name__", "model")
-    return name if isinstance(name, str) and name.isidentifier() and name not in TAKEN else "model"
-
-
+    return name if isinstance(name, str) and name.isidentifier() and not name.startswith("_") else "model"

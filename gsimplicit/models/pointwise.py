@@ -7,8 +7,9 @@ torch, a function call at a time.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -157,7 +158,7 @@ class Formulas:
         return rows(flat, len(self.p))
 
     def value(self, x: Sequence[A], p: Sequence[A]) -> list[A]:
-        """f."""
+        """F."""
         return spread(self._value.run([*x, *p]), x)
 
     def jacobian(self, x: Sequence[A], p: Sequence[A]) -> list[list[A]]:
@@ -198,8 +199,13 @@ class ByTorch:
         self.reaction, self.species, self.parameters = reaction, species, parameters
 
     def _f(self, x: Sequence[torch.Tensor], p: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        found = as_values(self.reaction(*x, *p), self.species, lambda v: torch.as_tensor(v, dtype=x[0].dtype))
-        return tuple(torch.broadcast_tensors(*found, x[0])[:-1])
+        try:
+            given = self.reaction(*(y.clone() for y in x), *(q.clone() for q in p))  # it may write into what it gets
+        except Exception as error:
+            error.add_note("in a model's reaction, which is called with tensors since it could not be traced")
+            raise
+        found = as_values(given, self.species, lambda v: torch.as_tensor(v, dtype=x[0].dtype, device=x[0].device))
+        return tuple(torch.broadcast_tensors(*found, x[0])[:-1])  # type: ignore[no-untyped-call]
 
     def value(self, x: Sequence[A], p: Sequence[A]) -> list[A]:
         """f; on tensors it stays attached to autograd."""
@@ -219,8 +225,8 @@ class ByTorch:
         """Second derivative along a and b."""
 
         def along(x: Any, p: Any, a: Any, b: Any) -> list[torch.Tensor]:
-            first = lambda *y: torch.func.jvp(lambda *z: self._f(z, p), tuple(y), tuple(a))[1]  # noqa: E731
-            return list(torch.func.jvp(first, tuple(x), tuple(b))[1])
+            first = lambda *y: _jvp(lambda *z: self._f(z, p), tuple(y), tuple(a))[1]  # noqa: E731
+            return list(_jvp(first, tuple(x), tuple(b))[1])
 
         return self._through(along, x, p, a, b)
 
@@ -228,7 +234,7 @@ class ByTorch:
         """Its transpose in b."""
 
         def pulled(x: Any, p: Any, a: Any, w: Any) -> list[torch.Tensor]:
-            first = lambda *y: torch.func.jvp(lambda *z: self._f(z, p), tuple(y), tuple(a))[1]  # noqa: E731
+            first = lambda *y: _jvp(lambda *z: self._f(z, p), tuple(y), tuple(a))[1]  # noqa: E731
             return list(torch.func.vjp(first, *x)[1](tuple(w)))
 
         return self._through(pulled, x, p, a, w)
@@ -238,7 +244,7 @@ class ByTorch:
 
         def along(x: Any, p: Any, d: Any) -> list[torch.Tensor]:
             flat = lambda *y: tuple(e for row in self._K(y, p) for e in row)  # noqa: E731
-            return list(torch.func.jvp(flat, tuple(x), tuple(d))[1])
+            return list(_jvp(flat, tuple(x), tuple(d))[1])
 
         return rows(self._through(along, x, p, d), self.species)
 
@@ -247,10 +253,10 @@ class ByTorch:
 
         def bent(x: Any, p: Any) -> list[torch.Tensor]:
             p = [torch.broadcast_to(q, x[0].shape).clone() for q in p]
-            flat, out = lambda *q: tuple(e for row in self._K(x, q) for e in row), []  # noqa: E731
+            flat, out = lambda *q: tuple(e for row in self._K(x, q) for e in row), []
             for k in range(self.parameters):
                 ones = tuple(torch.ones_like(q) if i == k else torch.zeros_like(q) for i, q in enumerate(p))
-                out.append(rows(list(torch.func.jvp(flat, tuple(p), ones)[1]), self.species))
+                out.append(rows(list(_jvp(flat, tuple(p), ones)[1]), self.species))
             return [e for j in range(self.parameters) for k in range(self.parameters) for e in out[k][j]]
 
         return rows(rows(self._through(bent, x, p), self.species), self.parameters)
@@ -259,7 +265,7 @@ class ByTorch:
         columns = []
         for j in range(self.species):
             ones = tuple(torch.ones_like(y) if i == j else torch.zeros_like(y) for i, y in enumerate(x))
-            columns.append(torch.func.jvp(lambda *y: self._f(y, p), tuple(x), ones)[1])
+            columns.append(_jvp(lambda *y: self._f(y, p), tuple(x), ones)[1])
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _K(self, x: Any, p: Any) -> list[list[torch.Tensor]]:  # noqa: N802
@@ -268,7 +274,7 @@ class ByTorch:
         out = []
         for j in range(self.parameters):
             ones = tuple(torch.ones_like(q) if i == j else torch.zeros_like(q) for i, q in enumerate(p))
-            out.append(list(torch.func.jvp(lambda *q: self._f(x, q), tuple(p), ones)[1]))
+            out.append(list(_jvp(lambda *q: self._f(x, q), tuple(p), ones)[1]))
         return out
 
     def _through(self, work: Callable[..., list[torch.Tensor]], *groups: Sequence[A]) -> list[A]:
@@ -279,6 +285,21 @@ class ByTorch:
         with torch.inference_mode(False), torch.no_grad():
             found = work(*given)
         return [v.detach() if tensors else v.detach().numpy() for v in found]
+
+
+@lru_cache(maxsize=1)
+def _prepare() -> None:
+    """Call forward mode once: torch 2.13 then calls its own deprecated torch.jit.script."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.func.jvp(torch.square, (torch.ones(()),), (torch.ones(()),))
+
+
+def _jvp(function: Callable[..., Any], at: tuple[A, ...], along: tuple[A, ...]) -> tuple[Any, Any]:
+    """A function's value and its derivative along a direction."""
+    _prepare()
+    found: Any = torch.func.jvp(function, at, along)
+    return found[0], found[1]
 
 
 def _like(value: A, like: torch.Tensor) -> torch.Tensor:
@@ -304,7 +325,9 @@ def spread(values: list[A], like: Sequence[A]) -> list[A]:
     """Numbers among the results as arrays or tensors like the fields."""
     first = like[0]
     if isinstance(first, torch.Tensor):
-        return [v if isinstance(v, torch.Tensor) and v.shape == first.shape else v + torch.zeros_like(first) for v in values]
+        return [
+            v if isinstance(v, torch.Tensor) and v.shape == first.shape else v + torch.zeros_like(first) for v in values
+        ]
     if isinstance(first, np.ndarray):
         return [v if np.shape(v) == first.shape else v + np.zeros_like(first) for v in values]
     return values

@@ -144,7 +144,9 @@ def compare(
     marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
     warn_if_unstable(params, marching.dt)
     H, W = fields.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt
+    )
     problem = Problem(params.detach(), fields, marching)
     root_seconds = 0.0
     if share_root:

@@ -91,7 +91,7 @@ class FiniteDifference(Route):
                 raise ValueError(f"{name} must be <= {high:g} - 2 h for central differences, got {value}")
 
     def _steps(self, params: ModelParams) -> torch.Tensor:
-        """h of each parameter, shape (P,)."""
+        """H of each parameter, shape (P,)."""
         count = len(params.model.parameters)
         if self.step is not None or params.model is gray_scott:
             return torch.full((count,), self.step or _STEPS[self.needs_root], dtype=torch.float64)

@@ -15,11 +15,10 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import real_fields
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.identity import label
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, Backend
-from gsimplicit.models.gray_scott import Params, gray_scott
+from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams
 from gsimplicit.models.stability import warn_if_unstable
@@ -90,9 +89,9 @@ def as_objective(
             raise ValueError("target has no meaning for a callable loss: let the callable hold it")
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
-    features = LOSSES[loss] if isinstance(loss, str) else cast("FeatureLoss", loss)
+    features: FeatureLoss = LOSSES[loss] if isinstance(loss, str) else loss
     if target is None and sees_all(features):
-        raise ValueError(f"target must be given for the loss {label(loss)!r} of all species")
+        raise ValueError(f"target must be given for the loss {features.name!r} of all species")
     v = default_target(grid, model, dt) if target is None else target
     if v.shape[-2:] != grid:
         raise ValueError(
@@ -102,7 +101,7 @@ def as_objective(
         raise ValueError(
             f"a target of {len(v)} instances does not pair with {size}: the sizes must be equal, or the target's 1"
         )
-    objective = Objective(label(loss), features, v.expand(size, *v.shape[1:]))
+    objective = Objective(loss if isinstance(loss, str) else loss.name, features, v.expand(size, *v.shape[1:]))
     with torch.no_grad():
         features.features(v[:1].clone())  # a grid the loss cannot take is refused here, before any marching
     return objective
@@ -163,7 +162,9 @@ def default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tens
 def _default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tensor:
     half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     params = model.preset(next(iter(model.presets)))
-    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params)
+    fields = initial_state(
+        count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params
+    )
     v = KERNELS.march(params, fields, 1e-4 * dt, 50_000, 64, dt).fields[:, model.seen]
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"target must be given: {params} diverges when marched with dt = {dt:g}")
@@ -221,12 +222,12 @@ def grad(
         params: B instances, or 1.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
-        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,), or an object with `features`, `distance`,
-            `name` and `invariant` as `gsimplicit.losses.FeatureLoss`. A callable or object with `all_species = True`
-            gets all species, (B, S, H, W).
-        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None is the paper's point,
-            or a model's first preset, marched to 1e-4 from seed 1: another start than the default, so that the gradient
-            does not vanish at the truth. A callable has none.
+        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), any callable of v (B, H, W) giving (B,), or an
+            object with `features`, `distance`, `name` and `invariant` as `gsimplicit.losses.FeatureLoss`. One with
+            `all_species = True` gets all species, (B, S, H, W).
+        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None
+            is the paper's point, or a model's first preset, marched to 1e-4 from seed 1: another start than the
+            default, so that the gradient does not vanish at the truth. A callable has none.
         initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128. Fields that
             already are a root are kept by the implicit route.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
@@ -262,7 +263,9 @@ def grad(
         check_loss(loss)
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
-    objective = as_objective(loss, as_target(target, params.model, loss), len(problem.params), grid, params.model, problem.marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), len(problem.params), grid, params.model, problem.marching.dt
+    )
     state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
@@ -277,7 +280,12 @@ def grad(
     _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
-        value, ParameterGradient(state.model.parameters, pulled.gradient[0]), state, certificate, chosen.name, objective.name
+        value,
+        ParameterGradient(state.model.parameters, pulled.gradient[0]),
+        state,
+        certificate,
+        chosen.name,
+        objective.name,
     )
 
 
@@ -321,7 +329,12 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    values = torch.stack([value_of(objective, seen_by(objective, state.fields, state.model.seen).detach()).cpu() for objective in objectives])
+    values = torch.stack(
+        [
+            value_of(objective, seen_by(objective, state.fields, state.model.seen).detach()).cpu()
+            for objective in objectives
+        ]
+    )
     values[:, state.status == Status.DIVERGED] = torch.nan
     return values
 

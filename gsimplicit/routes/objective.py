@@ -57,7 +57,7 @@ class Objective:
             assert self.target is not None
             with torch.no_grad(), noted(self, "the features of the target"):
                 loss = cast("FeatureLoss", self.loss)
-                self._goal.extend([loss.features(one.clone()).detach() for one in self.target.split(1)])
+                self._goal.extend([loss.features(one.clone()).detach() for one in torch.split(self.target, 1)])
         return self._goal
 
     def __getstate__(self) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from gsimplicit import dataset
-from gsimplicit.models.params import ModelParams
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import sees_all
+from gsimplicit.models.params import ModelParams
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.objective import Loss, Objective, value_of
@@ -147,7 +147,9 @@ class Surrogate(Route):
         def weighed(weight: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
             return (self._networks.features("v", at) * weight).sum((-2, -1))
 
-        return self._pulled(problem, state, [partial(weighed, c[:, state.model.seen].to("cpu", torch.float64)) for c in cotangents])
+        return self._pulled(
+            problem, state, [partial(weighed, c[:, state.model.seen].to("cpu", torch.float64)) for c in cotangents]
+        )
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Derivative of the losses of what the networks give at the parameters.
@@ -174,7 +176,7 @@ class Surrogate(Route):
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
 
-    def _knows(self, name: str, loss: Loss) -> bool:
+    def _knows(self, name: str, loss: Any) -> bool:
         """Whether a callable is the very one the networks were trained for, not one of the same name."""
         try:
             return bool(json.loads(json.dumps(identity(loss))) == self._networks.callables.get(name))

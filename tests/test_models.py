@@ -398,13 +398,12 @@ def growth(name: str, params: Any, state: np.ndarray, wave: tuple[int, int], gri
     M = np.array(CASES[name].jacobian(*state, *params.tensor()[0].tolist()[2:])) + lap * np.diag(D)
     i, j = np.mgrid[: grid[0], : grid[1]]
     angle = 2 * np.pi * (wave[0] * i / grid[0] + wave[1] * j / grid[1])
-    rates, left = np.linalg.eig(M.T)
+    rates, right = np.linalg.eig(M)
     found = []
-    for rate, mode in zip(rates, left.T, strict=True):
+    for rate, mode, way in zip(rates, np.linalg.inv(right), right.T, strict=True):
         if abs(1 + dt * rate) ** steps < 0.05:  # decays into rounding
             continue
-        amplitude = 3e-8 * np.array([1.0, -0.3 if rate.imag else 0.0])
-        amplitude = amplitude if abs(mode @ amplitude) > 1e-10 else amplitude[::-1]
+        amplitude = 3e-8 * way.real  # of this mode and its conjugate alone: another one may grow past it
         x = state[:, None, None] + amplitude[:, None, None] * np.cos(angle)
         end = TORCH.march(params, torch.from_numpy(x)[None], 0.0, steps, steps, dt).fields[0].numpy()
         share = np.cos(angle) / np.sum(np.cos(angle) ** 2)

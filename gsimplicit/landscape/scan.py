@@ -173,7 +173,7 @@ def scan(
         **_told_model(model, kept=store is not None),
     }
 
-    own = _own(asked, chosen, settings)
+    own = _own(asked, chosen, settings, model)
 
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
@@ -272,9 +272,11 @@ def _given_target(target: Fields | None, samples: int, model: Model) -> torch.Te
     return fields.expand(samples, *fields.shape[1:])
 
 
-def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None) -> dict[str, Any]:
+def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None, model: Model) -> dict[str, Any]:
     """What is the user's own, by the name it has in errors."""
     own: dict[str, Any] = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
+    if not _shipped(model):  # what a worker imports may be another reaction
+        own[f"model {model.name!r}"] = (type(model), model.reaction, model.rest, model.uniform)
     own |= {f"route {route.name!r}": route for route in routes if not is_ours(route)}
     return own if is_ours(refine) else own | {"the solver of refine": refine}
 
@@ -400,10 +402,20 @@ def _told_model(model: Model, *, kept: bool) -> dict[str, Any]:
     """What a scan is known by besides, where the model is not Gray-Scott: names and formulas, or the code of one."""
     if model is gray_scott:
         return {}
-    told = {n: list(getattr(model, n)) for n in ("species", "diffusivity", "rates")}
+    told: dict[str, Any] = {n: list(getattr(model, n)) for n in ("species", "diffusivity", "rates")}
     steps = model.steps(0.5)
     reaction = steps.key if steps is not None else identity(model.reaction) if kept else label(model.reaction)
-    return {"model": {"name": model.name, **told, "observed": model.observed, "reaction": reaction}}
+    told |= {"observed": model.observed, "reaction": reaction}
+    if model.trivial is not None:
+        told["trivial"] = model.trivial
+    if type(model) is not Model:  # what a subclass overrides
+        told["class"] = identity(type(model)) if kept else type(model).__qualname__
+    return {"model": {"name": model.name, **told}}
+
+
+def _shipped(model: Model) -> bool:
+    """Whether a model is one of the package's."""
+    return getattr(models, model.name, None) is model
 
 
 def _model_of(configuration: Mapping[str, Any]) -> Model:

@@ -391,6 +391,11 @@ class Model:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    @property
+    def _text(self) -> str:
+        """The traced reaction in a line; empty where it is no formula."""
+        return "" if self.formulas is None else self.formulas.text
+
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """What makes two models the same: names, and the formulas where there are some."""
@@ -408,7 +413,7 @@ class Model:
         if getattr(models, self.name, None) is self:
             return _shipped, (self.name,)
         state = {n: _plain(getattr(self, n)) for n in self.__dataclass_fields__}
-        return _rebuilt, (type(self), state)
+        return _rebuilt, (type(self), state, self._text)
 
     def __repr__(self) -> str:
         return f"Model {self.name}: {', '.join(self.species)}; parameters {', '.join(self.parameters)}"
@@ -425,8 +430,16 @@ def _shipped(name: str) -> Model:
     return found
 
 
-def _rebuilt(kind: type[Model], state: Mapping[str, Any]) -> Model:
-    return kind(**state)
+def _rebuilt(kind: type[Model], state: Mapping[str, Any], text: str = "") -> Model:
+    """A model from its pickle, which holds the function by name or by value: what it is traced to must be the same."""
+    made = kind(**state)
+    if text and made._text != text:
+        raise ValueError(
+            f"the reaction of {made.name} is another one here than where it was pickled: it was edited, or a value that "
+            "it takes from its module was changed after it was traced; make the model again, and give what varies as "
+            "arguments of the reaction"
+        )
+    return made
 
 
 def _identifier(what: str, name: Any, taken: frozenset[str] = TAKEN) -> str:

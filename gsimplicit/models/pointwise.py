@@ -181,6 +181,11 @@ class Formulas:
         """Derivative of `slopes` along d."""
         return rows(spread(self._mixed.run([*x, *p, *d]), x), len(self.x))
 
+    @property
+    def text(self) -> str:
+        """The reaction in a line: equal texts compute the same."""
+        return self._value.text
+
     def curved(self) -> bool:
         """Whether any second derivative in the fields is not zero."""
         return any(not is_number(derivative(entry, x), 0) for row in self.J for entry in row for x in self.x)

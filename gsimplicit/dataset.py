@@ -182,6 +182,27 @@ def digest(array: np.ndarray[Any, Any]) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+CONTENT = "gsimplicit_content"
+"""Attribute of a stored dataset: the digest of its values."""
+
+
+def content_of(data: xr.Dataset) -> str:
+    """SHA-256 of all values of a dataset with their names and dimensions; attributes do not count."""
+    found = hashlib.sha256()
+    for name in sorted(map(str, data.variables)):
+        variable = data[name].variable
+        values = np.asarray(variable.values)
+        if values.dtype.kind in "UOST":
+            values = np.array([str(one) for one in values.ravel()]).reshape(values.shape)
+        else:
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        found.update(f"{name} {variable.dims} {values.shape} ".encode())
+        found.update(
+            np.ascontiguousarray(values).tobytes() if values.dtype.kind != "U" else repr(values.tolist()).encode()
+        )
+    return found.hexdigest()
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first key in which two configurations differ, with both values; None where they agree."""
     for key in sorted({*old, *new}):

@@ -126,3 +126,25 @@ def test_a_state_that_is_no_root_is_refused() -> None:
     for call in (lambda: gs.root_derivatives(state), lambda: gs.hessian(state, mean_square)):
         with pytest.raises(gs.NotSteady, match="instance 0: unsteady"):
             call()
+
+
+@pytest.mark.parametrize("changed", ["fields", "params"])
+def test_a_root_that_was_changed_since_it_was_certified_is_refused(changed: str) -> None:
+    root = gs.steady_state(gs.Params(*UNIFORM), small_start(16, 4), refine=True)
+    if changed == "fields":
+        root.v[0, 3, 3] = 0.0
+    else:
+        root.params.F.mul_(1.1)
+    for call in (lambda: gs.root_derivatives(root), lambda: gs.hessian(root, mean_square)):
+        with pytest.raises(gs.NotSteady, match="instance 0 was changed since it was certified"):
+            call()
+
+
+def test_a_loss_that_is_another_at_each_call_has_no_differences() -> None:
+    dropout = torch.nn.Dropout(0.5)
+    with pytest.raises(ValueError, match="'dropped' gives other values for the same v"):
+
+        def dropped(v: torch.Tensor) -> torch.Tensor:
+            return dropout(v).mean((-2, -1))
+
+        gs.grad(gs.Params(*PAPER), "finite_difference", dropped, initial=small_start(16, 4), tol=0.0, max_steps=10)

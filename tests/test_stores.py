@@ -584,3 +584,24 @@ def test_long_axes_at_fault_are_told_in_a_line() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             gs.scan({"F": axis})
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        lambda data: data.isel(k=[0]),
+        lambda data: data.isel(k=slice(None, None, -1)),
+        lambda data: data.assign(loss=2 * data.loss),
+        lambda data: data.drop_vars("loss"),
+        lambda data: data.where(data.k > 0.061),
+        lambda data: data.mean("k", keep_attrs=True),
+    ],
+    ids=["a part", "reversed", "scaled", "without the loss", "masked", "mean"],
+)
+def test_a_finished_store_whose_values_were_edited_is_not_returned_as_the_scan(tmp_path: Path, edited: Any) -> None:
+    store = tmp_path / "a.nc"
+    whole = scan(store)
+    edited(whole).to_netcdf(store)
+    with pytest.raises(gs.StoreMismatchError, match="edited since"):
+        scan(store)
+    assert scan(store, overwrite=True).loss.equals(whole.loss)

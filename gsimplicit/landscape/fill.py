@@ -120,6 +120,7 @@ def _filled(job: Job, kept: Store | None, executor: Executor | None, progress: b
     settle(frame)
     frame.attrs["gsimplicit_complete"] = 1
     if kept is not None:
+        frame.attrs[dataset.CONTENT] = dataset.content_of(frame)
         kept.finish(frame)
     return frame
 

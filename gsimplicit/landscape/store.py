@@ -97,15 +97,24 @@ class Store:
 
         Raises:
             OSError: It is there and cannot be read: nothing is computed over it.
+            StoreMismatchError: It was edited since it was written.
         """
         if not there(self.path) or self._differs_finished() is not None:
             return None
         try:
-            return dataset.load(self.path)
+            found = dataset.load(self.path)
         except OSError as error:
             if self._overwrite:
                 return None
             raise OSError(f"{error}; overwrite=True computes it again") from error
+        if found.attrs.get(dataset.CONTENT, dataset.content_of(found)) == dataset.content_of(found):
+            return found
+        if self._overwrite:
+            return None
+        raise StoreMismatchError(
+            f"{self.path} holds other values than the scan that was written there: it was edited since, by a program "
+            "that kept its attributes; give another store or overwrite=True"
+        )
 
     @contextmanager
     def held(self) -> Iterator[None]:

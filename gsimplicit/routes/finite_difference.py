@@ -122,6 +122,7 @@ class FiniteDifference(Route):
                     f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
                     "differences do not show in it"
                 )
+            _require_alike(loss, seen_by(loss, state.fields, seen))
             values[:, c, ~_smooth(loss, seen_by(loss, state.fields, seen))] = torch.nan
         return self._pulled(state, values, widths)
 
@@ -196,6 +197,16 @@ def _marched_again(
         start = problem.initial[some].repeat(len(points), 1, 1, 1)
         ends = replace(where, tol=0.0, max_steps=steps)(start, params).fields
         fields[:, some] = ends.to("cpu", torch.float64).reshape(len(points), len(some), *ends.shape[1:])
+
+
+def _require_alike(loss: Loss, v: torch.Tensor) -> None:
+    """Raise for a loss that gives other values when it is asked again: its differences are those, over h."""
+    first, again = value_of(loss, v), value_of(loss, v)
+    if not torch.equal(first.nan_to_num(), again.nan_to_num()):
+        raise ValueError(
+            f"loss {name_of(loss)!r} gives other values for the same v when it is called again, as with random "
+            "numbers, dropout or something it counts: it has no central differences"
+        )
 
 
 def _smooth(loss: Loss, v: torch.Tensor) -> torch.Tensor:

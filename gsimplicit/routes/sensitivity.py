@@ -10,7 +10,7 @@ import torch
 from gsimplicit.equations import Equations, instances
 from gsimplicit.grid import along, broken_translations
 from gsimplicit.refine.solvers import chosen, require_linear
-from gsimplicit.results import Status, SteadyState
+from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, noted, slope_of, value_of
 from gsimplicit.surroundings import own_surroundings
@@ -106,7 +106,26 @@ def _on_cpu(state: SteadyState) -> SteadyState:
     if not isinstance(state, SteadyState):
         raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
     state.require_steady()
+    _require_untouched(state)
     return state.replace(fields=state.fields.detach().to("cpu", torch.float64))
+
+
+def _require_untouched(state: SteadyState) -> None:
+    """Raise where fields or parameters are others than those that were certified."""
+    fields = state.fields.detach().to("cpu", torch.float64).numpy()
+    for i, equations in enumerate(instances(state.params)):
+        still = _still(state, i)
+        found = float(np.abs(equations.defect(fields[i], np.zeros(2) if still else state.drift[i].numpy())).max())
+        told = float(state.residual[i] if still else state.bordered_residual[i])
+        if not found <= 10 * told + _ROUNDING:
+            raise NotSteady(
+                f"instance {i} was changed since it was certified: its residual is {found:.1e} now, and was {told:.1e}",
+                state,
+            )
+
+
+_ROUNDING = 1e-12
+"""Residual that rounding may leave, of another device's sums say."""
 
 
 def _system(state: SteadyState, i: int) -> Bordered:

@@ -1,7 +1,7 @@
 """Explicit stepping and its derivatives by compiled kernels, one instance at a time: what `cpu` calls where it can.
 
 The kernels here go over steps and bands of rows; rows are worked by `lanes`, vector code, where the grid is as wide as
-some multiple of the machine's vectors, and else by `loops`. Both have the pointwise equations from `gray_scott` and no
+some multiple of the machine's vectors, and else by `rows`. Both have the formulas of a model's steps and no
 fast-math, so that the same fields give the same bits on every machine and in either layout.
 """
 
@@ -40,7 +40,7 @@ CHUNK = 4096
 """Steps in one kernel call, some 10 ms at 128 x 128: between calls an interrupt is seen."""
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Work in either layout: arrays of states of five axes are of `lanes`, of four of `loops`. The stubs carry the names.
+# Work in either layout: arrays of states of five axes are of `lanes`, of four of `rows`. The stubs carry the names.
 # ---------------------------------------------------------------------------------------------------------------------
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"

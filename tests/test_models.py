@@ -403,7 +403,7 @@ def growth(name: str, params: Any, state: np.ndarray, wave: tuple[int, int], gri
     for rate, mode, way in zip(rates, np.linalg.inv(right), right.T, strict=True):
         if abs(1 + dt * rate) ** steps < 0.05:  # decays into rounding
             continue
-        amplitude = 3e-9 / dt * way.real  # of this mode and its conjugate alone: another one may grow past it
+        amplitude = 1e-8 / dt * way.real  # of this mode and its conjugate alone: another one may grow past it
         x = state[:, None, None] + amplitude[:, None, None] * np.cos(angle)
         end = TORCH.march(params, torch.from_numpy(x)[None], 0.0, steps, steps, dt).fields[0].numpy()
         share = np.cos(angle) / np.sum(np.cos(angle) ** 2)

@@ -4,6 +4,7 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 (`grad`, `solve`), and scan landscapes of losses and gradients into labelled NetCDF files (`scan`).
 """
 
+from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan

@@ -278,7 +278,7 @@ def _fields(given: argparse.Namespace) -> torch.Tensor:
 
 def _setting(text: str) -> tuple[str, float]:
     """NAME=VALUE as a name and a number."""
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     try:
         return name, float(value)
     except ValueError:

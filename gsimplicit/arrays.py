@@ -50,6 +50,8 @@ def real_array(name: str, value: Any, what: str = _WHAT) -> Array:
         raise ValueError(f"{name} must be {what}, got {shown(value)}: {error}") from error
     if np.ma.is_masked(given):  # variables of netCDF4 only show their mask here
         raise ValueError(f"{name} holds masked values, which stand for no number, got {shown(given)}: fill them")
+    if given.dtype == object:
+        given = _of_objects(name, given, what)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be {what}, got {shown(value)}")
     found = np.asarray(given)
@@ -57,6 +59,18 @@ def real_array(name: str, value: Any, what: str = _WHAT) -> Array:
         _refuse_inexact(name, found.reshape(-1)[np.abs(found.reshape(-1).astype(np.float64)) >= _EXACT].tolist())
     with np.errstate(all="ignore"):  # a long double beyond float64 becomes infinite, and is refused as such
         return np.array(found, dtype=np.float64, order="C", subok=False)
+
+
+def _of_objects(name: str, given: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    """Python's and numpy's real numbers out of an array of objects, as tables hold them whose columns were mixed."""
+    for i, one in enumerate(given.reshape(-1)):
+        if isinstance(one, bool | np.bool_) or not isinstance(one, float | int | np.floating | np.integer):
+            place = f" at entry {i} of objects" if given.ndim else ""
+            raise TypeError(f"{name} must be {what}, got {shown(one)}{place}")
+        if isinstance(one, int | np.integer):
+            _refuse_inexact(name, [int(one)])
+    with np.errstate(all="ignore"):
+        return given.astype(np.float64)
 
 
 def real_tensor(
@@ -129,6 +143,11 @@ def _copied(name: str, value: torch.Tensor, attached: bool, device: str | None, 
             raise TypeError(f"{name} must be {what}, got {found}")
     if value.device.type == "meta":
         raise ValueError(f"{name} must hold values, got a tensor on device meta, which has none")
+    if not attached and _batched(value):
+        raise ValueError(
+            f"{name} is batched by torch.vmap, by which gsimplicit cannot be mapped: give the batch along the first "
+            "axis, or loop over it"
+        )
     if not attached and _transformed(value):
         raise ValueError(
             f"{name} is under a transform of torch.func, but only derivatives in the parameters are computed: detach it"
@@ -156,6 +175,16 @@ def _transformed(value: torch.Tensor) -> bool:
     if wrapped is not None and wrapped(value):
         return True
     return torch.autograd.forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def _batched(value: torch.Tensor) -> bool:
+    """Whether a tensor stands for a batch of `torch.vmap`, at any level."""
+    functorch: Any = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            return True
+        value = functorch.get_unwrapped(value)
+    return False
 
 
 def _refuse_hidden(name: str, value: Any, what: str, depth: int) -> None:

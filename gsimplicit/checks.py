@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
         value = value[()]
     if isinstance(value, torch.Tensor):
         held = type(value) is torch.Tensor and value.layout is torch.strided and value.device.type != "meta"
-        if not held or value.ndim or value.requires_grad or value.is_quantized:
+        if not held or value.ndim or value.requires_grad or value.is_quantized or _wrapped(value):
             return value
         return value.item()
     if isinstance(value, np.bool_):
@@ -38,6 +38,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.floating):
         return float(value)
     return str(value) if isinstance(value, str) else value
+
+
+_wrapped: Any = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", lambda _: False)
+"""Whether a transform of torch.func holds a tensor, so that it has no value of its own."""
 
 
 def shown(value: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from gsimplicit import equations, grid
+from gsimplicit.models import stability
 from gsimplicit.models.gray_scott import PARAMETERS, Homogeneous, Params
-from gsimplicit.models.stability import StabilityWarning, UnitsWarning, warn_if_unstable
+from gsimplicit.models.stability import StabilityWarning, UnitsWarning
 
 __all__ = ["PARAMETERS", "Homogeneous", "Params", "StabilityWarning", "UnitsWarning"]
 
@@ -61,7 +62,8 @@ _MOVED: dict[str, tuple[str, Any]] = {
         _second_derivative_transposed,
     ),
     "neighbour_sum": ("gsimplicit.grid.neighbour_sum", grid.neighbour_sum),
-    "warn_if_unstable": ("gsimplicit.models.stability.warn_if_unstable", warn_if_unstable),
+    "warn_if_unstable": ("gsimplicit.models.stability.warn_if_unstable", stability.warn_if_unstable),
+    "NOT_FELT": ("gsimplicit.models.stability.NOT_FELT", stability.NOT_FELT),
 }
 
 

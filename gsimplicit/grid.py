@@ -35,10 +35,10 @@ def wave_numbers(n: int, *, half: bool = False) -> np.ndarray[Any, np.dtype[np.c
 
     The Nyquist mode of an even grid has no real derivative and is dropped, which keeps derivatives antisymmetric.
     """
-    numbers = 2j * np.pi * (np.fft.rfftfreq(n) if half else np.fft.fftfreq(n))
+    numbers: Any = 2j * np.pi * (np.fft.rfftfreq(n) if half else np.fft.fftfreq(n))
     if n % 2 == 0:
         numbers[n // 2] = 0
-    return numbers
+    return np.asarray(numbers)
 
 
 def slopes(fields: Array) -> Array:

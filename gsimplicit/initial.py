@@ -69,9 +69,9 @@ def initial_state(
 ) -> torch.Tensor:
     """Initial fields after arXiv 2606.11258, eq. 9 and 10, or another model's rest state with noise.
 
-    For Gray-Scott, outside the box `u = clamp(1 + noise N(0, 1), 0, 1.5)` and `v = clamp(noise N(0, 1), 0, 1)`; inside u and v are the
-    box's values. The paper's text has noise = 1, which makes the explicit step diverge at its own parameters; its
-    published code has 0.02, the default here.
+    For Gray-Scott, outside the box `u = clamp(1 + noise N(0, 1), 0, 1.5)` and `v = clamp(noise N(0, 1), 0, 1)`; inside
+    u and v are the box's values. The paper's text has noise = 1, which makes the explicit step diverge at its own
+    parameters; its published code has 0.02, the default here.
 
     Args:
         count: Number of fields, >= 1.
@@ -137,7 +137,9 @@ def _at_rest(model: Any, box: Box | None) -> tuple[list[float], tuple[Any, ...],
     if model is gray_scott:
         return [1.0, 0.0], model.bounds, box
     if box is not None and box != Box():
-        raise ValueError(f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and fields of your own")
+        raise ValueError(
+            f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and fields of your own"
+        )
     rest = [float(x) for x in model.rest_of(values[len(model.species) :])]
     if not np.isfinite(rest).all():
         at = ", ".join(f"{n} = {x:g}" for n, x in zip(model.parameters, values, strict=False))

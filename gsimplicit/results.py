@@ -203,6 +203,8 @@ class SteadyState(ByValue):
     def _advice(self, i: int) -> str:
         if self.motion[i] == Motion.OVERSHOOTING:
             return f"{self.step_text(i)}: more steps do not help, a shorter dt or weaker diffusion does ({_UNITS})"
+        if self.status[i] == Status.DIVERGED:
+            return self.model.advice(self.params.tensor()[i].detach().tolist()) or _ADVICE[Status.DIVERGED]
         return _ADVICE[Status(int(self.status[i]))]
 
     def step_text(self, i: int) -> str:

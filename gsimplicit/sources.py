@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["made_of", "package_sources"]
+__all__ = ["loaded", "made_of", "package_sources"]
 
 
 def made_of(module: ModuleType) -> bytes | None:
     """Source of a module; its byte code where there is no source, and None where there is neither."""
     spec = getattr(module, "__spec__", None)
     name, path = getattr(module, "__name__", ""), getattr(module, "__file__", None)
-    return _loaded(getattr(spec, "loader", None), name, path)
+    return loaded(getattr(spec, "loader", None), name, path)
 
 
 def package_sources() -> dict[str, bytes]:
@@ -33,10 +33,10 @@ def package_sources() -> dict[str, bytes]:
     folders = list(package.submodule_search_locations or [])
     names = [root, *(found.name for found in pkgutil.walk_packages(folders, f"{root}."))]
     specs = {name: importlib.util.find_spec(name) for name in sorted(names)}
-    return {n: _loaded(s.loader, n, s.origin) or uuid.uuid4().bytes for n, s in specs.items() if s is not None}
+    return {n: loaded(s.loader, n, s.origin) or uuid.uuid4().bytes for n, s in specs.items() if s is not None}
 
 
-def _loaded(loader: Any, name: str, path: str | None) -> bytes | None:
+def loaded(loader: Any, name: str, path: str | None) -> bytes | None:
     """A module's source or byte code as its loader has it."""
     try:
         return bytes(loader.get_data(path))

@@ -93,9 +93,7 @@ class March:
 
     def __call__(self, fields: torch.Tensor, params: ModelParams) -> Marched:
         """March `fields` (B, S, H, W) with B instances of parameters."""
-        return self.by.march(
-            params.detach(), self.placed(fields), self.tol, self.max_steps, self.check_every, self.dt
-        )
+        return self.by.march(params.detach(), self.placed(fields), self.tol, self.max_steps, self.check_every, self.dt)
 
 
 def as_march(
@@ -337,8 +335,13 @@ def solved_state(
     def one(i: int) -> SteadyState:
         root = known[i]
         if root is not None:
-            steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64)
-            return _described(equations[i], root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise)
+            steps, change = (
+                torch.zeros(1, dtype=torch.int64),
+                torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64),
+            )
+            return _described(
+                equations[i], root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise
+            )
         start = starts[i]
         if start.status[0] == Status.DIVERGED:
             none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)

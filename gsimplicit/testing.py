@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
+from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.params import ModelParams
@@ -50,7 +51,7 @@ class TaylorTest:
 def taylor_test(
     params: ModelParams,
     route: str | Route = "implicit",
-    loss: str | Loss = "spectrum",
+    loss: str | Loss | FeatureLoss = "spectrum",
     direction: Sequence[float] | None = None,
     sizes: tuple[float, ...] = SIZES,
     target: Fields | None = None,
@@ -103,13 +104,17 @@ def taylor_test(
             f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
         )
     if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
-        raise ValueError(f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}")
+        raise ValueError(
+            f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}"
+        )
     chosen = as_route(route)
     problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None, dt, backend)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model), 1, (int(H), int(W)), params.model, problem.marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt
+    )
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:

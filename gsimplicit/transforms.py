@@ -43,7 +43,12 @@ def refuse_batched(name: str, tensor: torch.Tensor) -> None:
 
 
 def refuse_transformed(tensor: torch.Tensor) -> None:
-    """Raise a ValueError where a derivative that a transform asks for would be lost."""
+    """Raise a ValueError where a derivative that a transform asks for would be lost, or a trace keep a constant."""
+    if torch._C._get_tracing_state() is not None:
+        raise ValueError(
+            "gsimplicit cannot be traced by torch.jit.trace: the trace would keep what is computed now as a constant, "
+            "whatever it is called with; trace the loss alone"
+        )
     if transformed(tensor):
         raise ValueError(
             "gsimplicit was called inside a transform of torch.func, or of forward mode, which would see nothing of "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from helpers import PAPER, small_start
 import gsimplicit as gs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,3 +73,22 @@ def lattice_root() -> gs.SteadyState:
 def drifting_root() -> gs.SteadyState:
     """The paper's point on 48 x 48, the bordered residual closed."""
     return gs.steady_state(gs.Params(*PAPER), small_start(48, 10), refine=True)
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a script beside its modules as a fresh process would, and returns its loss."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def run(module: str, text: str, name: str = "mine.py", others: dict[str, str] | None = None, **_: Any) -> Any:
+        for known in [n for n in sys.modules if n.partition(".")[0] in ("mine", "other", "pkg", "script")]:
+            monkeypatch.delitem(sys.modules, known)
+        files = {name: module, "script.py": text, **(others or {}), **({"pkg/__init__.py": ""} if "/" in name else {})}
+        for file, written in files.items():
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(written)
+        importlib.invalidate_caches()
+        return importlib.import_module("script").loss
+
+    return run

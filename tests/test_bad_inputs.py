@@ -16,9 +16,9 @@ from gsimplicit.bifurcation.branch import follow
 from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import turing_on_grid, upper_state
-from gsimplicit.gray_scott import homogeneous_states
 from gsimplicit.landscape.cliffs import classes
 from gsimplicit.losses import log_spectrum
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.testing import taylor_test
 
 nan, inf = float("nan"), float("inf")
@@ -154,7 +154,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (compare, {"share_root": "no"}, TypeError, "share_root must be True or False, got 'no'"),
     (scan, {"axes": {}}, ValueError, "axes must name at least one parameter, got none"),
     (scan, {"axes": {"G": [0.1]}}, ValueError, "axes must be among .* got 'G'"),
-    (scan, {"axes": {"F": [0.04, 0.03]}}, ValueError, r"axis F must be strictly increasing, got \[0.04, 0.03\]"),
+    (scan, {"axes": {"F": [0.04, 0.03]}}, ValueError, r"axis F must be strictly increasing, got 0.03 after 0.04"),
     (scan, {"axes": {"F": [0.03, 0.03]}}, ValueError, "axis F must be strictly increasing"),
     (scan, {"axes": {"F": [nan]}}, ValueError, r"axis F must hold finite values >= 0, got \[nan\]"),
     (scan, {"losses": []}, ValueError, "losses must name at least one, got none"),
@@ -163,7 +163,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (scan, {"keep": "u"}, ValueError, "keep must be 'v' or None, got 'u'"),
     (scan, {"base": params(F=[0.03, 0.04])}, ValueError, "base must be one instance, got 2"),
     (scan, {"target": V.expand(3, -1, -1)}, ValueError, "target must be of 1 or 1 instances.* got 3"),
-    (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs the target's u and v"),
+    (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs all species of the target"),
     (scan, {"axes": {"k": {0.06}}}, TypeError, "axis k must be a sequence or array of real numbers"),
     (scan, {"axes": {"k": torch.tensor([0.06], requires_grad=True)}}, ValueError, "axis k requires gradients"),
     (scan, {"axes": {"k": ["0.06"]}}, TypeError, "axis k must be a sequence or array of real numbers"),
@@ -251,3 +251,68 @@ def test_one_bad_instance_leaves_the_bits_of_the_others(record_property: Callabl
     assert both.status.tolist() == [gs.Status.DIVERGED, gs.Status.FIXED]
     assert np.array_equal(both.fields[1].numpy(), good.fields[0].numpy())
     record_property("faults: bad point in a batch", 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays of objects; transforms that would lose values; advice
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_of_objects_hold_real_numbers_or_the_first_other_one_is_named() -> None:
+    import pandas as pd
+
+    for good in ([0.06, 0.061], [np.float32(0.0625), 0.061], [0, 0.061], [np.int64(0), 0.5]):
+        for given in (np.array(good, dtype=object), pd.Series(good, dtype=object)):
+            assert gs.Params(0.16, 0.08, 0.035, given).k.tolist() == [float(x) for x in good]
+    wrong: list[tuple[object, str]] = [
+        (None, "None"), ("a", "'a'"), (True, "True"), (1j, "1j"), (pd.NA, "<NA>"), (pd.Timestamp(0), "Timestamp.*"),
+        ([0.1], r"\[0.1\]"),
+    ]  # fmt: skip
+    for bad, text in wrong:
+        given = np.empty(2, dtype=object)
+        given[:] = [0.06, None]
+        given[1] = bad
+        with pytest.raises(TypeError, match=f"k must be a real number.*{text} at entry 1 of objects"):
+            gs.Params(0.16, 0.08, 0.035, given)
+    with pytest.raises(ValueError, match="float64 cannot hold"):
+        gs.Params(0.16, 0.08, 0.035, np.array([2**53 + 1], dtype=object))
+    with pytest.raises(ValueError, match="k must be finite"):
+        gs.Params(0.16, 0.08, 0.035, np.array([np.nan], dtype=object))
+
+
+def test_what_vmap_batches_is_named() -> None:
+    fields, two = gs.initial_state(2, grid=(8, 8), box=None), torch.tensor([0.1, 0.2], dtype=torch.float64)
+    params = gs.Params(0.16, 0.08, 0.035, 0.065)
+    for name, call, given in (
+        ("initial", lambda x: gs.steady_state(params, x[None], tol=0.0, max_steps=2).v, fields),
+        ("initial", lambda x: gs.grad(params, "unrolled", initial=x[None], tol=0.0, max_steps=2).loss, fields),
+        ("target", lambda x: gs.grad(params, target=x[:1], initial=fields[:1], tol=0.0, max_steps=2).loss, fields),
+    ):
+        with pytest.raises(ValueError, match=f"{name} is batched by torch.vmap"):
+            torch.vmap(call)(given)
+    with pytest.raises(TypeError, match="tol must be a real number"):
+        torch.vmap(lambda x: gs.steady_state(params, fields[:1], tol=x, max_steps=2).v)(two)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit.*deprecated")
+def test_a_trace_would_keep_a_constant_and_is_refused() -> None:
+    fields, k = gs.initial_state(grid=(8, 8), box=None), torch.tensor(0.065, dtype=torch.float64)
+    short: dict[str, Any] = {"tol": 0.0, "max_steps": 2}
+    params = gs.Params(0.16, 0.08, 0.035, 0.065)
+    for call, given in (
+        (lambda x: gs.steady_state(gs.Params(0.16, 0.08, 0.035, x), fields, **short).v, k),
+        (lambda x: gs.solve(gs.Params(0.16, 0.08, 0.035, x), "unrolled", fields, **short).v, k),
+        (lambda x: gs.grad(gs.Params(0.16, 0.08, 0.035, x), "unrolled", initial=fields, **short).loss, k),
+        (lambda x: gs.steady_state(params, x, **short).v, fields),
+    ):
+        with pytest.raises(ValueError, match=r"cannot be traced by torch\.jit\.trace"):
+            torch.jit.trace(call, (given,))
+    loss = torch.jit.trace(lambda v: (v**2).mean((-2, -1)), (fields[:, 1],))
+    assert gs.grad(params, "unrolled", loss, initial=fields, **short).loss > 0
+
+
+def test_a_state_that_diverged_for_want_of_diffusion_is_told_a_larger_one() -> None:
+    start = gs.initial_state(grid=(8, 8), box=gs.Box(half=2))
+    state = gs.steady_state(gs.Params(0.16, 1e-5, 0.035, 0.065), start, max_steps=500)
+    with pytest.raises(gs.NotSteady, match=r"single cells.*a larger Dv, or a smaller Du or F"):
+        state.require_steady()

@@ -143,7 +143,9 @@ def test_quotients_and_roots_on_tensors_are_correctly_rounded(dtype: torch.dtype
     assert np.array_equal(run(traced(torch.sqrt, "x")[1], a), np.sqrt(exact))
     x = a.clone().requires_grad_()
     run(traced(lambda x: 3 / x + torch.sqrt(x), "x")[1], x).sum().backward()
-    torch.testing.assert_close(x.grad, -3 / a**2 + 0.5 / a.sqrt(), rtol=1e-3 if dtype == torch.float32 else 1e-12, atol=0)
+    torch.testing.assert_close(
+        x.grad, -3 / a**2 + 0.5 / a.sqrt(), rtol=1e-3 if dtype == torch.float32 else 1e-12, atol=0
+    )
     ends = torch.tensor([0.0, math.inf, 1e-300, 1e300, -1.0], dtype=torch.float64)
     np.testing.assert_allclose(run(traced(torch.sqrt, "x")[1], ends), ends.sqrt(), rtol=1e-15)
 
@@ -197,7 +199,16 @@ def test_what_is_no_formula_is_refused(function: Any, words: str) -> None:
         traced(function)
 
 
-@pytest.mark.parametrize("function", [lambda x, y: x + "1", lambda x, y: abs(x), lambda x, y: x % 2, lambda x, y: x * True, lambda x, y: torch.ones(3) * x])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: x + "1",
+        lambda x, y: abs(x),
+        lambda x, y: x % 2,
+        lambda x, y: x * True,
+        lambda x, y: torch.ones(3) * x,
+    ],
+)
 def test_python_refuses_the_rest(function: Any) -> None:
     with pytest.raises(TypeError):
         traced(function)
@@ -228,7 +239,11 @@ def test_an_error_of_the_functions_own_is_told_and_not_raised() -> None:
 
 
 def test_another_number_of_rates_is_an_error_and_no_fallback() -> None:
-    for function, count in ((lambda u, v, a: (u, v, a), "3"), (lambda u, v, a: u, "Symbol"), (lambda u, v, a: (u,), "1")):
+    for function, count in (
+        (lambda u, v, a: (u, v, a), "3"),
+        (lambda u, v, a: u, "Symbol"),
+        (lambda u, v, a: (u,), "1"),
+    ):
         with pytest.raises(TypeError, match=f"one rate a species, 2 of them, got {count}") as caught:
             gs.Model.of(function)
         assert not isinstance(caught.value, UntraceableError)
@@ -236,7 +251,9 @@ def test_another_number_of_rates_is_an_error_and_no_fallback() -> None:
 
 def test_rates_may_be_numbers() -> None:
     model = gs.Model.of(lambda u, v, a: (a - u, 0), name="constant")
-    state = gs.steady_state(model.params(Du=0.1, Dv=0.1, a=0.5), torch.rand(1, 2, 4, 4), tol=0.0, max_steps=3, backend=TORCH)
+    state = gs.steady_state(
+        model.params(Du=0.1, Dv=0.1, a=0.5), torch.rand(1, 2, 4, 4), tol=0.0, max_steps=3, backend=TORCH
+    )
     assert state.fields.shape == (1, 2, 4, 4)
 
 
@@ -250,7 +267,9 @@ def test_the_fallback_is_said_once_a_model_and_gives_the_numbers_of_the_formula(
     assert "compares" in other.model.untraced
     assert not formula.model.untraced
     start = torch.rand(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.5
-    with pytest.warns(UntracedWarning, match=r"the reaction of branching is no formula .*\(the formula compares values\)"):
+    with pytest.warns(
+        UntracedWarning, match=r"the reaction of branching is no formula .*\(the formula compares values\)"
+    ):
         found = gs.steady_state(other, start, tol=0.0, max_steps=40, dt=0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -380,7 +399,9 @@ def test_programs_give_the_same_bits_on_tensors_arrays_and_numbers(tree: Any, at
     """Of + - * /, roots and powers by multiplication; other functions are whose they are."""
 
     def rational(tree: Any) -> bool:
-        return not isinstance(tree, tuple) or (tree[0] in ("+", "-", "*", "neg", "power") and all(map(rational, tree[1:])))
+        return not isinstance(tree, tuple) or (
+            tree[0] in ("+", "-", "*", "neg", "power") and all(map(rational, tree[1:]))
+        )
 
     if not rational(tree):
         return

@@ -8,7 +8,6 @@ import datetime as dt
 import decimal
 import fractions
 import functools
-import importlib
 import os
 import pathlib
 import random
@@ -197,25 +196,6 @@ KINDS = {
         "def loss(v): return R().a * v.mean((-2, -1))\n", "from mine import loss"),
 }  # fmt: skip
 """Code whose number is 1 or 10 by what is written in place of {x}: a module `mine`, and a script with the loss."""
-
-
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Runs a script beside its modules as a fresh process would, and returns its loss."""
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-    def run(module: str, text: str, name: str = "mine.py", others: dict[str, str] | None = None, **_: Any) -> Any:
-        for known in [n for n in sys.modules if n.partition(".")[0] in ("mine", "other", "pkg", "script")]:
-            monkeypatch.delitem(sys.modules, known)
-        files = {name: module, "script.py": text, **(others or {}), **({"pkg/__init__.py": ""} if "/" in name else {})}
-        for file, written in files.items():
-            (tmp_path / file).parent.mkdir(exist_ok=True)
-            (tmp_path / file).write_text(written)
-        importlib.invalidate_caches()
-        return importlib.import_module("script").loss
-
-    return run
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ import gsimplicit
 PACKAGE = Path(gsimplicit.__file__).parent
 ROOMS = [
     "version",
+    "forking",
     "checks",
     "pickling",
     "arrays",
@@ -21,6 +22,9 @@ ROOMS = [
     "transforms",
     "threads",
     "sources",
+    "models",
+    "grid",
+    "equations",
     "gray_scott",
     "initial",
     "results",
@@ -86,6 +90,8 @@ def test_no_module_imports_upward(path: Path) -> None:
         ("import gsimplicit as gs", {FRONT_DOOR}),
         ("from gsimplicit import Params", {FRONT_DOOR}),
         ("from gsimplicit import gray_scott", {"gray_scott"}),
+        ("from gsimplicit import equations, grid", {"equations", "grid"}),
+        ("from gsimplicit.models.gray_scott import gray_scott", {"models"}),
         ("import gsimplicit.refine.newton", {"refine"}),
         ("def f():\n    from gsimplicit.routes.implicit import Implicit", {"routes"}),
         ("if TYPE_CHECKING:\n    from gsimplicit.steady import March", {"steady"}),

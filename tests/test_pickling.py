@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import os
 import pickle
 import subprocess
 import sys
@@ -148,3 +149,42 @@ def test_forked_children_compute_what_their_parent_does() -> None:
         [sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, timeout=100, check=False
     )
     assert (found.returncode, found.stdout.strip()) == (0, "2"), found.stderr
+
+
+BUSY = """
+import os, sys, threading, time
+import gsimplicit as gs
+fields = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+P = gs.Params(0.16, 0.08, 0.03, 0.05)
+def work():
+    return gs.steady_state(P, fields, tol=0.0, max_steps=5).v.sum().item()
+found = []
+thread = threading.Thread(target=lambda: found.append(work()))
+thread.start()
+children = []
+for pause in (0.05, 0.5):
+    time.sleep(pause)
+    pid = os.fork()
+    if not pid:
+        work()
+        os._exit(0)
+    children.append(pid)
+thread.join()
+end = time.monotonic() + 60
+while children and time.monotonic() < end:
+    children = [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0] == 0]
+    time.sleep(0.05)
+for pid in children:
+    os.kill(pid, 9)
+print(len(children), len(found))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork")
+def test_a_fork_waits_for_a_thread_that_imports_or_compiles_first(tmp_path: Path) -> None:
+    """The child would wait for ever for the locks of a thread it does not have."""
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BUSY],
+        capture_output=True, text=True, timeout=150, check=False, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert (found.returncode, found.stdout.strip()) == (0, "0 1"), found.stderr

@@ -545,7 +545,9 @@ def test_a_loss_that_differs_is_named_with_what_changed_in_it(tmp_path: Path, mo
     assert "'power'" not in told
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
     told = refused(losses=[power, Weighted(1.0)])
-    assert "of loss 'power' scale.FACTOR changed; of loss 'Weighted' __call__.scale.FACTOR changed" in told
+    assert (
+        "of loss 'power' power.scale.FACTOR changed; of loss 'Weighted' Weighted.__call__.scale.FACTOR changed" in told
+    )
     monkeypatch.setattr(dataset, "save", None)
     monkeypatch.setitem(globals(), "FACTOR", 1.0)
     monkeypatch.setattr(dataset, "code_fingerprint", lambda: 64 * "0")

@@ -103,6 +103,11 @@ class Forgetful:
     def __init__(self): self.w, self.cache = 2.0, {{1: 2}}
     def __getstate__(self): return {{"w": self.w}}
     def __call__(self, v): return self.w * len(self.cache) * W * mean(v)
+class Registry:
+    known = {{}}
+    def __init_subclass__(cls): Registry.known[cls.__name__] = cls
+class Registered(Registry):
+    def __call__(self, v): return len(Registry.known) * W * mean(v)
 def failing(v): raise OwnError("a", "b")
 def late(v):
     import {other}
@@ -161,6 +166,7 @@ def losses_of(mine: ModuleType) -> dict[str, tuple[Any, float]]:
         "based": (mine.Derived(), 33.0),
         "Reduced": (mine.Reduced(5.0), 15.0),
         "Forgetful": (mine.Forgetful(), 6.0),
+        "Registered": (mine.Registered(), 3.0),
     }
 
 
@@ -186,7 +192,9 @@ def test_what_was_set_in_a_users_module_holds_wherever_a_point_is_evaluated(
         scan([mine.failing])
     mine.inside.W = 23.0
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        assert scan(losses[:2] + losses[3:], executor=processes).equals(inline.isel(objective=[0, 1, *range(3, 18)]))
+        assert scan(losses[:2] + losses[3:], executor=processes).equals(
+            inline.isel(objective=[0, 1, *range(3, len(losses))])
+        )
         for loss in (mine.late, mine.late_relative):  # a worker imports by itself what is not as it is here
             with pytest.raises(RuntimeError, match=f"loss '{loss.__name__}' is another one in a worker.*import it out"):
                 scan([loss], executor=processes, store=tmp_path / "refused.nc", overwrite=True)
@@ -194,6 +202,7 @@ def test_what_was_set_in_a_users_module_holds_wherever_a_point_is_evaluated(
     based = given["based"][0]
     assert (mine.made, mine.Base.count, mine.Derived.count, based.calls, based.cache) == ([], 0, 0, 0, {})
     assert "seen" not in vars(based)
+    assert mine.Registry.known == {"Registered": mine.Registered}
 
 
 def test_a_pool_waits_for_the_next_scan_and_is_not_asked_where_it_is_out_of_date(
@@ -304,7 +313,7 @@ class Seen:
 def test_a_point_is_evaluated_with_the_settings_of_the_process_that_asked() -> None:
     def seen(home: Home) -> dict[str, Any]:
         packed = replace(sent.parcel(Seen(), {}), home=home)
-        return {name: one.item() for name, one in run.work_on(sent.pickle.dumps(packed), [0]).items()}
+        return {name: one.item() for name, one in (run.work_on("", sent.pickle.dumps(packed), [0]) or {}).items()}
 
     plain = seen(Home.now())
     shared = {"dtype": torch.float64, "precision": "medium", "deterministic": (True, True), "mkldnn": False}
@@ -322,6 +331,27 @@ def test_a_point_is_evaluated_with_the_settings_of_the_process_that_asked() -> N
     assert seen(Home.now()) == plain
     # threads of this process share its settings and have their own about gradients
     assert seen(replace(away, place=here())) == plain | {"grad": False, "errors": "ignore", "small": not flushes}
+
+
+def test_a_large_loss_is_sent_once_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    big = np.full(200_000, 2.0)
+
+    def of_big(v: torch.Tensor) -> torch.Tensor:
+        return big.mean() * mean_square(v)
+
+    monkeypatch.setattr(run, "_large", {})
+    received: list[bool] = []
+
+    class Counted(ThreadPoolExecutor):
+        def submit(self, function: Any, /, key: str, work: bytes | None, items: Any) -> Any:
+            received.append(work is not None)
+            return super().submit(function, key, work, items)
+
+    expected = scan([mean_square]).loss * 2.0
+    with Counted(1) as threads:
+        assert (scan([of_big], executor=threads, tile=1).loss.values == expected.values).all()
+    assert received.count(True) in (1, 2)  # two are in flight where nobody has it
+    assert received.count(False) == 3
 
 
 SCRIPT = """

@@ -74,13 +74,13 @@ class Curve:
         return self.at(params).defect(X, c)
 
     def translations(self, X: Array) -> Array:
-        """Columns of the drift speeds, shape (r, 2, H, W)."""
+        """Columns of the drift speeds, shape (r, S, H, W)."""
         r = len(self.directions)
         return along(self.directions, X) if r else np.zeros((0, *X.shape))
 
     def along(self, X: Array, params: Array) -> Array:
         """Derivative of the residual in the parameter, by SCALE."""
-        return SCALE * self.at(params).parameter_slopes(X)[self.index]
+        return np.asarray(SCALE * self.at(params).parameter_slopes(X)[self.index])
 
     def system(self, point: Point, phase: Array, row: Array, corner: float) -> BorderedLU:
         """The linearised equations with the last row `row . dX + corner dp`."""
@@ -147,7 +147,7 @@ class Curve:
         system = self.system(point, self.translations(point.X), row, corner)
         goal = np.zeros(len(self.directions) + 1)
         goal[-1] = 1.0
-        x, s = system.solve(np.zeros(2 * self.cells), goal)
+        x, s = system.solve(np.zeros(point.X.size), goal)
         tX, tp = separate(x, point.X.shape), float(s[-1])
         length = np.sqrt((tX**2).sum() / self.cells + tp**2)
         point.tX, point.tp = tX / length, tp / length

@@ -1,32 +1,35 @@
 """What tells functions and the values they hold apart, so that stored results of one are not taken for another's.
 
-Code is followed wherever it is reached: through modules, classes and their bases, wrappers, closures and attributes.
-What cannot be followed is refused. Nothing of the caller's is called and nothing is unpickled. What stays unseen is
-what only running would show: files, the environment, generators of the process, and values that a cache still holds.
+Code is followed wherever it is reached: through modules, classes and their bases, wrappers, closures and attributes,
+and where a user's code or value stands in an installed package. What cannot be followed is refused. Nothing of the
+caller's is called or imported and nothing is unpickled. What stays unseen is what only running would show: files, the
+environment, generators of the process, and values that a cache still holds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
-from gsimplicit.identity.values import Walk
+from gsimplicit.identity.values import UntoldError, Walk
 
 __all__ = ["content", "identity", "label"]
 
 
-def label(loss: str | Callable[..., Any]) -> str:
+def label(loss: Any) -> str:
     """Name of a loss: its own, or that of the function."""
-    return loss if isinstance(loss, str) else str(getattr(loss, "__name__", type(loss).__name__))
+    if isinstance(loss, str):
+        return loss
+    named = getattr(loss, "name", None) if hasattr(loss, "features") else None
+    return named if isinstance(named, str) else str(getattr(loss, "__name__", type(loss).__name__))
 
 
 def identity(loss: Callable[..., Any]) -> list[str]:
     """A callable by its name and the digest of its code and of all that the code reaches.
 
     Raises:
-        ValueError: It is a lambda, or holds something that cannot be told apart.
+        ValueError: It is a lambda.
+        UntoldError: It holds something that cannot be told apart; a TypeError and a ValueError.
     """
     name = label(loss)
     if name == "<lambda>":
@@ -43,12 +46,16 @@ def content(argument: str, name: str, value: Any) -> str:
         value: Anything.
 
     Raises:
-        ValueError: There is something in it that cannot be told apart; says where it is and what to do.
+        UntoldError: There is something in it that cannot be told apart; says where it is and what to do.
     """
+    walk = Walk(argument, name)
     try:
-        told = Walk(argument, name).tell(value)
+        return walk.digest(value)
+    except UntoldError:
+        raise
     except RecursionError:
-        raise ValueError(
+        raise UntoldError(
             f"{argument}: {name!r} holds objects nested too deeply to be told from others; leave out store="
         ) from None
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    except Exception as error:  # objects raise what they like where they are looked into
+        raise walk.refuse(f"something that raises {type(error).__name__} ({error}) where it is looked into,") from error

@@ -37,7 +37,7 @@ def number(value: Any) -> Any:
         return [kind.__name__, *shape, hashlib.sha256(bytes(value)).hexdigest()]
     if kind is range or kind is slice:
         return [kind.__name__, *map(repr, (value.start, value.stop, value.step))]
-    if value is Ellipsis or value is NotImplemented:
+    if value is Ellipsis or value is NotImplemented or value is np.ma.masked:
         return ["constant", repr(value)]
     if issubclass(kind, np.dtype):
         return ["dtype", _dtype(value)]
@@ -58,7 +58,7 @@ def state(walk: Walk, value: Any) -> Any:
         return _array(walk, value)
     if issubclass(kind, dict):
         factory = value.default_factory if issubclass(kind, defaultdict) else None
-        return ["dict", walk.tell(factory), walk.mapping(dict.items(value), ordered=True)]
+        return ["dict", walk.tell(factory), walk.mapping(dict.items(value))]
     if issubclass(kind, list | tuple):
         base = list if issubclass(kind, list) else tuple
         return [base.__name__, *(walk.tell(one, str(n)) for n, one in enumerate(base.__iter__(value)))]
@@ -106,8 +106,8 @@ def _array(walk: Walk, value: np.ndarray[Any, Any]) -> list[Any]:
 def _tensor(walk: Walk, value: torch.Tensor) -> list[Any]:
     """Shape, dtype, layout and bytes."""
     with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
-        head = [str(value.dtype), str(value.layout), list(value.shape)]
         try:
+            head = [str(value.dtype), str(value.layout), list(value.shape)]
             plain = value.detach()
             if plain.layout == torch.sparse_coo:
                 plain = plain.coalesce()

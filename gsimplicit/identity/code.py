@@ -10,6 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import resolve_name
 from types import CodeType
 from typing import Any
 
@@ -19,10 +20,10 @@ _OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars",
 _OF_ANYTHING = {"globals", "__globals__", "f_globals", "__subclasses__"}
 """The same as attributes."""
 
-_BY_TEXT = {"import_module", "__import__", "resolve_name", "run_module", "run_path"}
-"""Names through which code may reach modules that are named by text."""
+BY_TEXT = {"import_module", "__import__", "spec_from_file_location", "resolve_name", "run_module", "run_path"}
+"""Attributes of something unknown through which code may reach modules that are named by text."""
 
-_PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
+PASSED_OVER = {"CACHE", "PRECALL", "EXTENDED_ARG", "NOP", "PUSH_NULL", "RESUME", "SWAP", "COPY", "NOT_TAKEN"}
 
 
 @dataclass
@@ -35,7 +36,9 @@ class Reach:
         imported: The same for what is imported inside it, after the module's name and the level of the import.
         attributes: All names of attributes.
         namespace: Whether it may reach anything of its own module.
-        texts: Texts it may import by; None where it imports nothing by text.
+        subclasses: Whether it asks classes for those derived from them.
+        table: Names it looks up in the table of all modules; None where it does not use it.
+        by_text: Whether it takes an attribute named like a function that imports by text.
     """
 
     chains: set[tuple[str, ...]] = field(default_factory=set)
@@ -43,20 +46,23 @@ class Reach:
     imported: set[tuple[tuple[str, int], tuple[str, ...]]] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     namespace: bool = False
-    texts: set[str] | None = None
+    subclasses: bool = False
+    table: set[str] | None = None
+    by_text: bool = False
 
 
+@lru_cache(maxsize=2048)
 def reach(code: CodeType) -> Reach:
     """The names that code looks up."""
     found = Reach()
     _Reader(found, {}).read(code)
     names = {chain[0] for chain in found.chains} | {chain[1] for chain in found.chains if chain[0] == "builtins"}
-    words = {*found.attributes, *names}
     table = any(chain[:2] == ("sys", "modules") for chain in found.chains)
     # as an attribute `eval` is a method, of a network say
     found.namespace = table or bool(names & _OWN_NAMESPACE or found.attributes & _OF_ANYTHING)
-    if table or words & _BY_TEXT:
-        found.texts = {*_texts(code), *(["__name__"] if table else [])}
+    found.subclasses = "__subclasses__" in found.attributes
+    found.table = set(_texts(code)) if table else None
+    found.by_text = bool(found.attributes & BY_TEXT)
     return found
 
 
@@ -78,7 +84,7 @@ class _Reader:
     def read(self, code: CodeType) -> None:
         for step in dis.get_instructions(code):
             op, given = step.opname, step.argval
-            if op in _PASSED_OVER:
+            if op in PASSED_OVER:
                 continue
             if op in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
                 self._found.attributes.add(given)
@@ -130,6 +136,7 @@ class _Reader:
             self._found.imported.add(((given, level), ("__name__",)))  # the module itself, all the way down
         elif op == "IMPORT_FROM" and self._import is not None:
             self._import = (self._import[0], (*self._import[1], given))
+            self._found.imported.add(self._import)
         elif op.startswith("STORE_") and self._import is not None and isinstance(given, str):
             self._aliases[given] = self._import
             if op == "STORE_GLOBAL":
@@ -137,6 +144,17 @@ class _Reader:
             self._import = self._whole
         elif op == "POP_TOP" and self._import is not None and self._import == self._whole:
             self._import = self._whole = None
+
+
+def absolute(name: str, level: int, space: dict[str, Any]) -> str:
+    """Full name of a module that is imported with leading points."""
+    if not level:
+        return name
+    package = space.get("__package__") or str(space.get("__name__", "")).rpartition(".")[0]
+    try:
+        return resolve_name("." * level + name, str(package))
+    except (ImportError, ValueError):
+        return name or str(package)
 
 
 def _texts(code: CodeType) -> list[str]:
@@ -162,7 +180,7 @@ def told(code: CodeType, space: dict[str, Any]) -> list[Any]:
         if one == code:
             text = "".join(lines[code.co_firstlineno - 1 : _last_line(code)])
             return ["source", hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), place]
-    return ["instructions", f"{sys.version_info.major}.{sys.version_info.minor}", _instructions(code)]
+    return ["instructions", f"{sys.version_info.major}.{sys.version_info.minor}", instructions(code)]
 
 
 @lru_cache(maxsize=64)
@@ -187,7 +205,7 @@ def _last_line(code: CodeType) -> int:
     return max([code.co_firstlineno, *lines, *(_last_line(c) for c in code.co_consts if isinstance(c, CodeType))])
 
 
-def _instructions(code: CodeType) -> list[Any]:
+def instructions(code: CodeType) -> list[Any]:
     """Instructions, constants and names, as JSON types."""
     shape = [
         code.co_argcount,
@@ -203,7 +221,7 @@ def _instructions(code: CodeType) -> list[Any]:
 def constant(value: Any) -> Any:
     """A constant of code, the same in every process: sets have an order of their own in each."""
     if isinstance(value, CodeType):
-        return ["code", *_instructions(value)]
+        return ["code", *instructions(value)]
     if isinstance(value, tuple):
         return ["tuple", *map(constant, value)]
     if isinstance(value, frozenset):

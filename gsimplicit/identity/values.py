@@ -1,20 +1,25 @@
 """A walk through all that a function or an object reaches, told as JSON types.
 
-What was met before is told by its number, so that the walk ends and two objects are never taken for one. Lists that
-begin with a word stand for what is no plain number or text.
+What is told is a list: what was met is told by its number in it, so that the walk ends, however deep it goes, and two
+objects are never taken for one. Lists that begin with a word stand for what is no plain number or text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from gsimplicit.identity import arrays, code, origins, parts
+from gsimplicit.identity import arrays, classes, code, functions, modules, objects, origins, parts, patches
 
 _PLAIN = (type(None), bool, int, str)
+
+
+class UntoldError(TypeError, ValueError):
+    """There is something that a store cannot tell from another: of no type and no value that it knows."""
 
 
 class Walk:
@@ -23,77 +28,170 @@ class Walk:
     Args:
         argument: Name of the argument that is told, for errors.
         name: Of the loss or object that is told, for errors.
-        path: Where this walk begins, for errors.
-        within: Sets and keys around it, which are told apart from what is outside them.
+        around: The walk that this one is a part of, where its value is told without what was met before.
+        within: Sets around it, which are told apart from what is outside them.
+        sources: Tell code by its source, and modules by theirs; without, by the instructions that run: what two
+            processes with one version of Python tell alike, whatever became of the files.
+        note: Called with the way to each part and with what was told of it.
     """
 
-    def __init__(self, argument: str, name: str, path: tuple[str, ...] = (), within: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        argument: str,
+        name: str,
+        around: Walk | None = None,
+        within: tuple[int, ...] = (),
+        *,
+        sources: bool = True,
+        note: Callable[[tuple[str, ...], Any], None] | None = None,
+    ) -> None:
         self.argument, self.name = argument, name
-        self._path, self._within = list(path), within
+        self.sources: bool = sources if around is None else around.sources
+        self._note = note
+        self._path: tuple[str, ...] = () if around is None else around._path
+        self._within = within
         self._seen: dict[int, tuple[int, object]] = {}  # the object is held, or its id would be given to another
+        self._keys: dict[str, int] = {}
+        self._waiting: deque[tuple[tuple[str, ...], Callable[[], Any]]] = deque()
+        self.classes: list[type] = [] if around is None else around.classes
+        self.patched: dict[type, list[tuple[str, str, Any]]] = {} if around is None else around.patched
+        self.asked = 0
+        self.subclasses = False
 
-    def tell(self, value: Any, step: str = "") -> Any:
-        """What tells a value apart.
+    def digest(self, value: Any) -> str:
+        """Digest of all that tells a value apart.
 
         Raises:
-            ValueError: Nothing does.
+            UntoldError: Nothing does.
         """
-        if type(value) in _PLAIN:
-            return value
-        self._path += [step] if step else []
-        try:
-            return self._told(value)
-        finally:
-            del self._path[len(self._path) - bool(step) :]
+        text = json.dumps([self.whole(value), Walk(self.argument, self.name, self).around()])
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
-    def refuse(self, what: str) -> ValueError:
+    def whole(self, value: Any) -> list[Any]:
+        """All that tells a value apart."""
+        return self._rest([self.tell(value)])
+
+    def around(self) -> list[Any]:
+        """What stands around all code: settings of torch, and what was put into installed packages."""
+        return self._rest(patches.surroundings(self))
+
+    def _rest(self, out: list[Any]) -> list[Any]:
+        """What waits to be told."""
+        while self._waiting:
+            path, teller = self._waiting.popleft()
+            self._path = path
+            out.append(teller())
+            if self._note is not None:
+                self._note(path, out[-1])
+            if self.subclasses and not self._waiting and len(self.classes) > self.asked:
+                out.append(classes.derived(self))
+        return out
+
+    def tell(self, value: Any, step: str = "") -> Any:
+        """What tells a value apart; of what has parts its number, and the parts are told later."""
+        if type(value) in _PLAIN:
+            if self._note is not None and step:
+                self._note((*self._path, step), value)
+            return value
+        if not step:
+            return self._told(value)
+        before = self._path
+        self._path = (*before, step)
+        try:
+            told = self._told(value)
+        finally:
+            self._path = before
+        if self._note is not None:
+            self._note((*before, step), told)
+        return told
+
+    def code(self, value: types.CodeType, space: dict[str, Any]) -> list[Any]:
+        """A piece of code."""
+        return code.told(value, space) if self.sources else ["instructions", code.instructions(value)]
+
+    def text_of(self, module: types.ModuleType) -> str:
+        """What tells the source of a module."""
+        return origins.text_of(module) if self.sources else ""
+
+    def enter(self, step: str) -> tuple[str, ...]:
+        """Notes a step on the way, for errors; the way before it is handed to `leave`."""
+        before, self._path = self._path, (*self._path, step)
+        return before
+
+    def leave(self, before: tuple[str, ...]) -> None:
+        """Takes back steps."""
+        self._path = before
+
+    def refuse(self, what: str) -> UntoldError:
         """The error for what cannot be told."""
         where = f" at {'.'.join(self._path)}" if self._path else ""
-        return ValueError(
+        return UntoldError(
             f"{self.argument}: {self.name!r} holds {what}{where}, which a store cannot tell from another; let it hold "
             "numbers, arrays, functions and objects made of them, or leave out store="
         )
 
-    def mapping(self, pairs: Iterable[tuple[Any, Any]], *, ordered: bool = False) -> list[Any]:
-        """Keys, each told by itself, and values; sorted by the keys unless their order counts."""
-        keyed = [(self.alone(key), key, value) for key, value in pairs]
-        if not ordered:
-            keyed.sort(key=lambda one: one[0])
-        return [[at, self.tell(value, key if isinstance(key, str) else at[:40])] for at, key, value in keyed]
+    def later(self, value: Any, teller: Callable[[], Any], step: str = "") -> list[Any]:
+        """The number of an object; where it is new it gets one, and is told when its turn comes."""
+        known = self._seen.get(id(value))
+        if known is None:
+            known = self._seen[id(value)] = (len(self._seen), value)
+            self._waiting.append(((*self._path, step) if step else self._path, teller))
+        return ["met", known[0]]
+
+    def met(self, value: Any) -> bool:
+        """Whether an object was met before."""
+        return id(value) in self._seen
+
+    def once(self, key: str) -> list[Any] | None:
+        """The number of something by its name; None where it is new, and it gets one."""
+        known = self._keys.get(key)
+        if known is not None:
+            return ["met by name", known]
+        self._keys[key] = len(self._keys)
+        return None
+
+    def mapping(self, pairs: Iterable[tuple[Any, Any]], *, ordered: bool = True) -> list[Any]:
+        """Keys and values; sorted by the keys, which are text, where their order does not count."""
+        pairs = pairs if ordered else sorted(pairs, key=lambda pair: str(pair[0]))
+        out = []
+        for key, value in pairs:
+            out.append([self.tell(key), self.tell(value, key if type(key) is str else _shown(key))])
+        return out
 
     def alone(self, value: Any) -> str:
         """A value told without what was met before, as text that can be sorted."""
-        return json.dumps(Walk(self.argument, self.name, tuple(self._path), self._within).tell(value))
+        return json.dumps(Walk(self.argument, self.name, self, self._within).whole(value))
 
     def unordered(self, container: Any, values: Iterable[Any]) -> list[Any]:
         """The elements of a set, in an order that is the same in every process."""
         if id(container) in self._within:
             return ["within", self._within.index(id(container))]
-        inner = Walk(self.argument, self.name, tuple(self._path), (*self._within, id(container)))
-        return sorted(inner.alone(one) for one in values)
-
-    def met(self, value: Any) -> list[Any] | None:
-        """The number of an object that was met before; None where it is new, and it gets one."""
-        known = self._seen.get(id(value))
-        if known is not None:
-            return ["met", known[0]]
-        self._seen[id(value)] = (len(self._seen), value)
-        return None
+        groups: dict[str, list[Any]] = {}
+        for one in values:
+            groups.setdefault(_outside(one), []).append(one)
+        out: list[Any] = []
+        for key in sorted(groups):
+            if len(groups[key]) == 1:
+                out.append(self.tell(groups[key][0]))
+                continue
+            inner = Walk(self.argument, self.name, self, (*self._within, id(container)))
+            out += sorted(inner.alone(one) for one in groups[key])
+        return out
 
     def _told(self, value: Any) -> Any:
         kind = type(value)
-        if issubclass(kind, types.ModuleType):
-            return self._module(value)
-        if issubclass(kind, type):
-            return self._class(value)
         if kind is types.FunctionType:
-            return self._function(value)
+            return functions.tell(self, value)
+        if issubclass(kind, types.ModuleType):
+            return modules.whole(self, value)
+        if issubclass(kind, type):
+            return classes.tell(self, value)
         if kind is types.MethodType:
             return ["method", self.tell(value.__func__), self.tell(value.__self__, "__self__")]
         if kind in parts.BUILT_IN:
-            return self._built_in(value)
+            return functions.built_in(self, value)
         if kind is types.CodeType:
-            return code.told(value, {})
+            return self.code(value, {})
         plain = arrays.number(value)
         if plain is not None:
             return plain
@@ -101,177 +199,22 @@ class Walk:
             return ["tuple", *(self.tell(one, str(n)) for n, one in enumerate(value))]
         if kind is frozenset:
             return ["frozenset", self.unordered(value, value)]
-        known = parts.known(self, value)
-        return self._object(value) if known is None else known
+        return self.later(value, lambda: objects.tell(self, value))
 
-    def _built_in(self, value: Any) -> list[Any]:
-        """A function or method in C: its name, and what it is bound to."""
-        owner = getattr(value, "__self__", None)
-        objclass = getattr(value, "__objclass__", None)
-        module = getattr(value, "__module__", None)
-        if isinstance(module, str) and origins.origin(module) is None and module in sys.modules:
-            return ["built in", value.__qualname__, origins.text_of(sys.modules[module])]
-        told = ["built in", module, value.__qualname__, None if objclass is None else self.tell(objclass)]
-        if owner is None or isinstance(owner, types.ModuleType) or type(owner).__name__ == "PyCapsule":
-            return told
-        return [*told, self.tell(owner, "__self__")]
 
-    # functions
+def _shown(key: Any) -> str:
+    return getattr(key, "__qualname__", type(key).__name__) if not isinstance(key, int | float) else str(key)
 
-    def _function(self, function: types.FunctionType) -> Any:
-        home = origins.origin_of(function)
-        module = function.__globals__.get("__name__", "")
-        if home is not None:
-            for place in (module, str(function.__module__)):  # what a library's decorator made has the second
-                if origins.origin(place) and origins.found_by_name(place, function.__qualname__, function):
-                    return ["library", f"{home}:{place}.{function.__qualname__}"]
-        known = self.met(function)
-        if known is not None:
-            return known
-        self._path.append(function.__name__)
-        try:
-            special = parts.wrapper(self, function)
-            if special is not None:
-                return special
-            held = [
-                self.tell(function.__defaults__, "__defaults__"),
-                self.mapping((function.__kwdefaults__ or {}).items()),
-                self.mapping(vars(function).items()),
-            ]
-            if home is not None:  # made by a library around what it was given
-                name = f"{home}:{module}.{function.__code__.co_qualname}"
-                return ["made by library", name, *held, self._cells(function)]
-            return ["function", code.told(function.__code__, function.__globals__), *held, *self._reached(function)]
-        finally:
-            self._path.pop()
 
-    def _cells(self, function: types.FunctionType, chains: Iterable[tuple[str, ...]] = ()) -> list[Any]:
-        """Variables of the enclosing function; of modules only what is used of them."""
-        out: list[Any] = []
-        names = function.__code__.co_freevars
-        for name, cell in zip(names, function.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                out.append([name, "empty"])
-                continue
-            taken = [chain[1:] for chain in chains if chain[0] == name]
-            if isinstance(value, types.ModuleType) and taken:
-                out.append([name, [self._through(value, one) for one in sorted(taken)]])
-            else:
-                out.append([name, self.tell(value, name)])
-        return out
-
-    def _reached(self, function: types.FunctionType) -> list[Any]:
-        """What the code looks up: variables around it, globals, imports and methods given to tensors."""
-        found, space = code.reach(function.__code__), function.__globals__
-        out: list[Any] = [self._cells(function, found.free)]
-        builtins = space.get("__builtins__", {})
-        builtins = vars(builtins) if isinstance(builtins, types.ModuleType) else builtins
-        for chain in sorted(found.chains):
-            if chain[0] in space:
-                out.append([chain[0], self._from(space[chain[0]], chain)])
-            elif chain[0] not in builtins:
-                out.append([chain[0], "undefined"])
-            elif parts.users(builtins[chain[0]]):
-                out.append([chain[0], self.tell(builtins[chain[0]], chain[0])])
-        for (name, level), chain in sorted(found.imported):
-            full = parts.absolute(name, level, space)
-            module = origins.reached_module(full)
-            told = module if isinstance(module, str) else self._through(module, chain)
-            out.append([full, list(chain), told])
-        for name, value in parts.given_to_tensors(found.attributes):
-            out.append([name, self.tell(value, name)])
-        if found.namespace:
-            out.append(["globals", self._names(space)])
-        if found.texts is not None:
-            out.append(["by text", self._by_text(found.texts)])
-        return out
-
-    def _by_text(self, texts: set[str]) -> list[Any]:
-        """Modules that a function may import by names it holds as text."""
-        names = [text for text in sorted(texts) if parts.names_module(text)]
-        if not names and "__name__" not in texts:
-            raise self.refuse("an import of a module whose name is not written where it is imported")
-        modules = [origins.reached_module(name) for name in names]
-        return [module if isinstance(module, str) else self._module(module) for module in modules]
-
-    # modules
-
-    def _from(self, value: Any, chain: tuple[str, ...]) -> Any:
-        """A global; of a module only what the code takes from it."""
-        return self._through(value, chain[1:]) if isinstance(value, types.ModuleType) else self.tell(value, chain[0])
-
-    def _through(self, module: types.ModuleType, chain: tuple[str, ...]) -> Any:
-        """What attributes lead to from a module; all of it where the module itself is handed on."""
-        home = origins.origin(module.__name__)
-        if not chain or chain[0] == "__dict__":
-            return self._module(module)
-        told = [home or ["module", origins.text_of(module)], chain[0]]
-        space = module.__dict__
-        if chain[0] not in space:
-            if home is None:
-                sub = f"{module.__name__}.{chain[0]}"
-                found = origins.reached_module(sub) if hasattr(module, "__path__") else f"{sub} is absent"
-                if isinstance(found, types.ModuleType):
-                    return [*told, self._through(found, chain[1:])]
-                told.append(self.tell(space.get("__getattr__"), "__getattr__"))
-            return told  # an installed package finds it when it is asked for
-        value = space[chain[0]]
-        if home is not None and not isinstance(value, types.ModuleType) and not parts.given_to_library(value):
-            return told  # the environment, the standard streams and the like are not told
-        self._path.append(f"{module.__name__}.{chain[0]}")
-        try:
-            return [*told, self._from(value, chain)]
-        finally:
-            self._path.pop()
-
-    def _module(self, module: types.ModuleType) -> Any:
-        """A whole module: of a user's own, its source and all its names."""
-        home = origins.origin(module.__name__)
-        if home is not None:
-            return ["library", f"{home}:{module.__name__}"]
-        known = self.met(module)
-        if known is not None:
-            return known
-        self._path.append(module.__name__)
-        try:
-            return ["module", origins.text_of(module), self._names(module.__dict__)]
-        finally:
-            self._path.pop()
-
-    def _names(self, space: Mapping[str, Any]) -> list[Any]:
-        return self.mapping((n, v) for n, v in space.items() if not (n.startswith("__") and n.endswith("__")))
-
-    # classes and objects
-
-    def _class(self, cls: type) -> Any:
-        home = origins.origin(str(cls.__module__))
-        name = f"{cls.__module__}.{cls.__qualname__}"
-        if home is not None and origins.found_by_name(str(cls.__module__), cls.__qualname__, cls):
-            return ["library", f"{home}:{name}"]
-        if not cls.__flags__ & 1 << 9:  # not made by a class statement: a type of C that has no public name
-            return ["type", name]
-        known = self.met(cls)
-        if known is not None:
-            return known
-        self._path.append(cls.__name__)
-        try:
-            bases = [self.tell(base) for base in cls.__bases__]
-            return ["class", cls.__name__, bases, self.tell(type(cls)), self.mapping(parts.class_attributes(cls))]
-        finally:
-            self._path.pop()
-
-    def _object(self, value: Any) -> Any:
-        """An object: its class, what it holds as a number, array or container, and its attributes."""
-        known = self.met(value)
-        if known is not None:
-            return known
-        cls = type(value)
-        state = arrays.state(self, value)
-        if origins.origin(str(cls.__module__)) is not None and not parts.is_network(value):
-            held = parts.of_library(self, value) if state is None else state
-            return ["object", self._class(cls), held]
-        if state is None:
-            state = parts.inner(self, value)
-        return ["object", self._class(cls), state, self.mapping(parts.attributes(value))]
+def _outside(value: Any) -> str:
+    """What an element of a set is told by at a glance: a number or text by itself, others by their type and name."""
+    kind = type(value)
+    if kind in _PLAIN or kind in (float, complex, bytes):
+        return json.dumps([kind.__name__, repr(value)])
+    if kind is tuple:
+        return json.dumps(["tuple", *map(_outside, value)])
+    if kind is frozenset:
+        return json.dumps(["frozenset", *sorted(map(_outside, value))])
+    if kind is types.FunctionType or issubclass(kind, type):
+        return json.dumps([kind.__name__, value.__qualname__, getattr(value, "__module__", None)])
+    return json.dumps(["of", kind.__qualname__])

@@ -6,7 +6,9 @@ their functions, classes and names are sent as they are now, and not as they are
 
 from __future__ import annotations
 
+import abc
 import copyreg
+import dataclasses
 import functools
 import importlib
 import io
@@ -19,7 +21,7 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as inner
 
-from gsimplicit.identity import code, origins, parts
+from gsimplicit.identity import code, objects, origins, parts
 
 __all__ = ["by_name", "by_value", "by_value_and_hooks", "loads"]
 
@@ -67,16 +69,18 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
             return functools.singledispatch, (_nothing,), dict(vars(obj)["registry"]), None, None, _register
         if kind is types.FunctionType and (_of_user(obj) or not _by_its_name(obj)):
             return self._function(obj)
-        if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj):
+        if issubclass(kind, type) and obj.__flags__ & 1 << 9 and _of_user(obj) and not _is_registered(obj):
             return _class(obj)
         if kind is functools._lru_cache_wrapper and _of_user(obj):  # pickle knows it by its name alone
             given = obj.cache_parameters()
             inside = {name: one for name, one in vars(obj).items() if name != "__wrapped__"}
             return _cached, (obj.__wrapped__, given["maxsize"], given["typed"]), inside
-        if kind in parts._LOCKS:
-            return (threading.Lock if kind is parts._LOCKS[0] else threading.RLock), ()
+        if obj is dataclasses.MISSING:  # a field's default is compared with the one there is
+            return getattr, (dataclasses, "MISSING")
+        if kind in parts.LOCKS:
+            return (threading.Lock if kind is parts.LOCKS[0] else threading.RLock), ()
         if not self.hooks and _has_hooks(kind):
-            return copyreg.__newobj__, (kind,), dict(parts.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
+            return copyreg.__newobj__, (kind,), dict(objects.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
         return super().reducer_override(obj)
 
     def _function(self, function: types.FunctionType) -> Any:
@@ -109,7 +113,7 @@ _OF_IMPORTS = ("__builtins__", "__loader__", "__spec__", "__cached__")
 def _has_hooks(cls: type) -> bool:
     """Whether a class of plain attributes has a way of its own to be copied."""
     own = [c for c in cls.__mro__ if c is not object]
-    return all(map(parts.users, own)) and any(hook in vars(c) for c in own for hook in parts._HOOKS)
+    return all(map(parts.users, own)) and any(hook in vars(c) for c in own for hook in objects.HOOKS)
 
 
 def _set_attributes(value: Any, held: Mapping[str, Any]) -> None:
@@ -119,6 +123,17 @@ def _set_attributes(value: Any, held: Mapping[str, Any]) -> None:
             object.__setattr__(value, name, one)
         else:
             value.__dict__[name] = one
+
+
+_NO_REGISTRY = {"builtins", "abc", "enum", "typing", "collections", "torch", "gsimplicit"}
+
+
+def _is_registered(cls: type) -> bool:
+    """Whether an installed class takes note of those derived from it: a copy would take the place of the original."""
+    bases = [base for base in cls.__mro__[1:] if origins.origin(str(base.__module__)) is not None]
+    others = [base for base in bases if base.__module__.partition(".")[0] not in _NO_REGISTRY]
+    plain = (type, abc.ABCMeta)
+    return any("__init_subclass__" in vars(base) or type(base) not in plain for base in others)
 
 
 def _class(cls: type) -> Any:
@@ -179,6 +194,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
         self._found: set[type] = set()
+        self._made: dict[Any, type] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
@@ -190,11 +206,15 @@ class _Unpickler(pickle.Unpickler):
 
     def _class(self, make: Callable[..., Any], *given: Any) -> Any:
         tracker = given[-2]
+        if tracker in self._made:  # a class and its base that hold each other
+            return self._made[tracker]
         known = inner._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
         if known is not None and issubclass(known, BaseException):
             self._found.add(known)
             return known
         made = make(*given[:-2], None, given[-1])
+        if tracker is not None:
+            self._made[tracker] = made
         if issubclass(made, BaseException) and tracker is not None:
             inner._lookup_class_or_track(tracker, made)
         return made

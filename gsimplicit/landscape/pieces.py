@@ -44,33 +44,33 @@ def _words(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 def _of(name: str, value: Any) -> dict[str, str]:
     """Parts of one object; none where it cannot be told."""
     out: dict[str, str] = {}
+
+    def note(path: tuple[str, ...], told: Any) -> None:
+        kind = told[0] if isinstance(told, list) and told else None
+        if kind in ("met", "met by name", "object"):  # told elsewhere, or by what is in it
+            return
+        at = _way(path)
+        if kind == "function":
+            out[f"{at or 'its'} code"], out[f"{at or 'its'} defaults"] = _digest(told[1]), _digest(told[2:4])
+        elif kind == "class":
+            out[f"{at or 'its'} bases"] = _digest(told[2:4])
+        else:
+            out[at or "it"] = _digest(told)
+
     try:
-        _take(Walk("pieces", name).tell(value), "", out)
+        Walk("pieces", name, note=note).whole(value)
     except (ValueError, RecursionError):
         return {}
     return dict(sorted(out.items())[:_MOST])
 
 
-def _take(told: Any, path: str, out: dict[str, str]) -> None:
-    """Take what was told of an object apart, by the names in it."""
-    kind = told[0] if isinstance(told, list) and told and isinstance(told[0], str) else None
-    if kind == "function":
-        out[f"{path or 'its'} code"] = _digest(told[1])
-        out[f"{path or 'its'} defaults"] = _digest(told[2:5])
-        inside = [*told[5], *told[6:]]
-    elif kind == "class":
-        out[f"{path or 'its'} bases"] = _digest(told[2:4])
-        inside = told[4]
-    elif kind == "object" and len(told) == 4:
-        _take(told[1], path, out)
-        out[f"{path or 'its'} content"] = _digest(told[2])
-        inside = told[3]
-    else:
-        out[path or "it"] = _digest(told)
-        return
-    for entry in inside:
-        step = str(entry[0]).strip('"')
-        _take(entry[-1], f"{path}.{step}" if path else step, out)
+def _way(path: tuple[str, ...]) -> str:
+    """The way to a part; an attribute of a module is one step, and so is what is met again under its own name."""
+    steps: list[str] = []
+    for step in path:
+        if not (steps and f".{steps[-1]}".endswith(f".{step}")):
+            steps.append(step)
+    return ".".join(steps)
 
 
 def _digest(told: Any) -> str:

@@ -29,7 +29,8 @@ class Plan:
         base: Parameters of the model, one instance: those of a point take its place.
         initial: Initial fields of the samples, shape (samples, S, H, W).
         objectives: Losses of the state, with their targets.
-        residual_at: All species the residual loss is evaluated at, of the shape of `initial`, or None where it is not asked for.
+        residual_at: All species the residual loss is evaluated at, of the shape of `initial`, or None
+            where it is not asked for.
         names: Names of all losses in the order asked for, "residual" among them.
         routes: Gradient routes.
         marching: How states are marched.

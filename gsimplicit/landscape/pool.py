@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import Executor
 from contextlib import suppress
-from multiprocessing import current_process
+from multiprocessing import current_process, process
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -129,6 +129,9 @@ def _broken(pool: Any) -> bool:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
+    for pool, _ in _waiting:  # or a child would wait for them where it ends
+        for worker in list(getattr(pool, "_processes", {}).values()):
+            getattr(process, "_children", set()).discard(worker)
     _inherited.extend(_waiting)
     _waiting.clear()
 

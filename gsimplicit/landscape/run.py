@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import threading
 import time
@@ -37,6 +38,9 @@ _INLINE_SECONDS = 5.0
 _STRIKES = 3
 """How often the pool may lose a worker before another tile ends."""
 
+_SENT_ONCE = 1_000_000
+"""Bytes of an evaluation beyond which it goes to a worker once, and not with every tile."""
+
 _UNKNOWN = 512
 """Workers taken for granted where an executor does not say how many it has."""
 
@@ -54,14 +58,31 @@ def _unpacked(work: bytes) -> tuple[Evaluate, Home]:
     return cast("tuple[Evaluate, Home]", _mine.opened)
 
 
+_large: dict[str, bytes] = {}
+"""The large evaluation that this process was sent last, by its digest."""
+
+
 @own_surroundings
-def work_on(work: bytes, items: Sequence[Any]) -> Values:
+def work_on(key: str, work: bytes | None, items: Sequence[Any]) -> Values | None:
     """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one.
+
+    Args:
+        key: Digest of the evaluation.
+        work: The evaluation; None where this process may have it already, a network of a gigabyte say.
+        items: One a point.
+
+    Returns:
+        The variables of the points, stacked; None where the evaluation has to be sent first.
 
     Raises:
         CarriedError: An error of a class of the user's, for the process that knows it.
         RuntimeError: For an error that cannot be sent back: it would take the worker, or the pool, with it.
     """
+    if work is None and (work := _large.get(key)) is None:
+        return None
+    if len(work) > _SENT_ONCE and key not in _large:
+        _large.clear()
+        _large[key] = work
     try:
         evaluate, home = _unpacked(work)
         with home.applied():
@@ -221,15 +242,21 @@ def _threaded(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep:
 
 def _drain(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
     """Take tiles from the end of `waiting`, two in flight a worker; what did not end is put back."""
-    flying: dict[Future[Values], list[int]] = {}
+    key = hashlib.sha256(work).hexdigest()
+    sent = work if len(work) <= _SENT_ONCE else None
+    flying: dict[Future[Values | None], list[int]] = {}
     try:
         while waiting or flying:
             room = 2 * _workers(executor)  # asked again each time: a cluster may grow
             while waiting and len(flying) < room:
-                future = executor.submit(work_on, work, [items[i] for i in waiting[-1]])
+                future = executor.submit(work_on, key, sent, [items[i] for i in waiting[-1]])
                 flying[future] = waiting.pop()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 values = _result(future)
+                if values is None:  # the worker has not been sent it yet
+                    again = executor.submit(work_on, key, work, [items[i] for i in flying[future]])
+                    flying[again] = flying.pop(future)
+                    continue
                 keep(flying[future], values)
                 del flying[future]
     finally:
@@ -237,12 +264,14 @@ def _drain(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Ke
             future.cancel()
             if future.done() and not future.cancelled() and future.exception() is None:
                 with suppress(OSError):  # of the store; it is what ends the run already
-                    keep(tile, future.result())
-                    continue
+                    done = future.result()
+                    if done is not None:
+                        keep(tile, done)
+                        continue
             waiting.append(tile)
 
 
-def _result(future: Future[Values]) -> Values:
+def _result(future: Future[Values | None]) -> Values | None:
     """What a worker gave; an error of a class of the user's own as that."""
     try:
         return future.result()

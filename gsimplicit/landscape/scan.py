@@ -21,6 +21,8 @@ from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
 from gsimplicit.landscape.settings import decoded, encoded, is_ours
+from gsimplicit.losses import LOSSES
+from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import Backend
 from gsimplicit.models.gray_scott import Params, gray_scott
 from gsimplicit.models.model import Model
@@ -28,7 +30,7 @@ from gsimplicit.models.params import ModelParams, in_words
 from gsimplicit.models.stability import warn_if_unstable
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
-from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
+from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
 from gsimplicit.steady import March, as_fields, as_march, as_refine, marched_state
 from gsimplicit.surroundings import own_surroundings
 
@@ -45,7 +47,7 @@ _MOST_POINTS = 2**31 - 1
 def scan(
     axes: Mapping[str, Sequence[float] | np.ndarray[Any, Any]],
     base: ModelParams | None = None,
-    losses: Sequence[str | Loss] = ("spectrum",),
+    losses: Sequence[str | Loss | FeatureLoss] = ("spectrum",),
     routes: Sequence[str | Route] = (),
     initial: Fields | None = None,
     target: Fields | None = None,
@@ -136,11 +138,11 @@ def scan(
     chosen = tuple(as_route(route) for route in _listed("routes", routes))
     asked = _listed("losses", losses)
     for loss in asked:
-        if not callable(loss) and loss != "residual":
+        if (isinstance(loss, str) or not callable(loss)) and loss != "residual":
             check_loss(loss)
     for loss in asked:
-        if callable(loss) and label(loss) in (*LOSSES, "residual"):
-            raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in one is")
+        if not isinstance(loss, str) and label(loss) in (*LOSSES, "residual"):
+            raise ValueError(f"a loss of your own must not be named {label(loss)!r}, as a built-in one is")
     for what, names in (("routes", [r.name for r in chosen]), ("losses", [label(loss) for loss in asked])):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} must differ in name, got {names}")
@@ -280,7 +282,7 @@ def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | N
 
 
 def _plan(
-    losses: list[str | Loss],
+    losses: list[str | Loss | FeatureLoss],
     routes: tuple[Route, ...],
     fields: torch.Tensor,
     target: torch.Tensor | None,
@@ -292,19 +294,30 @@ def _plan(
 ) -> Plan:
     """Targets resolved, so that workers need nothing but the plan."""
     S, grid = len(fields), cast("tuple[int, int]", tuple(fields.shape[2:]))
-    if target is None and any(isinstance(loss, str) for loss in losses):
+    if target is None and any(isinstance(loss, str) or is_feature_loss(loss) for loss in losses):
         target = marched_state(base.expand(S), fields, marching).fields.to("cpu", torch.float64)
         if not bool(torch.isfinite(target).all()):
             raise ValueError(f"base diverges when marched, so it makes no target: {base}")
     both = target if target is not None and target.ndim == 4 else None
     v = both[:, base.model.seen] if both is not None else target
-    objectives = tuple(as_objective(x, None if callable(x) else v, S, grid, base.model) for x in losses if x != "residual")
+    objectives = tuple(
+        as_objective(x, _seen_target(x, v, both), S, grid, base.model, marching.dt) for x in losses if x != "residual"
+    )
     names = tuple(label(loss) for loss in losses)
     if "residual" not in names:
         both = None
     elif both is None:
         raise ValueError("the residual loss needs all species of the target, shape (S, species, H, W); got one alone")
     return Plan(base, fields, objectives, both, names, routes, marching, refine, share_root, keep_v)
+
+
+def _seen_target(
+    loss: str | Loss | FeatureLoss, v: torch.Tensor | None, both: torch.Tensor | None
+) -> torch.Tensor | None:
+    """What a loss compares with: the target's observed species, or all of it; a callable with nothing."""
+    if not (isinstance(loss, str) or is_feature_loss(loss)):
+        return None
+    return both if sees_all(loss) else v
 
 
 def _labelled(
@@ -435,7 +448,9 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Mode
     if not good.all():
         wrong = array[~good].tolist()
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"axis {name} must hold finite values{in_words(low, high)}, got {wrong[:5]}{more}")
+        raise ValueError(
+            f"axis {name} must hold finite values{in_words(low, high).removeprefix(' and')}, got {wrong[:5]}{more}"
+        )
     falls = np.flatnonzero(~(np.diff(array) > 0)).tolist()
     if falls:
         first, then = array[falls[0] : falls[0] + 2].tolist()

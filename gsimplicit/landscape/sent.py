@@ -9,15 +9,12 @@ evaluated: a loss that counts or remembers changes nothing of the caller's.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from gsimplicit.identity import code, parts
+from gsimplicit.identity import objects
 from gsimplicit.identity.values import Walk
 from gsimplicit.landscape.by_value import by_name, by_value, by_value_and_hooks, loads
 from gsimplicit.landscape.home import Home, here
@@ -141,7 +138,7 @@ def _lost(given: Mapping[str, Any], found: Mapping[str, Any], other: list[str]) 
     """Attributes that are not what they were, as far as objects hold them themselves."""
     names: list[str] = []
     for one in other:
-        before, after = dict(parts.attributes(given[one])), dict(parts.attributes(found[one]))
+        before, after = dict(objects.attributes(given[one])), dict(objects.attributes(found[one]))
         names += [n for n in before if n not in after or told(one, before[n]) != told(one, after[n])]
     return f" (its {', '.join(map(repr, names))})" if names else ""
 
@@ -149,41 +146,12 @@ def _lost(given: Mapping[str, Any], found: Mapping[str, Any], other: list[str]) 
 # told apart
 
 
-class _Alike(Walk):
-    """What two processes with one version of Python tell alike, with and without the files of the sources."""
-
-    def _told(self, value: Any) -> Any:
-        if type(value) is types.CodeType:
-            return ["instructions", code._instructions(value)]
-        return super()._told(value)
-
-    def _function(self, function: types.FunctionType) -> Any:
-        found = super()._function(function)
-        if found[0] == "function":
-            found[1] = code._instructions(function.__code__)
-        return found
-
-    def _through(self, module: types.ModuleType, chain: tuple[str, ...]) -> Any:
-        return _without_text(super()._through(module, chain))
-
-    def _module(self, module: types.ModuleType) -> Any:
-        return _without_text(super()._module(module))
-
-
-def _without_text(found: list[Any]) -> list[Any]:
-    """What was told of a module, without the digest of its file: code is told as what runs."""
-    if found[0] == "module":
-        return [found[0], "", *found[2:]]
-    return [["module", ""], *found[1:]] if isinstance(found[0], list) and found[0][:1] == ["module"] else found
-
-
 def told(name: str, value: Any) -> str | None:
     """Digest of what a value is to run; None where nothing tells it from another."""
     try:
-        found = _Alike("workers", name).tell(value)
+        return Walk("workers", name, sources=False).digest(value)
     except (ValueError, RecursionError):
         return None
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 # errors

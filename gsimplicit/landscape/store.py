@@ -218,7 +218,7 @@ class Store:
                 f"{self.path} is being computed by {_holder(name)}; wait for it, stop it, or give another store"
             ) from None
         except OSError as error:
-            raise self._unwritable(error, name) from error
+            raise self._unwritable(error) from error
         try:
             with suppress(OSError):  # a full disk holds no note; the lock holds all the same
                 name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}))
@@ -228,10 +228,8 @@ class Store:
             name.unlink(missing_ok=True)
             lock.release()
 
-    def _unwritable(self, error: OSError, path: Path | None = None) -> OSError:
-        return type(error)(
-            error.errno, f"the store cannot be written: {error.strerror or error}", str(path or self.path)
-        )
+    def _unwritable(self, error: OSError) -> OSError:
+        return type(error)(error.errno, f"the store cannot be written: {error.strerror or error}", str(self.path))
 
     def _require_free_names(self) -> None:
         """Raise where something that is not the store's has the name of its folder or of its lock.

@@ -54,8 +54,10 @@ class Backend(Protocol):
     def march(
         self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float
     ) -> Marched:
-        """March each instance until its change over a step is below `tol`, tested every `check_every` steps and at
-        `max_steps`; `tol` 0 never stops early."""
+        """March each instance until its change over a step is below `tol`; `tol` 0 never stops early.
+
+        It is tested every `check_every` steps and at `max_steps`.
+        """
         ...
 
     def pull_back(
@@ -141,9 +143,7 @@ class Torch:
         """March by torch."""
         values = _values(params, fields)
         with torch.no_grad():
-            return Marched(
-                *reference.march(params.model, fields.detach(), values, tol, max_steps, check_every, dt)
-            )
+            return Marched(*reference.march(params.model, fields.detach(), values, tol, max_steps, check_every, dt))
 
     def pull_back(
         self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, cotangents: torch.Tensor, dt: float

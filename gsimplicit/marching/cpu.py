@@ -36,9 +36,7 @@ class _Engine(Protocol):
         self, equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
     ) -> tuple[Array, int, float]: ...
     def stabilised(self, equations: Equations, fields: Array, table: Array, count: int) -> tuple[Any, float]: ...
-    def pull_back(
-        self, equations: Equations, fields: Array, steps: int, cotangents: Array
-    ) -> tuple[Array, Array]: ...
+    def pull_back(self, equations: Equations, fields: Array, steps: int, cotangents: Array) -> tuple[Array, Array]: ...
     def push_forward(self, equations: Equations, fields: Array, steps: int) -> tuple[Array, Array]: ...
 
 
@@ -113,7 +111,9 @@ class UntracedWarning(UserWarning):
     """A model's reaction could not be traced, so that nothing of it is compiled."""
 
 
-def march(equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
+def march(
+    equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
+) -> tuple[Array, int, float]:
     """March one instance until the largest change over a step is below `tol`, or for `max_steps` steps.
 
     Args:

@@ -130,7 +130,10 @@ class Sweeper:
             self._totals = self._writer.builder.bitcast(made.data, self._writer.type.as_pointer())
 
     def sweep(
-        self, rows: Sequence[Sequence[Any]], out: Sequence[Sequence[Any]], body: Callable[..., tuple[list[Any], list[Any]]]
+        self,
+        rows: Sequence[Sequence[Any]],
+        out: Sequence[Sequence[Any]],
+        body: Callable[..., tuple[list[Any], list[Any]]],
     ) -> None:
         """Go along some neighbouring rows at once.
 
@@ -143,7 +146,9 @@ class Sweeper:
         writer = self._writer
         start = [writer.load(self._totals, writer.index(n)) for n in range(self._count)]
 
-        def inside(k: int, r: Any, fields: Any, sums: Any, totals: list[Register]) -> tuple[list[Register], list[Register]]:
+        def inside(
+            k: int, r: Any, fields: Any, sums: Any, totals: list[Register]
+        ) -> tuple[list[Register], list[Register]]:
             new, terms = body(self._constants, k, lambda pointer: writer.load(pointer, r), fields, sums)
             added = [total + term for total, term in zip(totals, writer.registers(terms), strict=True)]
             return writer.registers(new), added

@@ -1,6 +1,6 @@
-"""What `compiled` does, by the torch reference: where numba is switched off, cannot compile, or the model is no formula.
+"""What `compiled` does, by the torch reference, some hundred times slower.
 
-Some hundred times slower.
+Where numba is switched off, cannot compile, or the model is no formula.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def _values(equations: Equations) -> torch.Tensor:
     return torch.from_numpy(np.array(equations.values, dtype=np.float64))[None]
 
 
-def march(equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
+def march(
+    equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
+) -> tuple[Array, int, float]:
     """March one instance until it settles or for `max_steps` steps."""
     with torch.inference_mode(False), torch.no_grad():
         x, p = _torch(fields)[None], _values(equations)

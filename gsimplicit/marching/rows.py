@@ -87,7 +87,10 @@ class Sweeper:
             self._totals, self._row = made.data, cgutils.unpack_tuple(w.builder, made.shape)[1]
 
     def sweep(
-        self, rows: Sequence[Sequence[Any]], out: Sequence[Sequence[Any]], body: Callable[..., tuple[list[Any], list[Any]]]
+        self,
+        rows: Sequence[Sequence[Any]],
+        out: Sequence[Sequence[Any]],
+        body: Callable[..., tuple[list[Any], list[Any]]],
     ) -> None:
         """Go along one row: by vectors, then cell by cell, then its halo."""
         above, here, below = rows
@@ -132,5 +135,3 @@ def largest_change(pair):
                 m[j] = d if d > m[j] else m[j]
                 nan[j] += d - d  # a maximum drops NaN; this does not
     return largest[0, 1:-1].max() + largest[1, 1:-1].sum()
-
-

@@ -22,7 +22,7 @@ _intrinsic: Any = intrinsic  # its own types take the first argument for self
 _SIZE = types.intp
 
 
-class StepsType(types.Type):  # type: ignore[misc]
+class StepsType(types.Type):
     """The type of a model's steps: equal where the formulas are."""
 
     def __init__(self, steps: Steps) -> None:
@@ -31,7 +31,7 @@ class StepsType(types.Type):  # type: ignore[misc]
 
 
 @register_model(StepsType)
-class _StepsModel(models.OpaqueModel):  # type: ignore[misc, name-defined]
+class _StepsModel(models.OpaqueModel):
     """Nothing of it is there at run time."""
 
 
@@ -250,5 +250,3 @@ def restore_denormals(typing, x, before):
         return context.get_dummy_value()
 
     return types.void(x, types.uint32), write
-
-

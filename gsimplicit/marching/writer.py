@@ -75,7 +75,9 @@ class Register:
         """The correctly rounded square root."""
         w = self.writer
         suffix = (f"v{w.lanes}" if w.lanes > 1 else "") + ("f32" if w.single else "f64")
-        function = cgutils.get_or_insert_function(w.builder.module, ir.FunctionType(w.type, [w.type]), f"llvm.sqrt.{suffix}")
+        function = cgutils.get_or_insert_function(
+            w.builder.module, ir.FunctionType(w.type, [w.type]), f"llvm.sqrt.{suffix}"
+        )
         return Register(w, w.builder.call(function, [self.value]))
 
     def exp(self) -> Register:
@@ -158,15 +160,15 @@ class Writer:
         """The lanes of a register turned by some."""
         return self._shuffled(x.value, [(lane + by) % self.lanes for lane in range(self.lanes)])
 
-    def load(self, pointer: Any, at: Any, align: int = BYTES) -> Register:
-        """A register from memory, `at` registers behind the pointer."""
+    def load(self, pointer: Any, at: Any, align: int | None = None) -> Register:
+        """A register from memory, `at` registers behind the pointer; `align` None is that of a whole vector."""
         value = self.builder.load(self.builder.gep(pointer, [at]))
-        value.align = align
+        value.align = align or BYTES
         return Register(self, value)
 
-    def store(self, x: Register, pointer: Any, at: Any, align: int = BYTES) -> None:
+    def store(self, x: Register, pointer: Any, at: Any, align: int | None = None) -> None:
         """A register into memory."""
-        self.builder.store(x.value, self.builder.gep(pointer, [at])).align = align
+        self.builder.store(x.value, self.builder.gep(pointer, [at])).align = align or BYTES
 
     def place(self, pointer: Any, at: Any) -> Any:
         """Pointer to a register that starts `at` numbers behind a pointer to numbers."""
@@ -180,8 +182,7 @@ class Writer:
             return [Register(self, number) for number in numbers]
         undefined, zero = ir.Constant(self.type, ir.Undefined), ir.Constant(ir.IntType(32), 0)
         return [
-            self._shuffled(self.builder.insert_element(undefined, number, zero), [0] * self.lanes)
-            for number in numbers
+            self._shuffled(self.builder.insert_element(undefined, number, zero), [0] * self.lanes) for number in numbers
         ]
 
     def loop(

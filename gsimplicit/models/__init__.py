@@ -8,5 +8,4 @@ from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams
 from gsimplicit.models.schnakenberg import schnakenberg
 
-__all__ = ["Model", "ModelParams", "brusselator", "fitzhugh_nagumo", "gierer_meinhardt",
-    "gray_scott", "schnakenberg"]
+__all__ = ["Model", "ModelParams", "brusselator", "fitzhugh_nagumo", "gierer_meinhardt", "gray_scott", "schnakenberg"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,7 +85,7 @@ class Symbol:
     def _with(self, op: str, other: Any, *, swapped: bool = False) -> Symbol:
         right = self._wrapped(other)
         if right is None:
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         return self.graph.node(op, right, self) if swapped else self.graph.node(op, self, right)
 
     def _wrapped(self, other: Any) -> Symbol | None:
@@ -376,6 +377,21 @@ _CHAIN: dict[str, Callable[[Symbol, Sequence[Symbol], Sequence[Symbol]], Symbol]
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def _called(name: str, *args: A) -> A:
+    """A function of whatever computes: of torch, of numpy, or of the object itself."""
+    first = next((a for a in args if not isinstance(a, int | float | np.generic)), None)
+    if first is None:
+        numbers = [np.float64(a) for a in args]
+        return np.power(numbers[0], numbers[1]) if name == "pow" else getattr(np, name)(numbers[0])
+    if isinstance(first, torch.Tensor):
+        if name == "sqrt" and first.device.type == "cpu":
+            return _root(first)
+        return torch.pow(*args) if name == "pow" else getattr(torch, name)(*args)
+    if isinstance(first, np.ndarray):
+        return np.power(*args) if name == "pow" else getattr(np, name)(*args)
+    return getattr(first, name)(*args[1:]) if first is args[0] else getattr(first, f"r{name}")(args[0])
+
+
 _RUN: dict[str, Callable[..., Any]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -383,7 +399,7 @@ _RUN: dict[str, Callable[..., Any]] = {
     "/": lambda a, b: _divided(a, b),
     "neg": lambda a: -a,
     "pow": lambda a, b: _called("pow", a, b),
-    **{name: (lambda name: lambda a: _called(name, a))(name) for name in FUNCTIONS},
+    **{name: partial(_called, name) for name in FUNCTIONS},
 }
 
 
@@ -396,20 +412,6 @@ def _divided(a: A, b: A) -> A:
     except ZeroDivisionError:
         with np.errstate(all="ignore"):
             return np.float64(a) / np.float64(b)
-
-
-def _called(name: str, *args: A) -> A:
-    """A function of whatever computes: of torch, of numpy, or of the object itself."""
-    first = next((a for a in args if not isinstance(a, int | float | np.generic)), None)
-    if first is None:
-        return np.power(*map(np.float64, args)) if name == "pow" else getattr(np, name)(np.float64(args[0]))
-    if isinstance(first, torch.Tensor):
-        if name == "sqrt" and first.device.type == "cpu":
-            return _root(first)
-        return torch.pow(*args) if name == "pow" else getattr(torch, name)(*args)
-    if isinstance(first, np.ndarray):
-        return np.power(*args) if name == "pow" else getattr(np, name)(*args)
-    return getattr(first, name)(*args[1:]) if first is args[0] else getattr(first, f"r{name}")(args[0])
 
 
 def _root(x: torch.Tensor) -> torch.Tensor:
@@ -497,7 +499,7 @@ def apart(nodes: Sequence[Symbol], known: Container[str]) -> tuple[list[Symbol],
     fixed: set[int] = set()  # nodes that depend on no leaf at all
     inside = below(nodes)
     for node in inside:
-        if node.op == "leaf" and node.value not in known or any(a.rank in free for a in node.args):
+        if (node.op == "leaf" and node.value not in known) or any(a.rank in free for a in node.args):
             free.add(node.rank)
         elif node.op != "leaf" and all(a.rank in fixed for a in node.args):
             fixed.add(node.rank)

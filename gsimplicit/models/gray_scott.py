@@ -10,9 +10,7 @@ is `S - 4 u`.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,7 +24,6 @@ from gsimplicit.arrays import real_tensor
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams
 from gsimplicit.models.steps import Steps
-from gsimplicit.sources import made_of
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.transforms import refuse_batched
 
@@ -117,16 +114,16 @@ def beyond_linear(u: A, v: A, a: A, b: A) -> A:
     return 2 * v * a * b + (u + a) * b * b
 
 
+GATHERS = 0.01
+"""Ratio of Dv to Du below which a state that diverged is told to take a larger Dv, not a shorter step."""
+
+
 class _Steps:
     """Steps of length 1, gathered by hand."""
 
     species, parameters, constants, sums = 2, 4, 5, 5
-
-    @property
-    def key(self) -> str:
-        """Names them, with what this file says."""
-        source = made_of(sys.modules[__name__])
-        return "gray_scott " + (hashlib.sha256(source).hexdigest()[:32] if source is not None else "")
+    key = "gray_scott"
+    """A name alone: kept kernels are known by this file's source."""
 
     def constants_of(self, parameters: Sequence[A], dt: float) -> list[A]:
         """Du, Dv, F, cu, cv."""
@@ -134,7 +131,7 @@ class _Steps:
         return [Du, Dv, F, *step_coefficients(Du, Dv, F, k)]
 
     def step(self, x: Sequence[A], S: Sequence[A], c: Sequence[A]) -> list[A]:
-        """u and v a step later."""
+        """U and v a step later."""
         (u, v), (Su, Sv), (Du, Dv, F, cu, cv) = x, S, c
         return [step_u(u, v, Su, Du, F, cu), step_v(u, v, Sv, Dv, cv)]
 
@@ -144,8 +141,8 @@ class _Steps:
         The Laplacian of the state is moved onto the adjoint by symmetry, so the stored state needs no stencil.
         """
         (p, q), (Sp, Sq), (u, v), (Du, Dv, _, cu, cv) = a, Sa, x, c
-        new = [adjoint_step_u(p, q, Sp, v, Du, cu), adjoint_step_v(p, q, Sq, u, v, Dv, cv)]
-        return new, [p, u * p, v * q, u * Sp, v * Sq]
+        gained = [p, u * p, v * q, u * Sp, v * Sq]  # first: fewer registers are needed at once
+        return [adjoint_step_u(p, q, Sp, v, Du, cu), adjoint_step_v(p, q, Sq, u, v, Dv, cv)], gained
 
     def tangents(
         self, x: Sequence[A], S: Sequence[A], d: Sequence[Sequence[A]], Sd: Sequence[Sequence[A]], c: Sequence[A]
@@ -206,6 +203,15 @@ class GrayScott(Model):
         """Words for how fast the chequerboard decays where v is largest."""
         largest = x[1].detach().abs().max().to("cpu", torch.float64)
         return f"8 Du + F + v^2 reaches {float(8 * p[0] + p[2] + largest**2):.3g}; the limit is about 2 / dt"
+
+    def advice(self, p: Sequence[float]) -> str:
+        """Where v hardly diffuses it gathers in single cells."""
+        if p[1] >= GATHERS * p[0]:
+            return ""
+        return (
+            f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a "
+            "larger Dv, or a smaller Du or F (a preset of another program is D / dx^2 here, see gsimplicit.Params)"
+        )
 
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """The upper uniform state, where there is one."""

@@ -1,4 +1,4 @@
-"""A reaction-diffusion model: species that react in each cell and diffuse between cells,
+"""A reaction-diffusion model: species that react in each cell and diffuse between cells.
 
     dx_i/dt = D_i (S_i - 4 x_i) + f_i(x; p),    S_i the sum of x_i over the four neighbours of a cell.
 
@@ -37,12 +37,13 @@ UNIFORM = 1e-3
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
-TAKEN = frozenset(
-    "self model tensor detach replace expand of_values preset stack requires_grad instance parameter route objective "
-    "sample species component mode y x loss gradient route_loss route_definition route_status route_moved status kind "
-    "stable eigenvalue_real eigenvalue_imag steps change residual v_mean v_std initial target target_fields done step "
-    "time".split()
-)
+TAKEN = frozenset({
+    "self", "model", "tensor", "detach", "replace", "expand", "of_values", "preset", "stack", "requires_grad",
+    "instance", "parameter", "route", "objective", "sample", "species", "component", "mode", "y", "x", "loss",
+    "gradient", "route_loss", "route_definition", "route_status", "route_moved", "status", "kind", "stable",
+    "eigenvalue_real", "eigenvalue_imag", "steps", "change", "residual", "v_mean", "v_std", "initial", "target",
+    "target_fields", "done", "step", "time"
+})  # fmt: skip
 """Names that parameters and species may not have: they mean something else in params, gradients and scans."""
 
 
@@ -121,7 +122,7 @@ class Model:
             checks.keep(self, {"rest": _numbers("rest", self.rest, n)})
         if not self.bounds:
             checks.keep(self, {"bounds": (None,) * n})
-        if isinstance(self.bounds, str) or not isinstance(self.bounds, Sequence) or len(self.bounds) != n:
+        if not isinstance(self.bounds, list | tuple) or len(self.bounds) != n:
             raise ValueError(f"bounds must hold a pair or None a species, {n} of them, got {checks.shown(self.bounds)}")
         pairs = zip(self.species, self.bounds, strict=True)
         checks.keep(self, {"bounds": tuple(None if b is None else _pair(f"bounds of {s}", b) for s, b in pairs)})
@@ -167,8 +168,8 @@ class Model:
 
         Raises:
             ValueError: Names clash, or the function takes fewer arguments than there are species.
-            TypeError: The function's arguments cannot be read, it does not give one rate a species, or an argument has a
-                wrong type.
+            TypeError: The function's arguments cannot be read, it does not give one rate a species, or an argument
+                has a wrong type.
 
         Example:
             >>> import gsimplicit as gs
@@ -354,6 +355,10 @@ class Model:
         J = self.reaction_jacobian(x, p)
         return max(8 * p[i] + float(np.max(sum(np.abs(e) for e in J[i]))) for i in range(len(x)))
 
+    def advice(self, p: Sequence[float]) -> str:
+        """What a state that diverged at these parameters is told, where the model knows better than a shorter step."""
+        return ""
+
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """Uniform states away from rest, at which a step is fastest."""
         return [] if self.uniform is None else list(self.uniform(*p[len(self.species) :]))
@@ -501,5 +506,3 @@ def _arguments(reaction: Reaction, species: int) -> tuple[tuple[str, ...], Mappi
 def _name_of(reaction: Reaction) -> str:
     name = getattr(reaction, "__name__", "model")
     return name if isinstance(name, str) and name.isidentifier() and not name.startswith("_") else "model"
-
-

@@ -172,7 +172,9 @@ def as_parameter(name: str, value: Any, low: float, high: float) -> torch.Tensor
     bad = ~(torch.isfinite(tensor) & (tensor >= low) & (tensor <= high)).detach().reshape(-1)
     if bool(bad.any()):
         i = int(bad.nonzero()[0, 0])
-        raise ValueError(f"{name} must be finite{in_words(low, high)}, got {tensor.detach().reshape(-1)[i].item()} at instance {i}")
+        raise ValueError(
+            f"{name} must be finite{in_words(low, high)}, got {tensor.detach().reshape(-1)[i].item()} at instance {i}"
+        )
     return tensor
 
 

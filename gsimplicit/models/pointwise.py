@@ -158,7 +158,7 @@ class Formulas:
         return rows(flat, len(self.p))
 
     def value(self, x: Sequence[A], p: Sequence[A]) -> list[A]:
-        """f."""
+        """F."""
         return spread(self._value.run([*x, *p]), x)
 
     def jacobian(self, x: Sequence[A], p: Sequence[A]) -> list[list[A]]:
@@ -210,7 +210,7 @@ class ByTorch:
             error.add_note("in a model's reaction, which is called with tensors since it could not be traced")
             raise
         found = as_values(given, self.species, lambda v: torch.as_tensor(v, dtype=x[0].dtype, device=x[0].device))
-        return tuple(torch.broadcast_tensors(*found, x[0])[:-1])
+        return tuple(torch.broadcast_tensors(*found, x[0])[:-1])  # type: ignore[no-untyped-call]
 
     def value(self, x: Sequence[A], p: Sequence[A]) -> list[A]:
         """f; on tensors it stays attached to autograd."""
@@ -258,7 +258,7 @@ class ByTorch:
 
         def bent(x: Any, p: Any) -> list[torch.Tensor]:
             p = [torch.broadcast_to(q, x[0].shape).clone() for q in p]
-            flat, out = lambda *q: tuple(e for row in self._K(x, q) for e in row), []  # noqa: E731
+            flat, out = lambda *q: tuple(e for row in self._K(x, q) for e in row), []
             for k in range(self.parameters):
                 ones = tuple(torch.ones_like(q) if i == k else torch.zeros_like(q) for i, q in enumerate(p))
                 out.append(rows(list(_jvp(flat, tuple(p), ones)[1]), self.species))
@@ -303,8 +303,8 @@ def _prepare() -> None:
 def _jvp(function: Callable[..., Any], at: tuple[A, ...], along: tuple[A, ...]) -> tuple[Any, Any]:
     """A function's value and its derivative along a direction."""
     _prepare()
-    found: tuple[Any, Any] = torch.func.jvp(function, at, along)
-    return found
+    found: Any = torch.func.jvp(function, at, along)
+    return found[0], found[1]
 
 
 def _like(value: A, like: torch.Tensor) -> torch.Tensor:
@@ -330,7 +330,9 @@ def spread(values: list[A], like: Sequence[A]) -> list[A]:
     """Numbers among the results as arrays or tensors like the fields."""
     first = like[0]
     if isinstance(first, torch.Tensor):
-        return [v if isinstance(v, torch.Tensor) and v.shape == first.shape else v + torch.zeros_like(first) for v in values]
+        return [
+            v if isinstance(v, torch.Tensor) and v.shape == first.shape else v + torch.zeros_like(first) for v in values
+        ]
     if isinstance(first, np.ndarray):
         return [v if np.shape(v) == first.shape else v + np.zeros_like(first) for v in values]
     return values

@@ -33,15 +33,29 @@ class Steps(Protocol):
     """
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """Text that differs wherever the formulas do."""
+        ...
+
     @property
-    def species(self) -> int: ...
+    def species(self) -> int:
+        """How many species."""
+        ...
+
     @property
-    def parameters(self) -> int: ...
+    def parameters(self) -> int:
+        """How many parameters."""
+        ...
+
     @property
-    def constants(self) -> int: ...
+    def constants(self) -> int:
+        """How many numbers an instance has in place of its parameters."""
+        ...
+
     @property
-    def sums(self) -> int: ...
+    def sums(self) -> int:
+        """How many sums an adjoint gathers."""
+        ...
 
     def constants_of(self, parameters: Sequence[A], dt: float) -> list[A]:
         """Numbers of an instance, from its parameters in float64: numbers or tensors."""
@@ -177,5 +191,3 @@ def derived(formulas: Formulas, *, unit: bool) -> Derived:
         backward=Program.of(nodes[n:at], [*leaves("a", n), *leaves("Sa", n), *x, *c]),
         beside=Program.of(nodes[at:], [*x, *sums, *tangents, *c]),
     )
-
-

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
 from gsimplicit.equations import Equations
 from gsimplicit.grid import shifted
+from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
 from gsimplicit.results import Motion, Stable, Status
 
 if TYPE_CHECKING:

@@ -246,7 +246,9 @@ def _bound(equations: Equations, fields: Array, R: Array, least: float, solve: S
     return 2 * eta / (1 + float(np.sqrt(1 - 2 * h))) if h <= PROVED else float("inf")
 
 
-def kantorovich(equations: Equations, fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array) -> float:
+def kantorovich(
+    equations: Equations, fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array
+) -> float:
     """Kantorovich's number as simplified Newton steps show it (Deuflhard, Newton Methods for Nonlinear Problems, 2004).
 
     Where one mode bends, the second step is h / 2 of the first, the third nearly h of the second, and later ones go

@@ -180,7 +180,9 @@ class BorderedJacobian:
 
     def __init__(self, system: Bordered) -> None:
         fields = system.fields
-        self._shape, self._system = fields.shape, system
+        # values of its own: who wrote into the system's would change the operator and not its factors
+        values = system.parameters.copy()
+        self._shape, self._system = fields.shape, replace(system, equations=system.equations.with_values(values))
         r = len(system.directions)
         self.columns = along(system.directions, fields) if r else np.zeros((0, *fields.shape))
         self.phase = self.columns if system.phase is None else system.phase

@@ -61,9 +61,8 @@ def reverses(equations: Equations, fields: Array) -> float:
     if not float(there @ back) < REVERSAL * far * near or near > RUNAWAY * far:
         return 0.0
     states, seen = [X, (X + Y) / 2], equations.model.seen
-    for uniform in equations.model.excited(equations.values.tolist()):
-        if X[seen].max() > uniform[seen] / 2:
-            states.append(np.broadcast_to(np.array(uniform)[:, None, None], X.shape))
+    close = [state for state in equations.model.excited(equations.values.tolist()) if X[seen].max() > state[seen] / 2]
+    states += [np.broadcast_to(np.array(state)[:, None, None], X.shape) for state in close]
     largest = max(factor for factor in (step_factor(equations, state) for state in states) if factor == factor)
     return largest if largest > 1 else 0.0
 

@@ -41,7 +41,9 @@ def reason(equations: Equations, fields: Array) -> str:
     left, right, value = _null_vectors(equations, fields)
     if _conserved(equations, left, fields):
         law = " + ".join(
-            name if w == 1 else f"{w:.3g} {name}" for name, w in zip(equations.model.species, _weights(left), strict=True) if w
+            name if w == 1 else f"{w:.3g} {name}"
+            for name, w in zip(equations.model.species, _weights(left), strict=True)
+            if w
         )
         return (
             f"the equations conserve the mean of {law}, so that the root is one of a family (nothing feeds or removes)"

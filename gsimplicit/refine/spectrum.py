@@ -76,8 +76,8 @@ def leading(
         directions: Translations to take out, unit vectors (row, column), shape (r, 2).
         velocity: Drift of the pattern along rows and columns, shape (2,).
         count: Number of eigenvalues, >= 1.
-        shifts: Points to look around. None is 0, frequencies of the reaction, and where a kicked copy of the root leads, which only a root
-            has; with shifts of one's own a mode far from them is missed.
+        shifts: Points to look around. None is 0, frequencies of the reaction, and where a kicked copy of the root
+            leads, which only a root has; with shifts of one's own a mode far from them is missed.
 
     Returns:
         The `count` eigenvalues of largest real part among those found near the shifts; of one that is met several

@@ -104,7 +104,6 @@ class Asked:
             )
         return gradient
 
-
     @own_surroundings
     def of_start(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Derivatives in the initial fields, from those in the fields, both (B, S, H, W)."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.models.params import ModelParams
 from gsimplicit.models.stability import warn_if_unstable
@@ -80,7 +81,7 @@ def compare(
     params: ModelParams,
     routes: Sequence[str | Route] = ("implicit", "tangent", "unrolled", "truncated", "finite_difference"),
     share_root: bool = True,
-    loss: str | Loss = "spectrum",
+    loss: str | Loss | FeatureLoss = "spectrum",
     target: Fields | None = None,
     initial: Fields | None = None,
     tol: float = 1e-4,
@@ -143,7 +144,9 @@ def compare(
     marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
     warn_if_unstable(params, marching.dt)
     H, W = fields.shape[2:]
-    objective = as_objective(loss, as_target(target, params.model), len(params), (int(H), int(W)), params.model, marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt
+    )
     problem = Problem(params.detach(), fields, marching)
     root_seconds = 0.0
     if share_root:

@@ -99,5 +99,7 @@ def table(rows: list[Row], routes: list[Route], params: ModelParams, settings: d
     }
     data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(params.model.parameters))
     values = params.tensor().numpy()
-    data = data.assign_coords({f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(params.model.parameters)})
+    data = data.assign_coords(
+        {f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(params.model.parameters)}
+    )
     return Comparison(data.data_vars, data.coords, {**settings, "reference": names[0]})

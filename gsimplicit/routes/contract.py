@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import torch
 
+from gsimplicit.losses.loss import sees_all
 from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
@@ -31,6 +32,7 @@ __all__ = [
     "nothing",
     "of_the_package",
     "pulled_back",
+    "seen_by",
     "solved",
 ]
 
@@ -233,11 +235,19 @@ def cotangents(fields: torch.Tensor, losses: Sequence[Loss], seen: int = -1) -> 
     """
     out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
     for i, loss in enumerate(losses):
-        slope = slope_of(loss, fields[:, seen])
+        slope = slope_of(loss, seen_by(loss, fields, seen))
         if slope is None:
             raise ValueError(f"loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
-        out[i, :, seen] = slope
+        if sees_all(loss):
+            out[i] = slope
+        else:
+            out[i, :, seen] = slope
     return out
+
+
+def seen_by(loss: Loss, fields: torch.Tensor, seen: int) -> torch.Tensor:
+    """What a loss gets of fields (B, S, H, W): the observed species, or all."""
+    return fields if sees_all(loss) else fields[:, seen]
 
 
 def definitions(what: str, gradient: torch.Tensor) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.results import Certificate, Kind, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing, seen_by
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
@@ -91,7 +91,7 @@ class FiniteDifference(Route):
                 raise ValueError(f"{name} must be <= {high:g} - 2 h for central differences, got {value}")
 
     def _steps(self, params: ModelParams) -> torch.Tensor:
-        """h of each parameter, shape (P,)."""
+        """H of each parameter, shape (P,)."""
         count = len(params.model.parameters)
         if self.step is not None or params.model is gray_scott:
             return torch.full((count,), self.step or _STEPS[self.needs_root], dtype=torch.float64)
@@ -111,16 +111,18 @@ class FiniteDifference(Route):
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
-        v = fields[:, :, state.model.seen].to(state.fields.device)  # where the loss is used to it
-        values = torch.stack([torch.stack([value_of(loss, one).cpu() for loss in losses]) for one in v])
+        seen, there = state.model.seen, fields.to(state.fields.device)  # where the loss is used to it
+        values = torch.stack(
+            [torch.stack([value_of(loss, seen_by(loss, one, seen)).cpu() for loss in losses]) for one in there]
+        )
         for c, loss in enumerate(losses):
-            dtype = dtype_of(loss, state.observed)
+            dtype = dtype_of(loss, seen_by(loss, state.fields, seen))
             if dtype != torch.float64:
                 raise ValueError(
                     f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
                     "differences do not show in it"
                 )
-            values[:, c, ~_smooth(loss, state.observed)] = torch.nan
+            values[:, c, ~_smooth(loss, seen_by(loss, state.fields, seen))] = torch.nan
         return self._pulled(state, values, widths)
 
     def _perturbed(self, problem: Problem, state: SteadyState) -> tuple[torch.Tensor, torch.Tensor]:

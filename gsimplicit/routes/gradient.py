@@ -15,9 +15,10 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import real_fields
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.losses import spectrum_loss, windowed_loss
+from gsimplicit.losses import LOSSES
+from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, Backend
-from gsimplicit.models.gray_scott import Params, gray_scott
+from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams
 from gsimplicit.models.stability import warn_if_unstable
@@ -32,7 +33,7 @@ from gsimplicit.results import (
     copied,
 )
 from gsimplicit.routes.attach import Asked, attached, outside, singular_at
-from gsimplicit.routes.contract import Problem, Route, differentiated, of_the_package, solved
+from gsimplicit.routes.contract import Problem, Route, differentiated, of_the_package, seen_by, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
@@ -47,10 +48,6 @@ from gsimplicit.surroundings import caller, own_surroundings
 ROUTES: dict[str, Callable[[], Route]] = {
     **{r.name: r for r in (Implicit, Deq, Unrolled, Truncated, Tangent, FiniteDifference)},
     Surrogate.name: unknown_surrogate,
-}
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "spectrum": spectrum_loss,
-    "windowed": windowed_loss,
 }
 
 POSITION_LIMIT = 1e-6
@@ -79,28 +76,43 @@ def as_route(route: str | Route) -> Route:
 
 
 def as_objective(
-    loss: str | Loss, target: torch.Tensor | None, size: int, grid: tuple[int, int], model: Model, dt: float = 1.0
+    loss: str | Loss | FeatureLoss,
+    target: torch.Tensor | None,
+    size: int,
+    grid: tuple[int, int],
+    model: Model,
+    dt: float = 1.0,
 ) -> Objective:
-    """The objective meant by a name or a callable; `target` is the observed species, (B, H, W) or (1, H, W)."""
-    if callable(loss):
+    """The objective meant by a name, a callable or an object with features; `target` as `as_target` gives it."""
+    if not (isinstance(loss, str) or is_feature_loss(loss)) and callable(loss):
         if target is not None:
             raise ValueError("target has no meaning for a callable loss: let the callable hold it")
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
-    function = LOSSES[loss]
+    features: FeatureLoss = LOSSES[loss] if isinstance(loss, str) else loss
+    if target is None and sees_all(features):
+        raise ValueError(f"target must be given for the loss {features.name!r} of all species")
     v = default_target(grid, model, dt) if target is None else target
-    if v.shape[1:] != grid:
-        raise ValueError(f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[1:])}")
+    if v.shape[-2:] != grid:
+        raise ValueError(
+            f"target must live on the grid of the fields, {grid[0]} x {grid[1]}, got {tuple(v.shape[-2:])}"
+        )
     if len(v) not in (1, size):
         raise ValueError(
             f"a target of {len(v)} instances does not pair with {size}: the sizes must be equal, or the target's 1"
         )
-    function(v[:1], v[:1])  # a grid the loss cannot take is refused here, before any marching
-    return Objective(loss, function, v.expand(size, -1, -1))
+    objective = Objective(loss if isinstance(loss, str) else loss.name, features, v.expand(size, *v.shape[1:]))
+    with torch.no_grad():
+        features.features(v[:1].clone())  # a grid the loss cannot take is refused here, before any marching
+    return objective
 
 
 def check_loss(loss: object) -> None:
-    """Raise unless `loss` is the name of a loss of the steady state."""
+    """Raise unless `loss` is the name of a loss of the steady state, or an object with features."""
+    if is_feature_loss(loss):
+        if not isinstance(getattr(loss, "name", None), str) or not isinstance(getattr(loss, "invariant", None), bool):
+            raise TypeError(f"a loss with features must have a name, text, and invariant, a bool: {loss!r} has not")
+        return
     if not isinstance(loss, str):
         raise TypeError(f"loss must be a name or a callable of v (B, H, W) giving (B,), got {loss!r}")
     if loss == "residual":
@@ -109,12 +121,18 @@ def check_loss(loss: object) -> None:
         raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable, got {loss!r}")
 
 
-def as_target(target: Fields | None, model: Model) -> torch.Tensor | None:
-    """The target's observed species, float64, shape (B, H, W), from it or from all species."""
+def as_target(target: Fields | None, model: Model, loss: Any = None) -> torch.Tensor | None:
+    """The target's observed species, float64, shape (B, H, W), from it or from all species; all, where a loss sees all.
+
+    Raises:
+        ValueError: It is of another shape, or not finite.
+        TypeError: It is no tensor or array of floats.
+    """
     if target is None:
         return None
-    if isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4:
-        return as_fields("target", target, model)[:, model.seen]
+    if sees_all(loss) or (isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4):
+        fields = as_fields("target", target, model)
+        return fields if sees_all(loss) else fields[:, model.seen]
     tensor = real_fields("target", target, attached=False, device="cpu")
     if tensor.ndim != 3 or len(tensor) == 0:
         raise ValueError(
@@ -144,7 +162,9 @@ def default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tens
 def _default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tensor:
     half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     params = model.preset(next(iter(model.presets)))
-    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params)
+    fields = initial_state(
+        count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params
+    )
     v = KERNELS.march(params, fields, 1e-4 * dt, 50_000, 64, dt).fields[:, model.seen]
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"target must be given: {params} diverges when marched with dt = {dt:g}")
@@ -185,7 +205,7 @@ def posed(
 def grad(
     params: ModelParams,
     route: str | Route = "implicit",
-    loss: str | Loss = "spectrum",
+    loss: str | Loss | FeatureLoss = "spectrum",
     target: Fields | None = None,
     initial: Fields | None = None,
     tol: float = 1e-4,
@@ -202,10 +222,12 @@ def grad(
         params: B instances, or 1.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
-        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), or any callable of v (B, H, W) giving (B,).
-        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None is the paper's point,
-            or a model's first preset, marched to 1e-4 from seed 1: another start than the default, so that the gradient
-            does not vanish at the truth. A callable has none.
+        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), any callable of v (B, H, W) giving (B,), or an
+            object with `features`, `distance`, `name` and `invariant` as `gsimplicit.losses.FeatureLoss`. One with
+            `all_species = True` gets all species, (B, S, H, W).
+        target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None
+            is the paper's point, or a model's first preset, marched to 1e-4 from seed 1: another start than the
+            default, so that the gradient does not vanish at the truth. A callable has none.
         initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128. Fields that
             already are a root are kept by the implicit route.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
@@ -237,11 +259,13 @@ def grad(
     """
     begin = time.perf_counter()
     chosen = as_route(route)
-    if not callable(loss):
+    if isinstance(loss, str) or not callable(loss):
         check_loss(loss)
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
     grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
-    objective = as_objective(loss, as_target(target, params.model), len(problem.params), grid, params.model, problem.marching.dt)
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), len(problem.params), grid, params.model, problem.marching.dt
+    )
     state = solved(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
@@ -256,7 +280,12 @@ def grad(
     _require_gradient(chosen, objective, state, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
-        value, ParameterGradient(state.model.parameters, pulled.gradient[0]), state, certificate, chosen.name, objective.name
+        value,
+        ParameterGradient(state.model.parameters, pulled.gradient[0]),
+        state,
+        certificate,
+        chosen.name,
+        objective.name,
     )
 
 
@@ -300,7 +329,12 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
 
 def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
     """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    values = torch.stack([value_of(objective, state.observed.detach()).cpu() for objective in objectives])
+    values = torch.stack(
+        [
+            value_of(objective, seen_by(objective, state.fields, state.model.seen).detach()).cpu()
+            for objective in objectives
+        ]
+    )
     values[:, state.status == Status.DIVERGED] = torch.nan
     return values
 

@@ -171,6 +171,7 @@ class _Group:
         fields = state.fields.detach().to("cpu", torch.float64).clone()
         for i, correction in zip(self.members, found, strict=True):
             fields[i] += torch.from_numpy(np.nan_to_num(correction.fields))
+        fields = fields.to(state.fields.device)  # where the losses are used to it
         there, here = (cotangents(x, losses, state.model.seen)[:, self.members] for x in (fields, state.fields))
         return np.asarray((there.cpu() - here.cpu()).numpy())
 

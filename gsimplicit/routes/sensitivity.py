@@ -71,8 +71,8 @@ def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) 
     """Second derivatives in the parameters of a loss of certified roots.
 
     With X_i = dX/dp_i and the adjoint `J^T lambda = dL/dX`,
-    `H_ij = L_XX[X_i, X_j] - lambda . (R_XX[X_i, X_j] + R_Xi[X_j] + R_Xj[X_i] + R_ij)`, the drift's own derivatives included
-    where the root drifts. No third factorisation, no differences.
+    `H_ij = L_XX[X_i, X_j] - lambda . (R_XX[X_i, X_j] + R_Xi[X_j] + R_Xj[X_i] + R_ij)`, the drift's own derivatives
+    included where the root drifts. No third factorisation, no differences.
 
     Args:
         state: B certified roots, of `steady_state(..., refine=True)`.

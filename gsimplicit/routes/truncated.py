@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from gsimplicit import checks
+from gsimplicit.results import SteadyState
 from gsimplicit.routes.contract import Problem
 from gsimplicit.routes.unrolled import Unrolled
 

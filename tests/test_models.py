@@ -413,14 +413,14 @@ def growth(name: str, params: Any, state: np.ndarray, wave: tuple[int, int], gri
     for rate, mode, way in zip(rates, np.linalg.inv(right), right.T, strict=True):
         if abs(1 + dt * rate) ** steps < 0.05:  # decays into rounding
             continue
-        amplitude = 3e-9 / dt * way.real  # of this mode and its conjugate alone: another one may grow past it
+        amplitude = 1e-8 / dt * way.real  # of this mode and its conjugate alone: another one may grow past it
         x = state[:, None, None] + amplitude[:, None, None] * np.cos(angle)
         end = TORCH.march(params, torch.from_numpy(x)[None], 0.0, steps, steps, dt).fields[0].numpy()
         share = np.cos(angle) / np.sum(np.cos(angle) ** 2)
         ratio = mode @ np.sum((end - state[:, None, None]) * share, axis=(1, 2)) / (mode @ amplitude)
         turns = np.round((steps * np.angle(1 + dt * rate) - np.angle(ratio)) / (2 * np.pi))
         per_step = np.exp((np.log(np.abs(ratio)) + 1j * (np.angle(ratio) + 2 * np.pi * turns)) / steps)
-        found.append(((per_step - 1) / dt, rate))
+        found.append(((per_step - 1) / dt, rate, np.abs(rates).max()))
     return found
 
 
@@ -430,8 +430,8 @@ def test_perturbations_of_a_uniform_state_grow_as_in_closed_form(name: str) -> N
     grid, measured = (9, 12), 0
     for state in states_of(params):
         for wave in ((0, 0), (1, 2), (4, 5), (2, 0)):
-            for found, rate in growth(name, params, state, wave, grid, 100):
-                assert abs(found - rate) < 1e-6 * max(abs(rate), 1e-3), (wave, found, rate)
+            for found, rate, fastest in growth(name, params, state, wave, grid, 80):
+                assert abs(found - rate) < 1e-6 * fastest, (wave, found, rate)
                 measured += 1
     assert measured >= 2
     p = params.tensor()[0].numpy()

@@ -23,7 +23,7 @@ from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flag
 from gsimplicit.landscape.settings import decoded, encoded, is_ours
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
-from gsimplicit.marching import Backend
+from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.models.gray_scott import Params, gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams, in_words
@@ -173,7 +173,7 @@ def scan(
         **_told_model(model, kept=store is not None),
     }
 
-    own = _own(asked, chosen, settings, model)
+    own = _own(asked, chosen, settings, model, backend)
 
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
@@ -272,11 +272,15 @@ def _given_target(target: Fields | None, samples: int, model: Model) -> torch.Te
     return fields.expand(samples, *fields.shape[1:])
 
 
-def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None, model: Model) -> dict[str, Any]:
+def _own(
+    losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None, model: Model, backend: Backend | None
+) -> dict[str, Any]:
     """What is the user's own, by the name it has in errors."""
     own: dict[str, Any] = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
     if not _shipped(model):  # what a worker imports may be another reaction
         own[f"model {model.name!r}"] = (type(model), model.reaction, model.rest, model.uniform)
+    if backend is not None and backend not in (KERNELS, TORCH):
+        own[f"backend {backend.name!r}"] = backend
     own |= {f"route {route.name!r}": route for route in routes if not is_ours(route)}
     return own if is_ours(refine) else own | {"the solver of refine": refine}
 

@@ -19,7 +19,8 @@ from gsimplicit.routes.gradient import ROUTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsimplicit.models.params import ModelParams
+    from gsimplicit.equations import ModelParams
+
 
 _LONGEST = 1_000_000
 """Values of an axis of the command line."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit import files
-from gsimplicit.models.gray_scott import gray_scott
+from gsimplicit.equations import DEFAULT
 from gsimplicit.results import Kind, Stable, Status
 from gsimplicit.sources import package_sources
 from gsimplicit.version import __version__
@@ -33,7 +33,8 @@ from gsimplicit.version import __version__
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gsimplicit.models.model import Model
+    from gsimplicit.equations import Model
+
 
 COORDINATES: dict[str, tuple[str, str]] = {
     "Du": ("diffusion coefficient of u", "1"),
@@ -81,14 +82,14 @@ FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "ki
 NUMERICS = "periodic grid, unit spacing, five-point Laplacian, explicit Euler"
 
 
-def attributes(name: str, model: Model = gray_scott) -> dict[str, Any]:
+def attributes(name: str, model: Model = DEFAULT) -> dict[str, Any]:
     """Attributes of a variable or coordinate: `long_name`, `units`, and the flags of an enumeration.
 
     Parameters are named in the model's words.
     """
     if name in model.parameters:
         words = model.words.get(name, f"parameter {name}")
-        long_name, units = COORDINATES[name] if model is gray_scott else (words, "1")
+        long_name, units = COORDINATES[name] if model is DEFAULT else (words, "1")
     else:
         long_name, units = {**COORDINATES, **VARIABLES}[name]
     attrs: dict[str, Any] = {"long_name": long_name}
@@ -103,7 +104,7 @@ def attributes(name: str, model: Model = gray_scott) -> dict[str, Any]:
     return attrs
 
 
-def provenance(title: str, configuration: Mapping[str, Any], model: Model = gray_scott) -> dict[str, Any]:
+def provenance(title: str, configuration: Mapping[str, Any], model: Model = DEFAULT) -> dict[str, Any]:
     """Global attributes after CF 1.11 and ACDD 1.3: what made this, with which settings and versions.
 
     Args:
@@ -111,7 +112,7 @@ def provenance(title: str, configuration: Mapping[str, Any], model: Model = gray
         configuration: All settings, of JSON types.
         model: What was solved.
     """
-    name = "Gray-Scott" if model is gray_scott else model.name
+    name = "Gray-Scott" if model is DEFAULT else model.name
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     used = {**versions(), **{name: version_of(name) for name in ("xarray", "netCDF4")}}
     return {
@@ -140,7 +141,7 @@ def provenance(title: str, configuration: Mapping[str, Any], model: Model = gray
 def parameters_of(data: xr.Dataset) -> tuple[str, ...]:
     """Names of the parameters of the model that a scan is of."""
     told = configuration_of(data.attrs).get("model")
-    return gray_scott.parameters if told is None else (*told["diffusivity"], *told["rates"])
+    return DEFAULT.parameters if told is None else (*told["diffusivity"], *told["rates"])
 
 
 def fingerprint(configuration: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The equations of an instance: a model with its parameters on a grid.
 
 `Equations` are those of one instance in numpy, for refinement, linear algebra and continuation. The functions below
-are those of a batch in torch, attached to autograd. None of the rooms above asks a model itself.
+are those of a batch in torch, attached to autograd. What rooms after this one need of models it hands on.
 """
 
 from __future__ import annotations
@@ -13,13 +13,39 @@ import numpy as np
 import torch
 
 from gsimplicit.grid import along, around, neighbour_sum
+from gsimplicit.models.gray_scott import gray_scott
+from gsimplicit.models.model import Model
+from gsimplicit.models.params import ModelParams, in_words
+from gsimplicit.models.stability import StabilityWarning, UnitsWarning, warn_if_unstable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gsimplicit.models.model import Model
-    from gsimplicit.models.params import ModelParams
     from gsimplicit.models.steps import Steps
+
+__all__ = [
+    "DEFAULT",
+    "Equations",
+    "Model",
+    "ModelParams",
+    "StabilityWarning",
+    "UnitsWarning",
+    "columns",
+    "constants",
+    "in_words",
+    "instances",
+    "model_residual",
+    "parameter_slopes",
+    "product",
+    "residual",
+    "step",
+    "step_by",
+    "together",
+    "warn_if_unstable",
+]
+
+DEFAULT: Model = gray_scott
+"""The model meant where none is named: that of the paper."""
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -130,8 +156,6 @@ def instances(params: ModelParams, dt: float = 1.0) -> Iterator[Equations]:
 
 def together(equations: Sequence[Equations]) -> ModelParams:
     """The parameters of some instances of one model as one batch."""
-    from gsimplicit.models.params import ModelParams
-
     return ModelParams.of_values(equations[0].model, np.stack([e.values for e in equations]))
 
 

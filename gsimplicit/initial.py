@@ -14,9 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.models.gray_scott import gray_scott
-from gsimplicit.models.model import Model
-from gsimplicit.models.params import ModelParams
+from gsimplicit.equations import DEFAULT, Model, ModelParams
 from gsimplicit.surroundings import own_surroundings
 
 _MOST = 2**40
@@ -122,8 +120,8 @@ def _check_box(box: Box, grid: tuple[int, int]) -> None:
 
 def _at_rest(model: Any, box: Box | None) -> tuple[list[float], tuple[Any, ...], Box | None]:
     """Rest state and bounds of the species, and the box where there is one."""
-    if model is None or model is gray_scott:
-        return [1.0, 0.0], gray_scott.bounds, box
+    if model is None or model is DEFAULT:
+        return [1.0, 0.0], DEFAULT.bounds, box
     if isinstance(model, ModelParams):
         if len(model) > 1:
             raise ValueError(f"model must be a model or one instance of its parameters, got {len(model)} instances")
@@ -134,7 +132,7 @@ def _at_rest(model: Any, box: Box | None) -> tuple[list[float], tuple[Any, ...],
             raise ValueError(f"model {model.name} has no preset that says where it rests: pass its params as model")
     else:
         raise TypeError(f"model must be a gsimplicit.Model or its params, got {checks.shown(model)}")
-    if model is gray_scott:
+    if model is DEFAULT:
         return [1.0, 0.0], model.bounds, box
     if box is not None and box != Box():
         raise ValueError(

@@ -15,8 +15,7 @@ from gsimplicit.pickling import ByValue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gsimplicit.models.model import Model
-    from gsimplicit.models.params import ModelParams
+    from gsimplicit.equations import Model, ModelParams
 
 
 class Status(IntEnum):

@@ -12,12 +12,9 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import as_device, real_fields
-from gsimplicit.equations import Equations, instances, residual
+from gsimplicit.equations import Equations, Model, ModelParams, StabilityWarning, instances, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Backend, Marched, backend_for
-from gsimplicit.models.model import Model
-from gsimplicit.models.params import ModelParams
-from gsimplicit.models.stability import StabilityWarning, warn_if_unstable
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
@@ -335,25 +332,28 @@ def solved_state(
     def one(i: int) -> SteadyState:
         root = known[i]
         if root is not None:
-            steps, change = (
-                torch.zeros(1, dtype=torch.int64),
-                torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64),
-            )
+            none, change = torch.zeros(1), torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64)
             return _described(
-                equations[i], root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise
+                equations[i], root, params[i], none.long(), change, none.double(), settings, factorise=factorise
             )
-        start = starts[i]
-        if start.status[0] == Status.DIVERGED:
-            none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
-            return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
-        before = start.fields[0].to("cpu", torch.float64).numpy()
-        root = refine(equations[i], before, settings)
-        moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-        return _described(equations[i], root, params[i], start.steps, start.change, moved, settings, factorise)
+        return _refined_state(equations[i], params[i], starts[i], settings, factorise=factorise)
 
     with one_blas_thread():
         state = concatenate(each(one, range(len(fields))))
     return state.replace(fields=state.fields.to(marching.device))
+
+
+def _refined_state(
+    equations: Equations, params: ModelParams, start: SteadyState, settings: Refine, *, factorise: bool
+) -> SteadyState:
+    """One marched instance, refined; as it is where it diverged."""
+    if start.status[0] == Status.DIVERGED:
+        none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
+        return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
+    before = start.fields[0].to("cpu", torch.float64).numpy()
+    root = refine(equations, before, settings)
+    moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
+    return _described(equations, root, params, start.steps, start.change, moved, settings, factorise=factorise)
 
 
 def _described(
@@ -364,6 +364,7 @@ def _described(
     change: torch.Tensor,
     moved: torch.Tensor,
     settings: Refine,
+    *,
     factorise: bool,
 ) -> SteadyState:
     """The state of one refined instance, with its leading eigenvalues where they are asked for."""

@@ -12,10 +12,9 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
+from gsimplicit.equations import DEFAULT, ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
-from gsimplicit.models.gray_scott import gray_scott
-from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import LinearSolver, Refine
 from gsimplicit.refine.solvers import chosen as solver
 from gsimplicit.routes.contract import Route, differentiated, solved
@@ -150,7 +149,7 @@ def _direction(params: Any, direction: Any, numbers: str) -> np.ndarray[Any, np.
         raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
     if direction is not None:
         return real_array("direction", direction, numbers)
-    if params.model is gray_scott:
+    if params.model is DEFAULT:
         return np.array([0.3, -0.2, 0.05, 0.1])
     size = np.abs(params.tensor().detach().numpy()[0])
     draws = np.random.default_rng(0).choice([-1.0, 1.0], len(size)) * np.linspace(0.5, 1.0, len(size))

@@ -15,9 +15,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
-from gsimplicit.equations import instances
-from gsimplicit.models.gray_scott import gray_scott
-from gsimplicit.models.model import Model
+from gsimplicit.equations import DEFAULT, Model, instances
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
@@ -88,7 +86,7 @@ class Branch:
     folds: tuple[Fold, ...]
     instabilities: tuple[Instability, ...]
     ended: str
-    model: Model = gray_scott
+    model: Model = DEFAULT
 
     @property
     def values(self) -> Array:

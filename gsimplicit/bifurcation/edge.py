@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.equations import instances
+from gsimplicit.equations import ModelParams, instances
 from gsimplicit.grid import broken_translations
 from gsimplicit.marching import KERNELS
-from gsimplicit.models.params import ModelParams
 from gsimplicit.refine.newton import newton
 from gsimplicit.refine.spectrum import leading
 from gsimplicit.steady import as_fields

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit.equations import ModelParams
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
-from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Route, differentiated, solved

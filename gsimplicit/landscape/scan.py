@@ -15,6 +15,7 @@ import torch
 
 from gsimplicit import checks, dataset, models
 from gsimplicit.arrays import real_array
+from gsimplicit.equations import DEFAULT, Model, ModelParams, in_words, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape import pieces
@@ -24,10 +25,6 @@ from gsimplicit.landscape.settings import decoded, encoded, is_ours
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, TORCH, Backend
-from gsimplicit.models.gray_scott import Params, gray_scott
-from gsimplicit.models.model import Model
-from gsimplicit.models.params import ModelParams, in_words
-from gsimplicit.models.stability import warn_if_unstable
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
@@ -394,7 +391,7 @@ def _labelled(
 
 def _base(base: ModelParams | None) -> ModelParams:
     if base is None:
-        return Params.preset("paper")
+        return DEFAULT.preset("paper")
     if not isinstance(base, ModelParams):
         raise TypeError(f"base must be gsimplicit.Params, or another model's params, got {type(base).__name__}")
     if len(base) != 1:
@@ -404,7 +401,7 @@ def _base(base: ModelParams | None) -> ModelParams:
 
 def _told_model(model: Model, *, kept: bool) -> dict[str, Any]:
     """What a scan is known by besides, where the model is not Gray-Scott: names and formulas, or the code of one."""
-    if model is gray_scott:
+    if model is DEFAULT:
         return {}
     told: dict[str, Any] = {n: list(getattr(model, n)) for n in ("species", "diffusivity", "rates")}
     steps = model.steps(0.5)
@@ -430,7 +427,7 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
     """
     told = configuration.get("model")
     if told is None:
-        return gray_scott
+        return DEFAULT
     found = getattr(models, told["name"], None)
     if not isinstance(found, Model) or _told_model(found, kept=True)["model"] != told:
         raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
@@ -438,7 +435,7 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
 
 
 def _title(model: Model) -> str:
-    return "Gray-Scott" if model is gray_scott else model.name.replace("_", "-")
+    return "Gray-Scott" if model is DEFAULT else model.name.replace("_", "-")
 
 
 def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Model) -> np.ndarray[Any, Any]:

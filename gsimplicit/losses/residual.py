@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from gsimplicit.arrays import real_fields
-from gsimplicit.equations import residual
-from gsimplicit.models.params import ModelParams
+from gsimplicit.equations import ModelParams, residual
 from gsimplicit.surroundings import own_surroundings
 
 

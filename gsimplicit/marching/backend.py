@@ -16,7 +16,7 @@ from gsimplicit.results import Status
 from gsimplicit.threads import each
 
 if TYPE_CHECKING:
-    from gsimplicit.models.params import ModelParams
+    from gsimplicit.equations import ModelParams
 
 
 @dataclass(frozen=True, eq=False)

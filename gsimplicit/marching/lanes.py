@@ -177,11 +177,7 @@ def _along(
         west = [[state[2 * (k * len(fields) + c)] for c in fields] for k in range(len(worked))]
         centre = [[state[2 * (k * len(fields) + c) + 1] for c in fields] for k in range(len(worked))]
         # a row between two others that are worked is loaded once
-        column = [
-            [writer.load(c, r) for c in rows[0]],
-            *centre,
-            [writer.load(c, r) for c in rows[-1]],
-        ]
+        column = [[writer.load(c, r) for c in rows[0]], *centre, [writer.load(c, r) for c in rows[-1]]]
         for k, pointers in enumerate(out):
             # in the order of the torch backend, so that both give the same bits
             around = [(west[k][c] + east[k][c]) + (column[k][c] + column[k + 2][c]) for c in fields]

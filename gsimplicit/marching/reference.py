@@ -16,7 +16,7 @@ from gsimplicit.marching.checkpoints import segments
 from gsimplicit.threads import look
 
 if TYPE_CHECKING:
-    from gsimplicit.models.model import Model
+    from gsimplicit.equations import Model
 
 
 def march(

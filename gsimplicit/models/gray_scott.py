@@ -176,6 +176,10 @@ def reaction(u: A, v: A, F: A, k: A) -> tuple[A, A]:
 class GrayScott(Model):
     """Gray-Scott, with its hand-gathered lines in place of derived ones."""
 
+    def params(self, **values: Any) -> Params:
+        """Parameters of Gray-Scott by name, `Params`."""
+        return Params._named(self, values)
+
     def residual(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[A]:
         """Right-hand sides, one a species."""
         (u, v), (Su, Sv), (Du, Dv, F, k) = x, S, p

@@ -169,14 +169,23 @@ def derived(formulas: Formulas, *, unit: bool) -> Derived:
     backward = [moved(i, Sa, a, dot(columns[i], a)) for i in range(n)]
     # the Laplacian of the state is moved onto the adjoint by symmetry: the stored state needs no stencil
     gathered = [formulas.x[i] * (Sa[i] - four * a[i]) for i in range(n)] + [dot(row, a) for row in formulas.K[n:]]
+
+    def force(i: int, j: int) -> Symbol:
+        """Derivative of species i's rate in parameter j at fixed fields."""
+        if j >= n:
+            return formulas.K[j][i]
+        return minus(S[i], times(four, formulas.x[i])) if i == j else graph.number(0)
+
     beside = []
     for j in range(count):
         dj, Sdj = d[j * n : (j + 1) * n], Sd[j * n : (j + 1) * n]
-        for i in range(n):
-            force = minus(S[i], times(four, formulas.x[i])) if i == j else formulas.K[j][i]
-            if i != j and j < n:
-                force = graph.number(0)
-            beside.append(plus(moved(i, Sdj, dj, dot(formulas.J[i], dj)), times(dt, force)))
+        beside += [plus(moved(i, Sdj, dj, dot(formulas.J[i], dj)), times(dt, force(i, j))) for i in range(n)]
+    return _assembled([forward, backward, gathered, beside], n, count)
+
+
+def _assembled(groups: Sequence[list[Symbol]], n: int, count: int) -> Derived:
+    """Programs of the groups of formulas, what depends on the parameters alone taken out."""
+    forward, backward, gathered, beside = groups
     known = {*leaves("p", count), "dt"}
     nodes, parts = apart([*forward, *backward, *gathered, *beside], known)
     c = leaves("c", len(parts))

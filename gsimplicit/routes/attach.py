@@ -8,8 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 
-from gsimplicit.equations import instances
-from gsimplicit.models.params import ModelParams
+from gsimplicit.equations import ModelParams, instances
 from gsimplicit.results import NotSteady, SteadyState, copied
 from gsimplicit.routes.contract import Problem, Route, pulled_back
 from gsimplicit.surroundings import own_surroundings

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.equations import ModelParams, warn_if_unstable
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
-from gsimplicit.models.params import ModelParams
-from gsimplicit.models.stability import warn_if_unstable
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
 from gsimplicit.routes.contract import Problem, Route, differentiated, solved

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from gsimplicit.models.params import ModelParams
+from gsimplicit.equations import ModelParams
 from gsimplicit.results import Status
 from gsimplicit.routes.compare import Reason, Row, reason
 from gsimplicit.routes.contract import Route

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import torch
 
+from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import sees_all
-from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of

@@ -122,19 +122,31 @@ class Deq(Route):
                         found = self._differentiate(system, prepared, g[c, i])
                         gradient[c, i], residuals[c, i], products[c, i] = found
                         errors[c, i] = _distance(system, prepared, g[c, i], gradient[c, i])
-        what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
         gradient[~(residuals <= _limit(self.tol))] = torch.nan
+        return self._certified(gradient, residuals, errors, products, distances)
+
+    def _certified(
+        self,
+        gradient: torch.Tensor,
+        residuals: torch.Tensor,
+        errors: torch.Tensor,
+        products: torch.Tensor,
+        distances: torch.Tensor,
+    ) -> Pulled:
+        """Gradients (L, B, P) with what is known of them."""
+        what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
+        unknown = nothing(gradient.shape[1])
         certificates = tuple(
             Certificate(
                 definition=definitions(what, gradient[c]),
                 adjoint_residual=residuals[c],
-                other_definition=nothing(len(state)),
+                other_definition=unknown.clone(),
                 error=errors[c],
-                position=nothing(len(state)),
+                position=unknown.clone(),
                 products=products[c],
                 distance=distances,
             )
-            for c in range(len(g))
+            for c in range(len(gradient))
         )
         return Pulled(gradient, certificates)
 

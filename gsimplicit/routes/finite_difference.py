@@ -12,10 +12,8 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.equations import instances
+from gsimplicit.equations import DEFAULT, ModelParams, instances
 from gsimplicit.grid import along
-from gsimplicit.models.gray_scott import gray_scott
-from gsimplicit.models.params import ModelParams
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
 from gsimplicit.results import Certificate, Kind, Status, SteadyState
@@ -93,7 +91,7 @@ class FiniteDifference(Route):
     def _steps(self, params: ModelParams) -> torch.Tensor:
         """H of each parameter, shape (P,)."""
         count = len(params.model.parameters)
-        if self.step is not None or params.model is gray_scott:
+        if self.step is not None or params.model is DEFAULT:
             return torch.full((count,), self.step or _STEPS[self.needs_root], dtype=torch.float64)
         size = params.tensor().detach().abs().amax(dim=0)
         return _SHARE * torch.where(size > 0, size, 1.0)

@@ -14,14 +14,11 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_fields
+from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, Backend
-from gsimplicit.models.gray_scott import gray_scott
-from gsimplicit.models.model import Model
-from gsimplicit.models.params import ModelParams
-from gsimplicit.models.stability import warn_if_unstable
 from gsimplicit.results import (
     Certificate,
     Gradient,
@@ -154,7 +151,7 @@ def default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tens
     """
     if not model.presets:
         raise ValueError(f"target must be given for a named loss of {model.name}: it has no preset to take one from")
-    return _default_target(grid, model, 1.0 if model is gray_scott else dt).clone()  # nobody else's to write into
+    return _default_target(grid, model, 1.0 if model is DEFAULT else dt).clone()  # nobody else's to write into
 
 
 @lru_cache(maxsize=8)
@@ -162,9 +159,7 @@ def default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tens
 def _default_target(grid: tuple[int, int], model: Model, dt: float) -> torch.Tensor:
     half = max(1, min(10, min(grid) // 4)) if min(grid) < 20 else 10  # the paper's box where it fits
     params = model.preset(next(iter(model.presets)))
-    fields = initial_state(
-        count=1, seed=1, grid=grid, box=Box(half=half) if model is gray_scott else None, model=params
-    )
+    fields = initial_state(count=1, seed=1, grid=grid, box=Box(half=half) if model is DEFAULT else None, model=params)
     v = KERNELS.march(params, fields, 1e-4 * dt, 50_000, 64, dt).fields[:, model.seen]
     if not bool(torch.isfinite(v).all()):
         raise ValueError(f"target must be given: {params} diverges when marched with dt = {dt:g}")
@@ -273,11 +268,7 @@ def grad(
     value = losses_of(state, [objective])[0]
     pulled = differentiated(chosen, problem, state, [objective])
     certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
-    certified = torch.tensor([what != "none" for what in certificate.definition])
-    wild = (~torch.isfinite(value) & certified).nonzero().reshape(-1).tolist()
-    if wild:
-        raise ValueError(f"no gradient at instances {wild}: the loss {objective.name!r} itself is not finite there")
-    _require_gradient(chosen, objective, state, certificate)
+    _require_gradient(chosen, objective, state, value, certificate)
     _warn_of_position(objective.name, certificate.position)
     return Gradient(
         value,
@@ -289,8 +280,14 @@ def grad(
     )
 
 
-def _require_gradient(route: Route, objective: Objective, state: SteadyState, certificate: Certificate) -> None:
-    """Raise, saying why, where an instance that did not diverge has no gradient."""
+def _require_gradient(
+    route: Route, objective: Objective, state: SteadyState, value: torch.Tensor, certificate: Certificate
+) -> None:
+    """Raise, saying why, where an instance that did not diverge has no gradient, or its loss is not finite."""
+    certified = torch.tensor([what != "none" for what in certificate.definition])
+    wild = (~torch.isfinite(value) & certified).nonzero().reshape(-1).tolist()
+    if wild:
+        raise ValueError(f"no gradient at instances {wild}: the loss {objective.name!r} itself is not finite there")
     lost = [i for i, d in enumerate(certificate.definition) if d == "none" and state.status[i] != Status.DIVERGED]
     if not lost:
         return

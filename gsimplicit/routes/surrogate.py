@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from gsimplicit import dataset
+from gsimplicit.equations import ModelParams
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import sees_all
-from gsimplicit.models.params import ModelParams
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.objective import Loss, Objective, value_of

@@ -161,7 +161,7 @@ def test_routes_at_finite_time_are_of_second_order_in_every_parameter(name: str,
 
 
 def dense_gradient(state: gs.SteadyState, weights: torch.Tensor) -> np.ndarray:
-    """Derivative of `(weights * v^2).mean()` in the parameters, by torch's own Jacobian and one dense bordered solve."""
+    """Derivative of `(weights * v^2).mean()` in the parameters: torch's Jacobian, one dense bordered solve."""
     x, p, model = state.fields[0], state.params.tensor(), state.model
     J = torch.func.jacrev(lambda f: batches.model_residual(model, f[None], p)[0].flatten())(x).reshape(x.numel(), -1)
     slopes = torch.func.jacfwd(lambda q: batches.model_residual(model, x[None], q)[0].flatten())(p)[:, 0]
@@ -302,7 +302,8 @@ def test_derivatives_are_those_of_torch_by_formulas_and_without_them(name: str) 
         assert by is not None
         found = (
             by.jacobian(xs, values), by.slopes(xs, values), by.second(xs, values, list(a), list(b)),
-            by.second_transposed(xs, values, list(a), list(w)), by.mixed(xs, values, list(a)), by.second_slopes(xs, values),
+            by.second_transposed(xs, values, list(a), list(w)),
+            by.mixed(xs, values, list(a)), by.second_slopes(xs, values),
         )  # fmt: skip
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(np.array(one), other, rtol=1e-12, atol=1e-12)
@@ -482,7 +483,8 @@ def test_a_step_is_that_of_py_pde(tmp_path: Any) -> None:
     }
     done = subprocess.run(
         [sys.executable, "-c", PDE, str(tmp_path / "rates.npz")],
-        input=json.dumps(cases), capture_output=True, text=True, timeout=120, env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        input=json.dumps(cases), capture_output=True, text=True, timeout=120,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rates = np.load(tmp_path / "rates.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -183,7 +184,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
 
 
 def test_the_same_formula_is_the_same_model_wherever_it_is_written(tmp_path: Path) -> None:
-    """A store knows a reaction by its operations in their order: its text, its file and names of species do not count."""
+    """A store knows a reaction by its operations in their order, and not by its text, its file or local names."""
 
     def again(x: Any, y: Any, a: Any, b: Any) -> Any:
         supply = a - x  # said otherwise
@@ -309,7 +310,7 @@ def test_no_rates_and_defaults_and_presets() -> None:
     ]
     state = gs.steady_state(model.params(Du=0.1, Dv=0.2, a=[0.1, 0.2]), start(), **GIVEN)
     assert [p.a.item() for p in state.params] == [0.1, 0.2]
-    with pytest.raises(ValueError, match="preset must be .*'one'"):
+    with pytest.raises(ValueError, match=r"preset must be .*'one'"):
         model.preset("two")
 
 
@@ -332,7 +333,7 @@ def test_division_by_a_species_that_rests_at_zero_is_no_error() -> None:
     params = model.params(Da=0.1, Dh=1.0, mu=1.0)
     state = gs.steady_state(params, start(), dt=0.05, tol=0.0, max_steps=20, backend=TORCH)  # the step is looked at
     assert torch.isfinite(state.fields).all()
-    assert model.frequencies([0.1, 1.0, 1.0], list(start()[0].numpy())) == []
+    assert model.frequencies([0.1, 1.0, 1.0], list(start()[0].numpy())) == pytest.approx([0.993], abs=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -361,9 +362,9 @@ def test_a_reaction_goes_as_it_is_and_not_as_its_file_has_it(tmp_path: Path, mon
     sent = pickle.dumps(params)
     assert pickle.loads(sent).tensor().equal(params.tensor())
     own_reaction.GAIN = 2.5  # traced with 1.7: no scan mixes the two
-    with pytest.raises(ValueError, match="the reaction of mine is another one here than where it was pickled"):
+    with pytest.raises(ValueError, match="the reaction of mine is another one here"):
         pickle.loads(sent)
-    with pytest.raises(TypeError, match="model 'mine' cannot be sent to workers: .* is another one here"):
+    with pytest.raises(TypeError, match=r"model 'mine' cannot be sent to workers: .* is another one here"):
         scan(params, **given, executor=ProcessPoolExecutor(1))
     del sys.modules["own_reaction"]
 
@@ -420,7 +421,7 @@ def test_names_that_mean_something_else_are_refused(name: str) -> None:
     ("make", "error", "words"),
     [
         (lambda: gs.Model.of(function_of("u", "v", "Du")), ValueError, "different names, got Du twice"),
-        (lambda: gs.Model.of(function_of("u", "v", "u2"), species=("u", "u")), ValueError, "different names, got Du, u"),
+        (lambda: gs.Model.of(function_of("u", "v", "u2"), species=("u", "u")), ValueError, "names, got Du, u"),
         (lambda: gs.Model.of(lambda u: u), ValueError, "must take the 2 species and its rates, got 1 arguments"),
         (lambda: gs.Model.of(lambda u, v, *rest: (u, v)), TypeError, "by position, one by one, got rest"),
         (lambda: gs.Model.of(lambda u, v, a: (u, v, a)), TypeError, "one rate a species, 2 of them, got 3"),
@@ -431,23 +432,23 @@ def test_names_that_mean_something_else_are_refused(name: str) -> None:
         (lambda: gs.Model.of(reaction, species=("u", "2")), ValueError, "name in species must be .* got '2'"),
         (lambda: gs.Model.of(reaction, name="my model"), ValueError, "name must be .* got 'my model'"),
         (lambda: gs.Model.of(reaction, name=3), TypeError, "name must be text, got 3"),
-        (lambda: gs.Model.of(reaction, diffusivity=("D",)), ValueError, "one coefficient a species, 2 of them, got .*'D'"),
+        (lambda: gs.Model.of(reaction, diffusivity=("D",)), ValueError, "coefficient a species, 2 of them, got .*'D'"),
         (lambda: gs.Model.of(reaction, observed="w"), ValueError, "observed must be .*'u', 'v', got 'w'"),
         (lambda: gs.Model.of(reaction, rest=(0.0,)), ValueError, "rest must hold 2 numbers"),
         (lambda: gs.Model.of(reaction, presets={"p": (1, 2)}), ValueError, "preset 'p' must hold 4 numbers"),
         (lambda: gs.Model.of(reaction, ranges={"c": (0, 1)}), ValueError, "entry of ranges must be .* got 'c'"),
-        (lambda: gs.Model.of(reaction, ranges={"a": 3}), ValueError, "range of a must be a lowest and a highest value, got 3"),
+        (lambda: gs.Model.of(reaction, ranges={"a": 3}), ValueError, "range of a must be a lowest .* value, got 3"),
         (lambda: gs.Model.of(reaction, ranges={"a": (1, 0)}), ValueError, r"range of a must be .* got \(1, 0\)"),
         (lambda: gs.Model.of(lambda u, v, a="x": (u, v)), TypeError, "default of a must be a real number, got 'x'"),
         (lambda: mine(a=float("nan")), ValueError, "a must be finite, got nan at instance 0"),
         (lambda: mine(Du=-0.1), ValueError, "Du must be finite and >= 0, got -0.1 at instance 0"),
         (lambda: mine(c=1.0), TypeError, "parameters of mine are Du, Dv, a, b: got c"),
-        (lambda: gs.Model.of(reaction, name="mine").params(Du=1, a=1), TypeError, "mine are Du, Dv, a, b: Dv, b missing"),
+        (lambda: gs.Model.of(reaction, name="mine").params(Du=1, a=1), TypeError, "Du, Dv, a, b: Dv, b missing"),
         (lambda: scan(axes={"c": [1.0]}), ValueError, "axes must be among 'Du', 'Dv', 'a', 'b', got 'c'"),
         (lambda: gs.steady_state(mine(), start(3)), ValueError, r"initial must have shape \(B, 2, H, W\)"),
         (lambda: gs.steady_state(mine(), start(), backend="cpu"), TypeError, "backend must have the methods"),
         (lambda: gs.steady_state(mine(), start(), dt=0.0), ValueError, "dt must be finite and > 0, got 0.0"),
-        (lambda: gs.grad(mine(), initial=start(grid=(16, 16)), dt=DT), ValueError, "target must be given .* of mine: it has no"),
+        (lambda: gs.grad(mine(), initial=start(grid=(16, 16)), dt=DT), ValueError, "target must be given .* of mine: it"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_at_the_door(make: Callable[[], Any], error: type[Exception], words: str) -> None:
@@ -459,10 +460,10 @@ def test_a_range_is_a_bound_of_parameters_and_axes() -> None:
     model = gs.Model.of(reaction, ranges={"a": (0.0, 1.0), "b": (float("-inf"), 2.0)})
     with pytest.raises(ValueError, match=r"a must be finite and lie in \[0, 1\], got 1.5 at instance 1"):
         model.params(Du=0.1, Dv=1.0, a=[0.5, 1.5], b=1.0)
-    with pytest.raises(ValueError, match="b must be finite and <= 2, got 3.0 at instance 0"):
+    with pytest.raises(ValueError, match=r"b must be finite and <= 2, got 3.0 at instance 0"):
         model.params(Du=0.1, Dv=1.0, a=0.5, b=3.0)
     base = model.params(Du=0.1, Dv=1.0, a=0.5, b=1.0)
-    with pytest.raises(ValueError, match=r"axis a must hold finite values and lie in \[0, 1\], got \[1.5\]"):
+    with pytest.raises(ValueError, match=r"axis a must hold finite values in \[0, 1\], got \[1.5\]"):
         scan(base, axes={"a": [0.5, 1.5]})
     with pytest.raises(TypeError, match="reaction must take u, v, a, one by one and no more: missing a required"):
         gs.Model(name="m", species=("u", "v"), diffusivity=("Du", "Dv"), rates=("a",), reaction=reaction)
@@ -476,3 +477,33 @@ def test_an_explicit_step_that_is_too_long_is_warned_of_for_any_model() -> None:
     ):
         gs.steady_state(mine(), start(), max_steps=1)
     assert Equations(mine().model, mine().tensor()[0].numpy(), DT).steps is not None
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+
+
+@pytest.mark.filterwarnings("ignore::gsimplicit.marching.cpu.UntracedWarning")
+def test_every_block_of_the_page_on_models_runs_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert sum(bool(line.strip()) for line in blocks[0].splitlines()) <= 30
+    space: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), space)
+    assert space["state"].has_root.all()
+    assert np.abs(space["found"].orders - 2).max() < 0.1
+    assert space["data"]["gradient"].notnull().all()
+    printed = capsys.readouterr().out
+    assert "agrees" in printed
+    assert "holds another scan (model.reaction" in printed
+    shipped = PAGE.read_text().split("## ")[2]
+    rows = re.findall(r"^\| `(\w+)` \|.*?\|.*?\| (.*?) \|", shipped, re.MULTILINE)
+    assert {name for name, _ in rows} == {n for n, one in vars(gs.models).items() if isinstance(one, gs.Model)}
+    for name, presets in rows:
+        model = getattr(gs.models, name)
+        for preset, dt in re.findall(r"`(\w+)`[^`]*?\(([\d.]+)\)", presets):
+            start = gs.initial_state(model=model, grid=(16, 16), noise=0.1, box=None)
+            end = gs.steady_state(model.preset(preset), start, tol=0.0, max_steps=50, dt=float(dt), backend=TORCH)
+            assert torch.isfinite(end.fields).all()

@@ -449,9 +449,8 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Mode
     if not good.all():
         wrong = array[~good].tolist()
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(
-            f"axis {name} must hold finite values{in_words(low, high).removeprefix(' and')}, got {wrong[:5]}{more}"
-        )
+        bounds = in_words(low, high).removeprefix(" and").replace("lie in", "in")
+        raise ValueError(f"axis {name} must hold finite values{bounds}, got {wrong[:5]}{more}")
     falls = np.flatnonzero(~(np.diff(array) > 0)).tolist()
     if falls:
         first, then = array[falls[0] : falls[0] + 2].tolist()

@@ -436,8 +436,8 @@ def _rebuilt(kind: type[Model], state: Mapping[str, Any], text: str = "") -> Mod
     if text and made._text != text:
         raise ValueError(
             f"the reaction of {made.name} is another one here than where it was pickled: it was edited, or a value "
-            "that it takes from its module was changed after it was traced; make the model again, and give what varies "
-            "as arguments of the reaction"
+            "that it takes from its module was changed after it was traced; make the model again, and give what "
+            "varies as arguments of the reaction"
         )
     return made
 

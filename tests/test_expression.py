@@ -99,6 +99,29 @@ def test_other_powers_are_roots_and_powers() -> None:
     assert run(traced(lambda x: 2**x, "x")[1], 3.0) == 8.0
 
 
+def test_switches_have_derivatives_where_they_are_steep_and_where_they_are_zero() -> None:
+    """A sigmoid far below its threshold, and Hill's function at 0 in its exponent."""
+    graph = Graph()
+    x, y = graph.leaf("x"), graph.leaf("y")
+    steep = torch.sigmoid(2000 * (x - 0.5))
+    assert run(derivative(steep, x), 0.0, 0.0) == 0
+    assert run(derivative(steep, x), 0.5, 0.0) == pytest.approx(500)
+    at = torch.tensor([0.0, 1e-20, 1e-9, 0.3, 2.0], dtype=torch.float64, requires_grad=True)
+    n = torch.full((5,), 2.5, dtype=torch.float64, requires_grad=True)
+    hill = x**y / (1 + x**y)
+    expected = torch.autograd.grad((at**n / (1 + at**n)).sum(), (at, n))
+    for leaf, slope in zip((x, y), expected, strict=True):
+        np.testing.assert_allclose(run(derivative(hill, leaf), at.detach(), n.detach()), slope, rtol=1e-12, atol=1e-300)
+    assert run(derivative(hill, y), 0.0, 2.5) == 0
+
+
+def test_what_overflows_shows_in_the_value_and_warns_nobody() -> None:
+    node = traced(lambda x, y: np.exp(x) / (np.exp(x) - np.exp(y)))[1]
+    with np.errstate(all="raise"):
+        assert math.isnan(run(node, 1e4, 1e4))
+        assert np.isnan(run(node, np.full(3, 1e4), np.full(3, 1e4))).all()
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_known_as_torch_numpy_and_methods_have_them(name: str) -> None:
     graph = Graph()
@@ -130,7 +153,7 @@ def test_functions_of_torch_and_numpy_that_are_arithmetic_are_taken_for_it() -> 
         (x.square(), x * x),
     ]:
         assert made is expected
-    np.testing.assert_allclose(run(torch.sigmoid(x), X), torch.sigmoid(X), rtol=1e-15)
+    np.testing.assert_allclose(run(torch.sigmoid(x), X), torch.sigmoid(X), rtol=3e-15)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

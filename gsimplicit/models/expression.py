@@ -65,7 +65,8 @@ class Graph:
         """An operation; numbers alone are computed at once."""
         if all(a.op == "number" for a in args):
             try:
-                value = float(_RUN[op](*(a.value for a in args)))
+                with np.errstate(all="ignore"):
+                    value = float(_RUN[op](*(a.value for a in args)))
             except (ArithmeticError, ValueError):
                 value = math.nan
             if math.isfinite(value):
@@ -223,7 +224,7 @@ _CALLS: dict[str, Callable[..., Symbol]] = {
     "negative": lambda x: -x,
     "square": lambda x: x * x,
     "reciprocal": lambda x: 1.0 / x,
-    "sigmoid": lambda x: 1.0 / (1.0 + x.graph.node("exp", -x)),
+    "sigmoid": lambda x: 0.5 + 0.5 * x.graph.node("tanh", 0.5 * x),  # exp(-x) would overflow where it is steep
 }
 """What a formula may call, by the names torch and numpy have for it."""
 
@@ -352,7 +353,14 @@ def _chain_product(of: Symbol, x: Sequence[Symbol], d: Sequence[Symbol]) -> Symb
 def _chain_power(of: Symbol, x: Sequence[Symbol], d: Sequence[Symbol]) -> Symbol:
     graph, (base, n) = of.graph, x
     slope = times(times(n, _power(base, minus(n, graph.number(1)))), d[0])
-    return slope if is_number(d[1], 0) else plus(slope, times(times(of, graph.node("log", base)), d[1]))
+    if is_number(d[1], 0):
+        return slope
+    # at 0 the slope of `0 ** n` in n is 0, as torch has it, and not `0 log(0)`; elsewhere nothing is changed
+    return plus(slope, times(times(of, graph.node("log", plus(base, graph.number(_LEAST)))), d[1]))
+
+
+_LEAST = 1.2e-38
+"""A normal number of either dtype."""
 
 
 _CHAIN: dict[str, Callable[[Symbol, Sequence[Symbol], Sequence[Symbol]], Symbol]] = {
@@ -426,8 +434,7 @@ def _divided(a: A, b: A) -> A:
     try:
         return a / b
     except ZeroDivisionError:
-        with np.errstate(all="ignore"):
-            return np.float64(a) / np.float64(b)
+        return np.float64(a) / np.float64(b)
 
 
 @dataclass(frozen=True)
@@ -466,8 +473,9 @@ class Program:
     def run(self, values: Sequence[A]) -> list[A]:
         """The results for values of the leaves; constants stay Python's numbers."""
         have = [*values, *self.numbers]
-        for op, args in self.steps:
-            have.append(_RUN[op](*(have[a] for a in args)))
+        with np.errstate(all="ignore"):  # what overflows shows in the values
+            for op, args in self.steps:
+                have.append(_RUN[op](*(have[a] for a in args)))
         return [have[place] for place in self.results]
 
     @property

@@ -17,9 +17,10 @@ from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.refine import LinearSolver, Refine
 from gsimplicit.refine.solvers import chosen as solver
+from gsimplicit.routes.ask import losses_of
 from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, losses_of, posed
+from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, posed
 from gsimplicit.routes.objective import Loss
 from gsimplicit.surroundings import own_surroundings
 

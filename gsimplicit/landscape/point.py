@@ -15,8 +15,8 @@ from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Route, differentiated, solved
-from gsimplicit.routes.gradient import losses_of
+from gsimplicit.routes.ask import ask, losses_of
+from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.objective import Objective
 from gsimplicit.steady import March
 
@@ -209,8 +209,7 @@ def _route(
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
     start = problem.state()
     try:
-        state = solved(route, problem)
-        pulled = differentiated(route, problem, state, plan.objectives)
+        answer = ask(route, problem, plan.objectives)
     except (np.linalg.LinAlgError, ArithmeticError):
         out["route_status"][:] = Status.FAILED
         return
@@ -221,8 +220,8 @@ def _route(
     except Exception as error:
         error.add_note(f"in route {route.name!r}")
         raise
-    status = state.status.numpy().astype(np.int8)
-    gradient, loss = pulled.gradient.numpy().transpose(1, 0, 2), losses_of(state, list(plan.objectives)).numpy().T
+    state, status = answer.state, answer.state.status.numpy().astype(np.int8)
+    gradient, loss = answer.gradient.numpy().transpose(1, 0, 2), answer.losses.numpy().T
     if root is not None:
         rootless = ~root.has_root.numpy()
         gradient[rootless], loss[rootless] = np.nan, np.nan
@@ -233,7 +232,7 @@ def _route(
     lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed
     status[lost] = Status.FAILED
-    named = np.array([[_word(d) for d in c.definition] for c in pulled.certificates], object)
+    named = np.array([[_word(d) for d in c.definition] for c in answer.certificates], object)
     out["route_definition"][:, columns] = np.where(gone, _word(DEFINITIONS[0]), named.T)
     out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

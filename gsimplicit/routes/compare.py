@@ -21,7 +21,8 @@ from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
-from gsimplicit.routes.contract import Problem, Route, differentiated, solved
+from gsimplicit.routes.ask import ask
+from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.gradient import (
     POSITION_LIMIT,
     Fields,
@@ -29,7 +30,6 @@ from gsimplicit.routes.gradient import (
     as_route,
     as_target,
     check_dtype,
-    losses_of,
 )
 from gsimplicit.routes.objective import Loss, Objective
 from gsimplicit.steady import March, device_of, paired, warn_of_steps
@@ -187,10 +187,9 @@ def measured(route: Route, problem: Problem, objective: Objective) -> Row:
     alone = replace(problem)  # knows no state yet, so that each route pays for its own
     with _Memory() as memory:
         begin = time.perf_counter()
-        state = solved(route, alone)
-        pulled = differentiated(route, alone, state, [objective])
+        answer = ask(route, alone, [objective])
         seconds = time.perf_counter() - begin
-    row = Row(route, state, pulled.gradient[0], losses_of(state, [objective])[0], pulled.certificates[0])
+    row = Row(route, answer.state, answer.gradient[0], answer.losses[0], answer.certificates[0])
     row.seconds, row.memory = seconds, memory.grown
     return row
 

@@ -29,12 +29,13 @@ from gsimplicit.results import (
     SteadyState,
     copied,
 )
+from gsimplicit.routes.ask import ask
 from gsimplicit.routes.attach import Asked, attached, outside, singular_at
-from gsimplicit.routes.contract import Problem, Route, differentiated, of_the_package, seen_by, solved
+from gsimplicit.routes.contract import Problem, Route, of_the_package, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
-from gsimplicit.routes.objective import Loss, Objective, slope_of, value_of
+from gsimplicit.routes.objective import Loss, Objective, slope_of
 from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
@@ -261,23 +262,19 @@ def grad(
     objective = as_objective(
         loss, as_target(target, params.model, loss), len(problem.params), grid, params.model, problem.marching.dt
     )
-    state = solved(chosen, problem)
-    if chosen.needs_root:
-        state.require_steady()
-    warn_of_steps(state)
-    value = losses_of(state, [objective])[0]
-    pulled = differentiated(chosen, problem, state, [objective])
-    certificate = replace(pulled.certificates[0], seconds=time.perf_counter() - begin)
+
+    def met(state: SteadyState) -> None:
+        if chosen.needs_root:
+            state.require_steady()
+        warn_of_steps(state)
+
+    answer = ask(chosen, problem, [objective], met)
+    state, value = answer.state, answer.losses[0]
+    certificate = replace(answer.certificates[0], seconds=time.perf_counter() - begin)
     _require_gradient(chosen, objective, state, value, certificate)
     _warn_of_position(objective.name, certificate.position)
-    return Gradient(
-        value,
-        ParameterGradient(state.model.parameters, pulled.gradient[0]),
-        state,
-        certificate,
-        chosen.name,
-        objective.name,
-    )
+    gradient = ParameterGradient(state.model.parameters, answer.gradient[0])
+    return Gradient(value, gradient, state, certificate, chosen.name, objective.name)
 
 
 def _require_gradient(
@@ -322,18 +319,6 @@ def _warn_of_position(name: str, position: torch.Tensor) -> None:
             PositionWarning,
             stacklevel=caller(),
         )
-
-
-def losses_of(state: SteadyState, objectives: list[Objective]) -> torch.Tensor:
-    """Losses of a state, float64, shape (L, B); NaN for an instance that diverged."""
-    values = torch.stack(
-        [
-            value_of(objective, seen_by(objective, state.fields, state.model.seen).detach()).cpu()
-            for objective in objectives
-        ]
-    )
-    values[:, state.status == Status.DIVERGED] = torch.nan
-    return values
 
 
 @own_surroundings

@@ -76,8 +76,10 @@ def drifting_root() -> gs.SteadyState:
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Runs a script beside its modules as a fresh process would, and returns its loss."""
+    patched = (torch.Tensor, torch.nn.Module, torch.fft)
+    before = [dict(vars(one)) for one in patched]
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -91,4 +93,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
         importlib.invalidate_caches()
         return importlib.import_module("script").loss
 
-    return run
+    yield run
+    for one, had in zip(patched, before, strict=True):  # what the script put there would stay for all other tests
+        for name in set(vars(one)) - set(had):
+            delattr(one, name)

@@ -165,6 +165,8 @@ def _of_base(cls: type) -> list[tuple[str, str, Any]]:
                 continue
             if foreign(value):
                 out.append((cls.__qualname__, name, value))
+            elif str(value.__module__).startswith("torch._dynamo"):
+                continue  # put there by the compiler when it is first needed: it keeps account and computes nothing
             elif not usual and str(value.__module__).partition(".")[0] == cls.__module__.partition(".")[0]:
                 out.append((cls.__qualname__, name, value.__qualname__))
         elif kind in _NUMBERS or kind in _CONTAINERS:

@@ -91,14 +91,14 @@ def _by(equations: Equations, work: Callable[[_Engine], R]) -> R:
     return work(plain)
 
 
-_told: set[str] = set()
+_told: set[tuple[str, str]] = set()
 
 
 def _warn_of_model(equations: Equations) -> None:
     """Say once a model why its steps are slow."""
     model = equations.model
-    if model.name not in _told:
-        _told.add(model.name)
+    if (known := (model.name, str(model.untraced))) not in _told:
+        _told.add(known)
         warnings.warn(
             f"the reaction of {model.name} is no formula that can be compiled ({model.untraced}), so that steps are "
             "taken by torch, some hundred times slower",

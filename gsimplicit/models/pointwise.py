@@ -21,7 +21,6 @@ from gsimplicit.models.expression import (
     Symbol,
     UntraceableError,
     derivative,
-    is_number,
     times,
     total,
 )
@@ -185,10 +184,6 @@ class Formulas:
     def text(self) -> str:
         """The reaction in a line: equal texts compute the same."""
         return self._value.text
-
-    def curved(self) -> bool:
-        """Whether any second derivative in the fields is not zero."""
-        return any(not is_number(derivative(entry, x), 0) for row in self.J for entry in row for x in self.x)
 
 
 class ByTorch:

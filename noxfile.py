@@ -63,7 +63,8 @@ def studies(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`.
 
-    `-- routes` compares routes, `-- against REVISION` this checkout with another one in paired runs.
+    `-- routes` compares routes, `-- against REVISION` this checkout with another one in paired runs, `-- house` counts
+    what imports the models room, long files and long functions.
     """
     if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: four minutes
         install(session)
@@ -73,6 +74,9 @@ def bench(session: nox.Session) -> None:
     if session.posargs[:1] == ["against"]:
         install(session)
         session.run("python", "-m", "benchmarks.against", *session.posargs[1:])
+        return
+    if session.posargs[:1] == ["house"]:
+        session.run("python", "-m", "benchmarks.house", *session.posargs[1:])
         return
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -18,10 +18,12 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cases import CASES, ONCE, QUICK
-from gsimplicit.marching.lanes import BYTES
+from benchmarks.models import POLYNOMIAL, SETTINGS
+from gsimplicit.marching.writer import BYTES
 
 RESULT = Path(__file__).with_name("result.json")
 PACKAGES = ("numpy", "scipy", "torch", "numba", "jax", "py-pde")
+OTHERS = tuple(name for name in SETTINGS if name != "gray_scott")
 # name, case, its number, divided by case and number (None: as it is), target
 TARGETS = (
     ("forward, against the best C", "forward_ours", "seconds", ("forward_c", "seconds"), "<= 1.15"),
@@ -62,6 +64,21 @@ TARGETS = (
         ("root_and_implicit_gradient", "from_scratch"),
         "",
     ),
+    *(
+        (
+            f"{m}, an operation against Gray-Scott's",
+            "models_ours",
+            f"{m}_operation",
+            None,
+            "<= 1.25" if m in POLYNOMIAL else "",
+        )
+        for m in OTHERS
+    ),
+    *(
+        (f"{m}, against C without contraction", "models_ours", m, ("models_c", m), "" if m in POLYNOMIAL else "<= 1.3")
+        for m in OTHERS
+    ),
+    *((f"torch eager, against our {m}", "models_torch", m, ("models_ours", m), ">= 20") for m in OTHERS),
 )
 
 

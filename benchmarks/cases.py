@@ -22,12 +22,16 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.marching import march, pull_back, push_forward, reference
+from benchmarks.models import models_c, models_ours, models_torch
+from gsimplicit.equations import instances
+from gsimplicit.marching import KERNELS, Marched, reference
+from gsimplicit.models.gray_scott import step_coefficients
 
 SIDE, STEPS, GRADIENT_STEPS = 128, 1000, 2000
 VALUES = gs.Params.preset("paper").tensor()[0].tolist()
 DU, DV, F, K = VALUES
+CADENCE = 64
+"""Steps between two tests."""
 Result = dict[str, float]
 
 
@@ -47,16 +51,28 @@ def best(work: Callable[[], object], runs: int = 5, clock: Callable[[], float] =
     return min(seconds)
 
 
+def march(fields: torch.Tensor, params: gs.Params, tol: float, steps: int) -> Marched:
+    """March by the kernels."""
+    return KERNELS.march(params, fields, tol, steps, CADENCE, 1.0)
+
+
+def pull_back(
+    fields: torch.Tensor, params: gs.Params, steps: int, cotangents: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Adjoint of so many steps of a batch, by the kernels."""
+    return KERNELS.pull_back(params, fields, torch.full((len(fields),), steps), cotangents, 1.0)
+
+
 def pattern(dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """A developed pattern, shape (1, 2, 128, 128)."""
-    return march(gs.initial_state(), gs.Params.preset("paper"), tol=0.0, max_steps=3000).fields.to(dtype)
+    return march(gs.initial_state(), gs.Params.preset("paper"), 0.0, 3000).fields.to(dtype)
 
 
 def checked(name: str, run: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
     """The pattern in float32, after `run` has shown that it marches it 100 steps rightly."""
     start = pattern()
     params = gs.Params.preset("paper")
-    expected, _, _ = reference.march(start.double(), params, 0.0, 100, 100)
+    expected, _, _ = reference.march(params.model, start.double(), params.tensor(), 0.0, 100, 100, 1.0)
     error = np.abs(np.asarray(run(start[0].numpy().copy(), 100)) - expected[0].numpy()).max()
     if not error < 2e-5:
         raise RuntimeError(f"{name} is not the same work: it is off by {error:.1e} after 100 steps")
@@ -78,7 +94,7 @@ def ours(dtype: torch.dtype, tol: float = 0.0, side: int = SIDE, count: int = 1)
     """March `count` patterns so many steps."""
     fields = pattern(dtype).repeat(count, 1, side // SIDE or 1, side // SIDE or 1)[..., :side, :side].contiguous()
     params = gs.Params.preset("paper").expand(count)
-    return lambda steps: march(fields, params, tol=tol, max_steps=steps)
+    return lambda steps: march(fields, params, tol, steps)
 
 
 def forward_ours() -> Result:
@@ -101,7 +117,7 @@ def forward_ours_tested() -> Result:
 
 def forward_c() -> Result:
     """The best of two vector widths and two schedules of the C kernel, and the same without contraction to fma."""
-    coefficients = np.array([DU, DV, F, *gray_scott.step_coefficients(DU, DV, F, K)], np.float32)
+    coefficients = np.array([DU, DV, *step_coefficients(DU, DV, F, K), F, 0, 0, 0], np.float32)
     builds = {"seconds": "-ffast-math", "without_contraction": "-ffp-contract=off"}
     out = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +146,7 @@ def forward_torch() -> Result:
     params = gs.Params.preset("paper")
 
     def run(x: np.ndarray, steps: int) -> np.ndarray:
-        end, _, _ = reference.march(torch.from_numpy(x)[None], params, 0.0, steps, steps)
+        end, _, _ = reference.march(params.model, torch.from_numpy(x)[None], params.tensor(), 0.0, steps, steps, 1.0)
         return end[0].numpy()
 
     return forward(run, "torch", 200)
@@ -252,8 +268,8 @@ def batch_uneven() -> Result:
     """15 instances that settle at once and one that marches 50,000 steps, against that one alone."""
     params = gs.Params(DU, DV, F, [0.075] * 15 + [K])
     fields = torch.cat([gs.initial_state(noise=0.0, box=None).expand(15, -1, -1, -1), gs.initial_state()]).float()
-    together = best(lambda: march(fields, params, tol=1e-9, max_steps=50_000), 1)
-    alone = best(lambda: march(fields[15:], params[15], tol=1e-9, max_steps=50_000), 1)
+    together = best(lambda: march(fields, params, 1e-9, 50_000), 1)
+    alone = best(lambda: march(fields[15:], params[15], 1e-9, 50_000), 1)
     return {"seconds": together, "against_alone": together / alone}
 
 
@@ -263,7 +279,7 @@ def grids() -> Result:
     for side in (32, 64, 128, 130, 256, 512):
         params, fields = gs.Params.preset("paper"), gs.initial_state(grid=(side, side), box=gs.Box(half=5)).float()
         steps = max(50, 4 * STEPS * SIDE**2 // side**2)
-        seconds = best(lambda: march(fields, params, tol=0.0, max_steps=steps))  # noqa: B023 (called at once)
+        seconds = best(lambda: march(fields, params, 0.0, steps))  # noqa: B023 (called at once)
         out[f"ns_per_cell_{side}"] = seconds / steps / side**2 * 1e9
     return out
 
@@ -271,9 +287,10 @@ def grids() -> Result:
 def first_call() -> Result:
     """Seconds of the first march and gradient in a process: nothing compiled yet, and all in the cache."""
     code = (
-        "import time, gsimplicit as gs; from gsimplicit.marching import march, pull_back; b = time.perf_counter();"
-        "x = gs.initial_state().float(); p = gs.Params.preset('paper'); march(x, p, tol=0., max_steps=1);"
-        "c = time.perf_counter(); pull_back(x[0], p, 2, x); print(c - b, time.perf_counter() - c)"
+        "import time, torch, gsimplicit as gs; from gsimplicit.marching import KERNELS; b = time.perf_counter();"
+        "x = gs.initial_state().float(); p = gs.Params.preset('paper'); KERNELS.march(p, x, 0.0, 1, 64, 1.0);"
+        "c = time.perf_counter(); KERNELS.pull_back(p, x, torch.tensor([2]), x[None], 1.0);"
+        "print(c - b, time.perf_counter() - c)"
     )
     with tempfile.TemporaryDirectory() as folder:
         times = []
@@ -296,14 +313,14 @@ def first_call() -> Result:
 
 def _gradient(dtype: torch.dtype) -> Result:
     params, start = gs.Params.preset("paper"), pattern(dtype)
-    end = march(start, params, tol=0.0, max_steps=GRADIENT_STEPS).fields
-    cotangent = torch.zeros_like(end)
-    cotangent[:, 1] = 2 * end[:, 1] / SIDE**2
-    pull_back(start[0], params, 2, cotangent)  # compiled before memory is measured
+    end = march(start, params, 0.0, GRADIENT_STEPS).fields
+    cotangent = torch.zeros_like(end)[None]
+    cotangent[0, :, 1] = 2 * end[:, 1] / SIDE**2
+    pull_back(start, params, 2, cotangent)  # compiled before memory is measured
     before = memory()
-    backward = best(lambda: pull_back(start[0], params, GRADIENT_STEPS, cotangent))
+    backward = best(lambda: pull_back(start, params, GRADIENT_STEPS, cotangent))
     used = memory() - before
-    ahead = best(lambda: march(start, params, tol=0.0, max_steps=GRADIENT_STEPS))
+    ahead = best(lambda: march(start, params, 0.0, GRADIENT_STEPS))
     return {"seconds": backward, "against_forward": backward / ahead, "MiB": used}
 
 
@@ -320,11 +337,12 @@ def gradient_ours_float64() -> Result:
 def gradient_ours_tangents() -> Result:
     """Four fused forward tangents in float32."""
     params, start = gs.Params.preset("paper"), pattern()
-    push_forward(start[0], params, 2)
+    few, many = torch.tensor([2]), torch.tensor([GRADIENT_STEPS])
+    KERNELS.push_forward(params, start, few, 1.0)
     before = memory()
-    seconds = best(lambda: push_forward(start[0], params, GRADIENT_STEPS), 3)
+    seconds = best(lambda: KERNELS.push_forward(params, start, many, 1.0), 3)
     used = memory() - before
-    ahead = best(lambda: march(start, params, tol=0.0, max_steps=GRADIENT_STEPS))
+    ahead = best(lambda: march(start, params, 0.0, GRADIENT_STEPS))
     return {"seconds": seconds, "against_forward": seconds / ahead, "MiB": used}
 
 
@@ -333,7 +351,7 @@ def gradient_torch() -> Result:
     start, values = pattern(), torch.tensor([VALUES], requires_grad=True)
 
     def run() -> torch.Tensor:
-        end = reference.unroll(start, gs.Params.stack(values), GRADIENT_STEPS)
+        end = reference.unroll(gs.Params.model, start, values, GRADIENT_STEPS)
         return torch.autograd.grad((end[:, 1] ** 2).mean(), values)[0]
 
     before = memory()
@@ -373,7 +391,7 @@ def root_and_implicit_gradient() -> Result:
     begin = time.process_time()
     root = gs.steady_state(params, refine=True)
     certified = time.process_time() - begin
-    matrix = jacobian(root.fields[0].numpy(), params.tensor()[0].numpy())
+    matrix = jacobian(*instances(params), root.fields[0].numpy())
     factorisation = best(lambda: SparseLU(matrix), 3)
     implicit = best(lambda: gs.grad(params, "implicit", loss, initial=root.fields), 3)
     steps = int(root.steps[0])
@@ -395,8 +413,8 @@ def solvers() -> Result:
     """Adjoints of 16 roots at 128 x 128 by LU and by GMRES: largest true residuals, distance, seconds."""
     import csv
 
+    from gsimplicit.grid import broken_translations
     from gsimplicit.refine.linear import Bordered
-    from gsimplicit.refine.newton import broken_translations
     from studies.certify import CERTIFIED
 
     with CERTIFIED.open() as stream:
@@ -407,8 +425,8 @@ def solvers() -> Result:
     found = roots.has_root.nonzero()[:16, 0].tolist()
     rows, params, roots = [rows[i] for i in found], params[found], roots[found]
     systems = [
-        Bordered(x, p, broken_translations(x), c)
-        for x, p, c in zip(roots.fields.numpy(), params.tensor().numpy(), roots.drift.numpy(), strict=True)
+        Bordered(e, x, broken_translations(x), c)
+        for e, x, c in zip(instances(params), roots.fields.numpy(), roots.drift.numpy(), strict=True)
     ]
     draw = np.random.default_rng(0).standard_normal((len(rows), SIDE, SIDE))
     out = {"roots": float(roots.has_root.sum())}
@@ -431,15 +449,16 @@ def solver_growth() -> Result:
 
     Newton's method starts from the root at 128 x 128, perturbed by 1e-3.
     """
+    from gsimplicit.grid import broken_translations
     from gsimplicit.refine.linear import Bordered
-    from gsimplicit.refine.newton import broken_translations, newton
+    from gsimplicit.refine.newton import newton
 
     root = gs.steady_state(gs.Params.preset("paper"), refine=True)
-    values, drift, one = root.params.tensor()[0].numpy(), root.drift[0].numpy(), root.fields[0].numpy()
+    (equations,), drift, one = instances(root.params), root.drift[0].numpy(), root.fields[0].numpy()
     out = {}
     for times in (1, 2, 4):
         fields = np.tile(one, (1, times, times))
-        system = Bordered(fields, values, broken_translations(fields), drift)
+        system = Bordered(equations, fields, broken_translations(fields), drift)
         right = [np.stack([np.zeros_like(fields[1]), 2 * fields[1]])]
         for solver in (gs.Direct(), gs.Gmres()):
             begin = time.process_time()
@@ -449,7 +468,7 @@ def solver_growth() -> Result:
     start = one + 1e-3 * wave[:, :, None] * wave[::-1, None, :]
     for solver in (gs.Direct(), gs.Gmres()):
         begin = time.process_time()
-        found = newton(start, values, 1e-10, linear=solver)
+        found = newton(equations, start, 1e-10, linear=solver)
         out[f"newton_{solver.name}"] = time.process_time() - begin
         out[f"newton_{solver.name}_residual"] = found.residual
     return out
@@ -477,6 +496,9 @@ CASES: dict[str, Callable[[], Result]] = {
         gradient_ours_tangents,
         gradient_torch,
         gradient_jax,
+        models_ours,
+        models_c,
+        models_torch,
         root_and_implicit_gradient,
         solvers,
         solver_growth,

@@ -47,7 +47,7 @@ def one(name: str, steps: int, side: int, batch: int) -> tuple[float, float]:
     start = gs.initial_state(grid=(side, side), box=gs.Box(half=side // 4)).expand(batch, -1, -1, -1)
     if route.needs_root:
         start = gs.steady_state(params[0], start[:1], refine=True).fields.expand(batch, -1, -1, -1).contiguous()
-    objective = as_objective(mean_square, None, batch, (side, side))
+    objective = as_objective(mean_square, None, batch, (side, side), params.model)
     for count in (10, steps):
         problem = Problem(params, start, March(0.0, count, 64))
         row = measured(route, problem, objective)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from gsimplicit.equations import instances
 from gsimplicit.refine.linear import SparseLU, jacobian
 from gsimplicit.routes import FiniteDifference, Implicit
 from gsimplicit.routes.contract import Problem
@@ -60,7 +61,7 @@ def main() -> None:
         ]
         differences = min(tried, key=lambda f: float(f.certificates[0].error)).gradient[0, 0]
         apart.append(float((implicit - differences).norm() / implicit.norm()))
-        matrix = jacobian(root.fields[0].numpy(), root.params.tensor()[0].numpy())
+        matrix = jacobian(*instances(root.params), root.fields[0].numpy())
         lu = seconds(lambda: SparseLU(matrix))  # noqa: B023
         price.append(seconds(lambda: Implicit().differentiate(problem, root, [mean_square])) / lu)  # noqa: B023
         done.append(row)

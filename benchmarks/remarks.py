@@ -25,7 +25,9 @@ def plateau() -> None:
     """Loss of the uniform states of 13 x 13 points against the default target."""
     axes = {"F": np.linspace(0.03, 0.07, 13), "k": np.linspace(0.053, 0.068, 13)}
     for cadence in (1, 16, 64):
-        data = gs.scan(axes, target=default_target((128, 128)), check_every=cadence, progress=False).isel(sample=0)
+        data = gs.scan(
+            axes, target=default_target((128, 128), gs.Params.model), check_every=cadence, progress=False
+        ).isel(sample=0)
         uniform = (data["kind"] == gs.Kind.UNIFORM) & (data["status"] == gs.Status.SETTLED)
         loss = data["loss"].isel(objective=0).where(uniform)
         low, high = float(loss.min()), float(loss.max())
@@ -34,7 +36,7 @@ def plateau() -> None:
 
 def paper_point() -> None:
     """Spectrum loss of the stop and of the root of four seeds, and the share of bins at the logarithm's floor."""
-    params, target = gs.Params.preset("paper"), default_target((128, 128))
+    params, target = gs.Params.preset("paper"), default_target((128, 128), gs.Params.model)
     for seed in (0, 2, 3, 4):  # the target is seed 1
         start = gs.initial_state(seed=seed)
         stop = gs.steady_state(params, start, dtype=torch.float64)

@@ -19,6 +19,7 @@ import torch
 
 import gsimplicit as gs
 from benchmarks.agreement import EXACT, SIDE, roots
+from gsimplicit.equations import instances
 from gsimplicit.losses import log_spectrum
 from gsimplicit.refine.linear import SparseLU, jacobian
 from gsimplicit.routes import Deq, Tangent, Unrolled
@@ -105,9 +106,9 @@ class Nearby:
     """States at p + 2^-n d, each computed once: roots carried from a root, and marches from a start."""
 
     def __init__(self, root: gs.SteadyState, start: Long, directions: Any) -> None:
-        fields, values = root.fields[0].numpy(), root.params.tensor()[0].numpy()
-        self.p, self.start, self.directions = values.astype(np.longdouble), start, directions
-        self.factors = SparseLU(jacobian(fields, values))
+        (equations,), fields = instances(root.params), root.fields[0].numpy()
+        self.p, self.start, self.directions = equations.values.astype(np.longdouble), start, directions
+        self.factors = SparseLU(jacobian(equations, fields))
         self.root = carried(fields.astype(np.longdouble), self.p, self.factors)
         self.known: dict[tuple[int | None, int, bool], Long] = {}
 

@@ -1,17 +1,20 @@
-"""Differentiate through steady states of the Gray-Scott reaction-diffusion system, by several routes side by side.
+"""Differentiate through steady states of reaction-diffusion systems, Gray-Scott first, by several routes side by side.
 
 Find a steady state and learn how good it is (`steady_state`), take the gradient of any loss of it by any route
 (`grad`, `solve`), and scan landscapes of losses and gradients into labelled NetCDF files (`scan`).
 """
 
 from gsimplicit import forking as forking  # first: see its end
-from gsimplicit.gray_scott import Params, StabilityWarning, UnitsWarning
+from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.scan import scan, scan_arguments
 from gsimplicit.landscape.store import StoreLockedError, StoreMismatchError, StoreWarning
 from gsimplicit.landscape.surrogate import train_surrogate
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
+from gsimplicit.models.gray_scott import Params
+from gsimplicit.models.model import Model
+from gsimplicit.models.stability import StabilityWarning, UnitsWarning
 from gsimplicit.refine import Direct, Gmres, LinearSolver, Refine
 from gsimplicit.results import (
     Certificate,
@@ -39,6 +42,7 @@ __all__ = [
     "Gradient",
     "Kind",
     "LinearSolver",
+    "Model",
     "Motion",
     "NotSteady",
     "ParameterGradient",
@@ -59,6 +63,7 @@ __all__ = [
     "grad",
     "hessian",
     "initial_state",
+    "models",
     "partial_scan",
     "residual_loss",
     "root_derivatives",

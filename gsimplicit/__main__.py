@@ -14,11 +14,13 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import files
-from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.routes.gradient import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gsimplicit.equations import ModelParams
+
 
 _LONGEST = 1_000_000
 """Values of an axis of the command line."""
@@ -56,6 +58,7 @@ def _steady(given: argparse.Namespace) -> int:
         _fields(given),
         tol=given.tol,
         max_steps=given.max_steps,
+        dt=given.dt,
         refine=gs.Refine(lattice=True) if given.lattice else given.refine,
     )
     print(state)
@@ -76,6 +79,7 @@ def _grad(given: argparse.Namespace) -> int:
             initial=_fields(given),
             tol=given.tol,
             max_steps=given.max_steps,
+            dt=given.dt,
         )
     )
     return 0
@@ -108,6 +112,7 @@ def _from_options(given: argparse.Namespace) -> dict[str, Any]:
         "initial": _fields(given),
         "tol": given.tol,
         "max_steps": given.max_steps,
+        "dt": given.dt,
         "refine": given.refine,
         "follow": given.follow,
     }
@@ -190,7 +195,7 @@ def _summary(data: object) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="gsimplicit", description="Steady states of the Gray-Scott system and their gradients"
+        prog="gsimplicit", description="Steady states of reaction-diffusion systems and their gradients"
     )
     parser.add_argument("--version", action="version", version=f"gsimplicit {gs.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -206,11 +211,14 @@ def _parser() -> argparse.ArgumentParser:
     grad = command("grad", _grad, "loss and gradient of a steady state")
     scan = command("scan", _scan, "scan a landscape into a NetCDF file")
     for one in (steady, grad, scan):
-        one.add_argument(
-            "--preset", default="paper", choices=sorted(gs.Params.PRESETS), help="parameters to start from"
-        )
-        for name in PARAMETERS:
+        one.add_argument("--model", default="gray_scott", choices=sorted(_models()), help="what is solved")
+        one.add_argument("--preset", default=None, help="parameters to start from; the model's first by default")
+        for name in gs.models.gray_scott.parameters:
             one.add_argument(f"--{name}", type=float, default=None, help=f"replaces {name} of the preset")
+        one.add_argument(
+            "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="replaces any parameter"
+        )
+        one.add_argument("--dt", type=float, default=1.0, help="length of a step, in time units")
         one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
         one.add_argument("--samples", type=int, default=1, help="initial fields")
         one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
@@ -246,13 +254,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _params(given: argparse.Namespace) -> gs.Params:
-    changes = {name: getattr(given, name) for name in PARAMETERS if getattr(given, name) is not None}
-    return gs.Params.preset(given.preset).replace(**changes)
+def _models() -> dict[str, gs.Model]:
+    """The models of the package by name."""
+    found = (getattr(gs.models, name) for name in gs.models.__all__)
+    return {one.name: one for one in found if isinstance(one, gs.Model)}
+
+
+def _params(given: argparse.Namespace) -> ModelParams:
+    model = _models()[given.model]
+    named = {name: getattr(given, name) for name in gs.models.gray_scott.parameters}
+    changes = {name: value for name, value in named.items() if value is not None} | dict(given.set)
+    unknown = [name for name in changes if name not in model.parameters]
+    if unknown:
+        raise ValueError(f"parameters of {model.name} are {', '.join(model.parameters)}, got {', '.join(unknown)}")
+    preset = next(iter(model.presets)) if given.preset is None else given.preset
+    return model.preset(preset).replace(**changes)
 
 
 def _fields(given: argparse.Namespace) -> torch.Tensor:
-    return gs.initial_state(given.samples, given.seed, grid=tuple(given.grid), box=gs.Box(half=given.half))
+    grid, params = tuple(given.grid), _params(given)
+    box = gs.Box(half=given.half) if params.model is gs.models.gray_scott else None
+    return gs.initial_state(given.samples, given.seed, grid=grid, box=box, model=params)
+
+
+def _setting(text: str) -> tuple[str, float]:
+    """NAME=VALUE as a name and a number."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a parameter reads NAME=VALUE, for example a=0.1; got {text!r}") from None
 
 
 def _axis(text: str) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:

@@ -25,12 +25,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit import files
+from gsimplicit.equations import DEFAULT
 from gsimplicit.results import Kind, Stable, Status
 from gsimplicit.sources import package_sources
 from gsimplicit.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from gsimplicit.equations import Model
+
 
 COORDINATES: dict[str, tuple[str, str]] = {
     "Du": ("diffusion coefficient of u", "1"),
@@ -75,15 +79,19 @@ VARIABLES: dict[str, tuple[str, str]] = {
 FLAGS: dict[str, type[IntEnum]] = {"status": Status, "route_status": Status, "kind": Kind, "stable": Stable}
 """Variables that hold the integers of an enumeration."""
 
-EQUATIONS = (
-    "du/dt = Du Lap(u) - u v^2 + F (1 - u); dv/dt = Dv Lap(v) + u v^2 - (F + k) v; "
-    "periodic grid, unit spacing, five-point Laplacian, explicit Euler with unit time step"
-)
+NUMERICS = "periodic grid, unit spacing, five-point Laplacian, explicit Euler"
 
 
-def attributes(name: str) -> dict[str, Any]:
-    """Attributes of a variable or coordinate: `long_name`, `units`, and the flags of an enumeration."""
-    long_name, units = {**COORDINATES, **VARIABLES}[name]
+def attributes(name: str, model: Model = DEFAULT) -> dict[str, Any]:
+    """Attributes of a variable or coordinate: `long_name`, `units`, and the flags of an enumeration.
+
+    Parameters are named in the model's words.
+    """
+    if name in model.parameters:
+        words = model.words.get(name, f"parameter {name}")
+        long_name, units = COORDINATES[name] if model is DEFAULT else (words, "1")
+    else:
+        long_name, units = {**COORDINATES, **VARIABLES}[name]
     attrs: dict[str, Any] = {"long_name": long_name}
     if units:
         attrs["units"] = units
@@ -96,22 +104,24 @@ def attributes(name: str) -> dict[str, Any]:
     return attrs
 
 
-def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(title: str, configuration: Mapping[str, Any], model: Model = DEFAULT) -> dict[str, Any]:
     """Global attributes after CF 1.11 and ACDD 1.3: what made this, with which settings and versions.
 
     Args:
         title: One line on what the data are.
         configuration: All settings, of JSON types.
+        model: What was solved.
     """
+    name = "Gray-Scott" if model is DEFAULT else model.name
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     used = {**versions(), **{name: version_of(name) for name in ("xarray", "netCDF4")}}
     return {
         "Conventions": "CF-1.11, ACDD-1.3",
         "title": title,
-        "summary": "Steady states of the Gray-Scott reaction-diffusion system over its parameters.",
+        "summary": f"Steady states of the {name} reaction-diffusion system over its parameters.",
         "source": f"gsimplicit {__version__}",
         "references": "arXiv:2606.11258",
-        "keywords": "reaction-diffusion, Gray-Scott, steady state, loss landscape, gradient",
+        "keywords": f"reaction-diffusion, {name}, steady state, loss landscape, gradient",
         "license": "MIT",
         "id": fingerprint(configuration),
         "comment": "All quantities are dimensionless: the cell is the unit of length, the step the unit of time.",
@@ -120,12 +130,18 @@ def provenance(title: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         "date_modified": now,
         "project": "gsimplicit",
         "product_version": __version__,
-        "gsimplicit_equations": EQUATIONS,
+        "gsimplicit_equations": f"{model.equations or model}; {NUMERICS}",
         "gsimplicit_configuration": json.dumps(configuration, sort_keys=True),
         "gsimplicit_configuration_hash": fingerprint(configuration),
         "gsimplicit_commit": _commit(),
         "gsimplicit_versions": json.dumps(used),
     }
+
+
+def parameters_of(data: xr.Dataset) -> tuple[str, ...]:
+    """Names of the parameters of the model that a scan is of."""
+    told = configuration_of(data.attrs).get("model")
+    return DEFAULT.parameters if told is None else (*told["diffusivity"], *told["rates"])
 
 
 def fingerprint(configuration: Mapping[str, Any]) -> str:

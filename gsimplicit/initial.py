@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.equations import DEFAULT, Model, ModelParams
 from gsimplicit.surroundings import own_surroundings
 
 _MOST = 2**40
@@ -62,12 +63,13 @@ def initial_state(
     grid: tuple[int, int] = (128, 128),
     noise: float = 0.02,
     box: Box | None = Box(),
+    model: Model | ModelParams | None = None,
 ) -> torch.Tensor:
-    """Initial fields after arXiv 2606.11258, eq. 9 and 10.
+    """Initial fields after arXiv 2606.11258, eq. 9 and 10, or another model's rest state with noise.
 
-    Outside the box `u = clamp(1 + noise N(0, 1), 0, 1.5)` and `v = clamp(noise N(0, 1), 0, 1)`; inside u and v are the
-    box's values. The paper's text has noise = 1, which makes the explicit step diverge at its own parameters; its
-    published code has 0.02, the default here.
+    For Gray-Scott, outside the box `u = clamp(1 + noise N(0, 1), 0, 1.5)` and `v = clamp(noise N(0, 1), 0, 1)`; inside
+    u and v are the box's values. The paper's text has noise = 1, which makes the explicit step diverge at its own
+    parameters; its published code has 0.02, the default here.
 
     Args:
         count: Number of fields, >= 1.
@@ -75,10 +77,12 @@ def initial_state(
         start: Index of the first field, >= 0: `initial_state(4, seed)[2:]` equals `initial_state(2, seed, start=2)`.
         grid: Rows H and columns W of the periodic grid, each >= 3.
         noise: Standard deviation of the noise, >= 0, dimensionless.
-        box: The square, or None for noise alone.
+        box: The square, or None for noise alone. Gray-Scott's alone; other models start without.
+        model: A model, or a model's parameters, at whose rates the rest state is taken; of a model itself those of its
+            first preset. None is Gray-Scott. Species i is `rest_i + noise N(0, 1)`, within the model's bounds.
 
     Returns:
-        u and v, float64, shape (count, 2, H, W).
+        Float64, shape (count, S, H, W): u and v of Gray-Scott.
 
     Raises:
         ValueError: An argument lies outside its range, or the box is larger than the grid.
@@ -96,9 +100,10 @@ def initial_state(
     if count * grid[0] * grid[1] > _MOST:
         raise ValueError(f"count and grid must make at most {_MOST} cells, got {count} fields of {grid[0]} x {grid[1]}")
     noise = checks.real("noise", noise, least=0)
+    rest, bounds, box = _at_rest(model, box)
     if box is not None:
         _check_box(box, grid)
-    return torch.stack([_one(seed, start + i, grid, noise, box) for i in range(count)])
+    return torch.stack([_one(seed, start + i, grid, noise, box, rest, bounds) for i in range(count)])
 
 
 def _check_box(box: Box, grid: tuple[int, int]) -> None:
@@ -113,11 +118,50 @@ def _check_box(box: Box, grid: tuple[int, int]) -> None:
         )
 
 
-def _one(seed: int, index: int, grid: tuple[int, int], noise: float, box: Box | None) -> torch.Tensor:
-    draws = np.random.default_rng([seed, index]).standard_normal((2, *grid))
-    fields = np.stack([np.clip(1.0 + noise * draws[0], 0.0, 1.5), np.clip(noise * draws[1], 0.0, 1.0)])
+def _at_rest(model: Any, box: Box | None) -> tuple[list[float], tuple[Any, ...], Box | None]:
+    """Rest state and bounds of the species, and the box where there is one."""
+    if model is None or model is DEFAULT:
+        return [1.0, 0.0], DEFAULT.bounds, box
+    if isinstance(model, ModelParams):
+        if len(model) > 1:
+            raise ValueError(f"model must be a model or one instance of its parameters, got {len(model)} instances")
+        values, model = model.tensor().detach()[0].tolist(), model.model
+    elif isinstance(model, Model):
+        values = list(next(iter(model.presets.values()), ()))
+        if not values and callable(model.rest):
+            raise ValueError(f"model {model.name} has no preset that says where it rests: pass its params as model")
+    else:
+        raise TypeError(f"model must be a gsimplicit.Model or its params, got {checks.shown(model)}")
+    if model is DEFAULT:
+        return [1.0, 0.0], model.bounds, box
+    if box is not None and box != Box():
+        raise ValueError(
+            f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and fields of your own"
+        )
+    rest = [float(x) for x in model.rest_of(values[len(model.species) :])]
+    if not np.isfinite(rest).all():
+        at = ", ".join(f"{n} = {x:g}" for n, x in zip(model.parameters, values, strict=False))
+        raise ValueError(f"model {model.name} has no rest state at {at}: pass fields of your own")
+    return rest, model.bounds, None
+
+
+def _one(
+    seed: int,
+    index: int,
+    grid: tuple[int, int],
+    noise: float,
+    box: Box | None,
+    rest: list[float],
+    bounds: tuple[Any, ...],
+) -> torch.Tensor:
+    draws = np.random.default_rng([seed, index]).standard_normal((len(rest), *grid))
+    fields = np.stack([_within(x + noise * draw, bound) for x, draw, bound in zip(rest, draws, bounds, strict=True)])
     if box is not None:
         centre = box.centre or (grid[0] // 2, grid[1] // 2)
         rows, columns = ((np.arange(c - box.half, c + box.half)) % n for c, n in zip(centre, grid, strict=True))
         fields[:, rows[:, None], columns[None, :]] = np.array([box.u, box.v])[:, None, None]
     return torch.from_numpy(fields)
+
+
+def _within(values: Any, bound: tuple[float, float] | None) -> Any:
+    return values if bound is None else np.clip(values, *bound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +32,8 @@ class ByValue:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             object.__setattr__(self, name, _unpacked(value))
-        for one in fields(self):  # type: ignore[arg-type]
+        known: tuple[Field[Any], ...] = fields(self) if is_dataclass(self) else ()
+        for one in known:
             if one.name not in state:
                 object.__setattr__(self, one.name, _unknown(one, len(_first(state))))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import Params
 from gsimplicit.pickling import ByValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gsimplicit.equations import Model, ModelParams
 
 
 class Status(IntEnum):
@@ -37,21 +38,14 @@ class Status(IntEnum):
     """A solver gave up: Newton's method at a slow state, or the adjoint of a route in a scan."""
 
 
-GATHERS = 0.01
-"""Ratio of Dv to Du below which a state that diverged is told to take a larger Dv, not a smaller one."""
-
-TRIVIAL_LIMIT = 0.01
-"""A state is dead where v is below this everywhere."""
-
-
 class Kind(IntEnum):
     """What a state looks like. Stored as these integers."""
 
     UNKNOWN = 0
     TRIVIAL = 1
-    """max v < 0.01."""
+    """As the model has it: for Gray-Scott max v < 0.01."""
     UNIFORM = 2
-    """Standard deviation of v < 1e-3."""
+    """Standard deviation of the observed species < 1e-3."""
     PATTERN = 3
 
 
@@ -74,17 +68,7 @@ class Motion(IntEnum):
     REARRANGING = 3
     """It changes without coming back."""
     OVERSHOOTING = 4
-    """The explicit step throws it back and forth: the equations let it come to rest, a step of length 1 does not."""
-
-
-def kinds(states: torch.Tensor) -> torch.Tensor:
-    """Kind of each state of fields (B, 2, H, W), as an int64 tensor of shape (B,) on the CPU."""
-    v = states[:, 1].to(torch.float64).flatten(1)
-    kind = torch.full((len(v),), Kind.PATTERN, dtype=torch.int64, device=v.device)
-    kind[v.std(dim=1, correction=0) < 1e-3] = Kind.UNIFORM
-    kind[v.amax(dim=1) < TRIVIAL_LIMIT] = Kind.TRIVIAL
-    kind[~torch.isfinite(states).flatten(1).all(dim=1)] = Kind.UNKNOWN
-    return kind.cpu()
+    """The explicit step throws it back and forth: the equations let it come to rest, such a step does not."""
 
 
 class PositionWarning(UserWarning):
@@ -117,13 +101,13 @@ class SteadyState(ByValue):
     Pickled and deep-copied it is cut off from autograd.
 
     Attributes:
-        fields: u and v, shape (B, 2, H, W).
+        fields: Shape (B, S, H, W), the model's species along the second axis.
         params: The parameters of each instance.
         status: How each solve ended, `Status` as int64, shape (B,).
         kind: What each state looks like, `Kind` as int64, shape (B,).
         stable: `Stable` as int64, shape (B,).
         steps: Euler steps marched to the stop test or cap, int64, shape (B,).
-        change: Largest |difference| of u or v over the last step marched, float64, shape (B,).
+        change: Largest |difference| of a species over the last step marched, float64, shape (B,).
         residual: Max norm of the raw steady residual per unit time, float64, shape (B,).
         bordered_residual: The same after the drift is taken out; NaN where no drift was solved for.
         drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
@@ -131,7 +115,7 @@ class SteadyState(ByValue):
         least_singular: Least singular value of the Jacobian that certifies a root, the full one where steady and the
             bordered one where drifting, per unit time, shape (B,): from below, to a twentieth; 0 where it is singular,
             NaN where there is no root.
-        distance: Bound on the distance to the root whose residual is 0, in the 2-norm over u, v and all cells, shape
+        distance: Bound on the distance to the root whose residual is 0, in the 2-norm over species and cells, shape
             (B,): the 2-norm of the residual over `least_singular`, times 1 to 1.4 for what bends on the way (theorem of
             Newton and Kantorovich); NaN likewise. Where it is large the position of the pattern is hardly held, or a
             fold is near. Infinite where the Jacobian is singular, and where no root is proved to be near: close to a
@@ -141,13 +125,13 @@ class SteadyState(ByValue):
             complex128, shape (B, n), NaN where there are fewer; n = 0 otherwise.
         motion: What a state does that refinement had to leave unsteady, `Motion` as int64, shape (B,). OVERSHOOTING
             also where a march alone saw it.
-        step_factor: Largest |1 + eigenvalue| over the modes that the equations damp: above 1 the explicit step blows
+        step_factor: Largest |1 + dt eigenvalue| over the modes that the equations damp: above 1 the explicit step blows
             them up, and cannot hold the state; float64, shape (B,). NaN where it was not asked, as at a root whose
             modes are all too slow for that. Of a pattern the fastest mode counts alone.
     """
 
     fields: torch.Tensor
-    params: Params
+    params: ModelParams
     status: torch.Tensor
     kind: torch.Tensor
     stable: torch.Tensor
@@ -165,14 +149,32 @@ class SteadyState(ByValue):
     step_factor: torch.Tensor
 
     @property
+    def model(self) -> Model:
+        """The model it is a state of."""
+        return self.params.model
+
+    @property
     def u(self) -> torch.Tensor:
-        """Concentration u, shape (B, H, W)."""
-        return self.fields[:, 0]
+        """Species u, shape (B, H, W)."""
+        return self.species("u")
 
     @property
     def v(self) -> torch.Tensor:
-        """Concentration v, shape (B, H, W)."""
-        return self.fields[:, 1]
+        """Species v, or the observed one of a model that has none of that name, shape (B, H, W)."""
+        return self.species("v") if "v" in self.model.species else self.observed
+
+    @property
+    def observed(self) -> torch.Tensor:
+        """The species that losses see, shape (B, H, W): v of Gray-Scott."""
+        return self.fields[:, self.model.seen]
+
+    def species(self, name: str) -> torch.Tensor:
+        """A species by its name, shape (B, H, W).
+
+        Raises:
+            ValueError: The model has no such species.
+        """
+        return self.fields[:, self.model.species.index(checks.choice("species", name, self.model.species))]
 
     @property
     def has_root(self) -> torch.Tensor:
@@ -199,21 +201,17 @@ class SteadyState(ByValue):
 
     def _advice(self, i: int) -> str:
         if self.motion[i] == Motion.OVERSHOOTING:
-            return f"{self.step_text(i)}: more steps do not help, smaller Du and Dv do ({_UNITS})"
-        if self.status[i] == Status.DIVERGED and self.params.Dv[i] < GATHERS * self.params.Du[i]:
-            return (
-                f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: "
-                f"a larger Dv, or a smaller Du or F ({_UNITS})"
-            )
+            return f"{self.step_text(i)}: more steps do not help, a shorter dt or weaker diffusion does ({_UNITS})"
+        if self.status[i] == Status.DIVERGED:
+            return self.model.advice(self.params.tensor()[i].detach().tolist()) or _ADVICE[Status.DIVERGED]
         return _ADVICE[Status(int(self.status[i]))]
 
     def step_text(self, i: int) -> str:
         """What is wrong with the explicit step at instance i, in numbers."""
-        p, v = self.params, self.v[i].detach().abs().max().to("cpu", torch.float64)
-        reach = float(8 * p.Du[i] + p.F[i] + v**2)
+        reach = self.model.reach(self.params.tensor()[i].detach().tolist(), self.fields[i])
         return (
             "the explicit step is itself unstable here, the equations need not be: it multiplies a mode that they damp "
-            f"by {float(self.step_factor[i]):.3g} (8 Du + F + v^2 reaches {reach:.3g}; the limit is about 2)"
+            f"by {float(self.step_factor[i]):.3g} ({reach})"
         )
 
     def _describe(self, i: int) -> str:
@@ -275,7 +273,7 @@ _ADVICE = {
         "it travels, oscillates or still rearranges: try more max_steps or Refine(max_evaluations=...), "
         "or a route at finite time"
     ),
-    Status.DIVERGED: f"the explicit step is unstable here: smaller Du, Dv or F ({_UNITS})",
+    Status.DIVERGED: f"the explicit step is unstable here: a shorter dt, or weaker diffusion ({_UNITS})",
     Status.FAILED: "the refinement gave up: march further, or a route at finite time",
 }
 
@@ -291,7 +289,8 @@ def copied(state: SteadyState) -> SteadyState:
 def concatenate(states: Sequence[SteadyState]) -> SteadyState:
     """One batch from several, in order."""
     parts = {f.name: [getattr(s, f.name) for s in states] for f in fields(SteadyState)}
-    params = Params.stack(torch.cat([p.tensor() for p in parts.pop("params")]))
+    params = parts.pop("params")
+    params = params[0]._of(torch.cat([p.tensor() for p in params]))
     return SteadyState(params=params, **{name: torch.cat(values) for name, values in parts.items()})
 
 
@@ -335,18 +334,32 @@ class Certificate(ByValue):
             object.__setattr__(self, "distance", torch.full((len(self.definition),), torch.nan, dtype=torch.float64))
 
 
-@dataclass(frozen=True, eq=False)
 class ParameterGradient(ByValue):
-    """Derivative of each instance's own loss in the four parameters, each float64 of shape (B,)."""
+    """Derivative of each instance's own loss in each parameter of its model: attributes of the parameters' names.
 
-    Du: torch.Tensor
-    Dv: torch.Tensor
-    F: torch.Tensor
-    k: torch.Tensor
+    Each is float64 of shape (B,): `Du`, `Dv`, `F` and `k` for Gray-Scott.
+
+    Args:
+        names: Names of the P parameters.
+        values: Shape (B, P).
+    """
+
+    def __init__(self, names: Sequence[str], values: torch.Tensor) -> None:
+        for name, value in zip(names, values.unbind(1), strict=True):
+            object.__setattr__(self, name, value)
 
     def tensor(self) -> torch.Tensor:
-        """All four as one tensor of shape (B, 4), columns Du, Dv, F, k."""
-        return torch.stack([self.Du, self.Dv, self.F, self.k], dim=1)
+        """All of them as one tensor of shape (B, P), in the order of the model's parameters."""
+        return torch.stack(list(vars(self).values()), dim=1)
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        raise AttributeError(f"the model has no parameter {name!r}: it has {', '.join(vars(self))}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __repr__(self) -> str:
+        return f"ParameterGradient({', '.join(f'{name}={value.tolist()}' for name, value in vars(self).items())})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,7 +368,7 @@ class Gradient(ByValue):
 
     Attributes:
         loss: Loss of each instance, float64, shape (B,).
-        grad: Its derivative in Du, Dv, F and k.
+        grad: Its derivative in each parameter.
         state: Where it was taken.
         certificate: How far to trust it and what it cost.
         route: Name of the route.

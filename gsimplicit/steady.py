@@ -12,15 +12,15 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import as_device, real_fields
-from gsimplicit.gray_scott import Params, StabilityWarning, residual, warn_if_unstable
+from gsimplicit.equations import Equations, Model, ModelParams, StabilityWarning, instances, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
-from gsimplicit.marching import Marched, each, march
+from gsimplicit.marching import Backend, Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
-from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate, kinds
+from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate
 from gsimplicit.surroundings import caller, own_surroundings
-from gsimplicit.threads import one_blas_thread
+from gsimplicit.threads import each, one_blas_thread
 
 __all__ = [
     "March",
@@ -44,11 +44,13 @@ class March:
     """How states are marched.
 
     Attributes:
-        tol: Stop below this largest change of u or v over a step, >= 0; 0 marches exactly `max_steps`.
+        tol: Stop below this largest change of a species over a step, >= 0; 0 marches exactly `max_steps`.
         max_steps: Cap on the steps, >= 1.
         check_every: Steps between tests, >= 1; 1 is the letter of arXiv 2606.11258, section 2.1.
         dtype: float32 or float64.
         device: Any torch device.
+        dt: Length of a step in time units, > 0.
+        backend: What steps; None is the compiled kernels on a CPU and torch elsewhere.
 
     Raises:
         ValueError: An argument lies outside its range.
@@ -60,6 +62,8 @@ class March:
     check_every: int
     dtype: torch.dtype = torch.float64
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dt: float = 1.0
+    backend: Backend | None = None
 
     def __post_init__(self) -> None:
         values = {
@@ -67,20 +71,26 @@ class March:
             "max_steps": checks.integer("max_steps", self.max_steps, 1),
             "check_every": checks.integer("check_every", self.check_every, 1),
             "device": as_device(self.device),
+            "dt": checks.real("dt", self.dt, above=0),
         }
+        if self.backend is not None and not isinstance(self.backend, Backend):
+            raise TypeError(f"backend must have the methods of gsimplicit.marching.Backend, got {self.backend!r}")
         if checks.floats("dtype", self.dtype) is None:
             raise ValueError("dtype must be torch.float32 or torch.float64, got None")
         checks.keep(self, values)
 
-    def __call__(self, fields: torch.Tensor, params: Params) -> Marched:
-        """March `fields` (B, 2, H, W) with B instances of parameters."""
-        return march(
-            fields.to(self.device, self.dtype),
-            params,
-            tol=self.tol,
-            max_steps=self.max_steps,
-            check_every=self.check_every,
-        )
+    @property
+    def by(self) -> Backend:
+        """What steps."""
+        return backend_for(self.device) if self.backend is None else self.backend
+
+    def placed(self, fields: torch.Tensor) -> torch.Tensor:
+        """Fields in the dtype and on the device marched in."""
+        return fields.to(self.device, self.dtype)
+
+    def __call__(self, fields: torch.Tensor, params: ModelParams) -> Marched:
+        """March `fields` (B, S, H, W) with B instances of parameters."""
+        return self.by.march(params.detach(), self.placed(fields), self.tol, self.max_steps, self.check_every, self.dt)
 
 
 def as_march(
@@ -89,6 +99,8 @@ def as_march(
     check_every: int,
     dtype: torch.dtype | None,
     device: torch.device | str | None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
     *,
     precise: bool = False,
 ) -> March:
@@ -96,7 +108,7 @@ def as_march(
     dtype, exact = checks.floats("dtype", dtype), precise or not checks.real("tol", tol, least=0)
     return March(
         tol, max_steps, check_every, (torch.float64 if exact else torch.float32) if dtype is None else dtype,
-        as_device(device),
+        as_device(device), dt, backend,
     )  # fmt: skip
 
 
@@ -105,16 +117,16 @@ def device_of(device: torch.device | str | None, initial: Any) -> torch.device:
     return as_device(initial.device if device is None and isinstance(initial, torch.Tensor) else device)
 
 
-def as_fields(name: str, value: Any) -> torch.Tensor:
-    """A tensor or numpy array of u and v, shape (B, 2, H, W), as a float64 copy on the CPU, or a clear error.
+def as_fields(name: str, value: Any, model: Model) -> torch.Tensor:
+    """A tensor or numpy array of a model's species, shape (B, S, H, W), as a float64 copy on the CPU, or a clear error.
 
     Raises:
         TypeError: Not a tensor or array of floats.
         ValueError: Wrong shape, a value that is not finite (naming the instance), or attached to autograd.
     """
-    tensor = real_fields(name, value, attached=False, device="cpu")
-    if tensor.ndim != 4 or tensor.shape[1] != 2 or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
-        raise ValueError(f"{name} must have shape (B, 2, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
+    tensor, S = real_fields(name, value, attached=False, device="cpu"), len(model.species)
+    if tensor.ndim != 4 or tensor.shape[1] != S or min(tensor.shape[2:]) < 3 or len(tensor) == 0:
+        raise ValueError(f"{name} must have shape (B, {S}, H, W) with B >= 1 and H, W >= 3, got {tuple(tensor.shape)}")
     check_finite(name, tensor)
     return tensor
 
@@ -128,20 +140,20 @@ def check_finite(name: str, tensor: torch.Tensor) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity in instance {int(bad.nonzero()[0, 0])}")
 
 
-def paired(params: Params, initial: Any) -> tuple[Params, torch.Tensor]:
+def paired(params: ModelParams, initial: Any) -> tuple[ModelParams, torch.Tensor]:
     """One batch from parameters and initial fields: equal sizes, or either of size 1 broadcast.
 
     Args:
         params: B instances or 1.
-        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128.
 
     Raises:
         TypeError: `params` is not `Params`, or the fields are no tensor or array.
         ValueError: The sizes do not pair, or the fields have a wrong shape or are not finite.
     """
-    if not isinstance(params, Params):
-        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
-    fields = initial_state() if initial is None else as_fields("initial", initial)
+    if not isinstance(params, ModelParams):
+        raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
+    fields = initial_state(model=params.model) if initial is None else as_fields("initial", initial, params.model)
     size = max(len(params), len(fields))
     if {len(params), len(fields)} - {1, size}:
         raise ValueError(
@@ -171,7 +183,7 @@ def as_refine(value: bool | Refine) -> Refine | None:
 
 @own_surroundings
 def steady_state(
-    params: Params,
+    params: ModelParams,
     initial: torch.Tensor | np.ndarray[Any, Any] | None = None,
     tol: float = 1e-4,
     max_steps: int = 50_000,
@@ -179,6 +191,8 @@ def steady_state(
     refine: bool | Refine = False,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> SteadyState:
     """March to a steady state, and certify it if asked.
 
@@ -196,6 +210,10 @@ def steady_state(
         dtype: float32 or float64 of the marching; None is float32, or float64 where `tol` is 0. Refinement is float64.
         device: Where to march, and where the fields of the state lie; None is where `initial` lies. Refinement runs on
             the CPU.
+        dt: Length of an explicit step in time units, > 0; stability needs about dt D <= 1/4. A steady state does not
+            depend on it, how it is reached may.
+        backend: What steps, an object with the methods of `gsimplicit.marching.Backend`; None is the compiled kernels
+            on a CPU and torch elsewhere.
 
     Returns:
         Fields and, an instance, how the solve ended, on the CPU. It never raises for an outcome: see
@@ -214,8 +232,8 @@ def steady_state(
     """
     params, fields = paired(params, initial)
     settings = as_refine(refine)
-    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial))
-    warn_if_unstable(params)
+    marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend)
+    warn_if_unstable(params, marching.dt)
     state = (
         marched_state(params, fields, marching)
         if settings is None
@@ -233,17 +251,18 @@ def warn_of_steps(state: SteadyState) -> None:
         warnings.warn(f"instance {over[0]}{more}: {state.step_text(over[0])}", StabilityWarning, stacklevel=caller())
 
 
-def marched_state(params: Params, fields: torch.Tensor, marching: March) -> SteadyState:
+def marched_state(params: ModelParams, fields: torch.Tensor, marching: March) -> SteadyState:
     """March a paired batch and describe what was reached."""
     params = params.detach()
     end = marching(fields, params)
     size = len(fields)
-    motion, factor = _overshooting(end, params)
+    status = end.status(marching.tol)
+    motion, factor = _overshooting(end, status, params, marching.dt)
     return SteadyState(
         fields=end.fields,
         params=params,
-        status=end.status,
-        kind=kinds(end.fields),
+        status=status,
+        kind=params.model.kinds(end.fields),
         stable=torch.full((size,), int(Stable.UNKNOWN)),
         steps=end.steps,
         change=end.change,
@@ -264,21 +283,23 @@ def _nan(*shape: int) -> torch.Tensor:
     return torch.full(shape, torch.nan, dtype=torch.float64)
 
 
-def _overshooting(end: Marched, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
+def _overshooting(
+    end: Marched, status: torch.Tensor, params: ModelParams, dt: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Motion and step factor of marched states: those that a step too long throws back and forth."""
     motion, factor = torch.zeros(len(end.fields), dtype=torch.int64), _nan(len(end.fields))
-    values = params.tensor().numpy()
-    for i in (end.status == Status.UNSTEADY).nonzero().reshape(-1).tolist():
+    equations = list(instances(params, dt))
+    for i in (status == Status.UNSTEADY).nonzero().reshape(-1).tolist():
         from gsimplicit.refine.motion import reverses
 
-        found = reverses(end.fields[i].detach().cpu().numpy(), values[i])
+        found = reverses(equations[i], end.fields[i].detach().cpu().numpy())
         if found:
             motion[i], factor[i] = Motion.OVERSHOOTING, found
     return motion, factor
 
 
 def solved_state(
-    params: Params,
+    params: ModelParams,
     fields: torch.Tensor,
     marching: March,
     settings: Refine,
@@ -290,17 +311,17 @@ def solved_state(
 
     Args:
         params: B instances.
-        fields: Initial u and v, float64, shape (B, 2, H, W).
+        fields: Initial fields, float64, shape (B, S, H, W).
         marching: How to march.
         settings: How to refine.
         marched: The marched states of these fields, where they are known already.
         factorise: Bound the distance to the root also where that takes a factorisation of its own.
     """
     params, fields = params.detach(), fields.to("cpu", torch.float64)
-    values = params.tensor().numpy()
+    equations = list(instances(params, marching.dt))
     settings = replace(settings, linear=chosen(settings.linear, fields[0, 0].numel(), marching.device))
     with one_blas_thread():
-        known = each(lambda i: recognise(fields[i].numpy(), values[i], settings), range(len(fields)))
+        known = each(lambda i: recognise(equations[i], fields[i].numpy(), settings), range(len(fields)))
     todo = [i for i, root in enumerate(known) if root is None]
     if marched is None and todo:
         some = marched_state(params[todo], fields[todo], marching)
@@ -311,42 +332,51 @@ def solved_state(
     def one(i: int) -> SteadyState:
         root = known[i]
         if root is not None:
-            steps, change = torch.zeros(1, dtype=torch.int64), torch.tensor([root.certified.raw], dtype=torch.float64)
-            return _described(root, params[i], steps, change, torch.zeros(1, dtype=torch.float64), settings, factorise)
-        start = starts[i]
-        if start.status[0] == Status.DIVERGED:
-            none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
-            return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
-        before = start.fields[0].to("cpu", torch.float64).numpy()
-        root = refine(before, values[i], settings)
-        moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-        return _described(root, params[i], start.steps, start.change, moved, settings, factorise)
+            none, change = torch.zeros(1), torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64)
+            return _described(
+                equations[i], root, params[i], none.long(), change, none.double(), settings, factorise=factorise
+            )
+        return _refined_state(equations[i], params[i], starts[i], settings, factorise=factorise)
 
     with one_blas_thread():
         state = concatenate(each(one, range(len(fields))))
     return state.replace(fields=state.fields.to(marching.device))
 
 
+def _refined_state(
+    equations: Equations, params: ModelParams, start: SteadyState, settings: Refine, *, factorise: bool
+) -> SteadyState:
+    """One marched instance, refined; as it is where it diverged."""
+    if start.status[0] == Status.DIVERGED:
+        none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
+        return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
+    before = start.fields[0].to("cpu", torch.float64).numpy()
+    root = refine(equations, before, settings)
+    moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
+    return _described(equations, root, params, start.steps, start.change, moved, settings, factorise=factorise)
+
+
 def _described(
+    equations: Equations,
     root: Refined,
-    params: Params,
+    params: ModelParams,
     steps: torch.Tensor,
     change: torch.Tensor,
     moved: torch.Tensor,
     settings: Refine,
+    *,
     factorise: bool,
 ) -> SteadyState:
     """The state of one refined instance, with its leading eigenvalues where they are asked for."""
     fields = torch.from_numpy(root.fields)[None]
-    values = params.tensor()[0].numpy()
-    stable, eigenvalues = stability(root, values, settings)
+    stable, eigenvalues = stability(equations, root, settings)
     assert settings.linear is not None
-    least, distance = nearness(root, values, settings.linear, factorise=factorise)
+    least, distance = nearness(equations, root, settings.linear, factorise=factorise)
     return SteadyState(
         fields=fields,
         params=params,
         status=torch.tensor([int(root.status)]),
-        kind=kinds(fields),
+        kind=params.model.kinds(fields),
         stable=torch.tensor([int(stable)]),
         steps=steps,
         change=change,
@@ -359,16 +389,16 @@ def _described(
         evaluations=torch.tensor([root.evaluations]),
         eigenvalues=torch.from_numpy(eigenvalues)[None],
         motion=torch.tensor([int(root.motion)]),
-        step_factor=torch.tensor([_step_factor(root, values)], dtype=torch.float64),
+        step_factor=torch.tensor([_step_factor(equations, root)], dtype=torch.float64),
     )
 
 
-def _step_factor(root: Refined, parameters: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+def _step_factor(equations: Equations, root: Refined) -> float:
     """The step factor of a root, or of a state that overshoots."""
     from gsimplicit.refine.modes import step_factor, surely_damped
     from gsimplicit.refine.motion import reverses
 
     if root.motion == Motion.OVERSHOOTING:
-        return reverses(root.fields, parameters) or step_factor(root.fields, parameters)
-    asked = root.status in (Status.STEADY, Status.DRIFTING) and not surely_damped(root.fields, parameters)
-    return step_factor(root.fields, parameters) if asked else float("nan")
+        return reverses(equations, root.fields) or step_factor(equations, root.fields)
+    asked = root.status in (Status.STEADY, Status.DRIFTING) and not surely_damped(equations, root.fields)
+    return step_factor(equations, root.fields) if asked else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,12 +12,15 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
-from gsimplicit.gray_scott import Params
+from gsimplicit.equations import DEFAULT, ModelParams
+from gsimplicit.losses.loss import FeatureLoss
+from gsimplicit.marching import Backend
 from gsimplicit.refine import LinearSolver, Refine
 from gsimplicit.refine.solvers import chosen as solver
+from gsimplicit.routes.ask import losses_of
 from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, losses_of, posed
+from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, posed
 from gsimplicit.routes.objective import Loss
 from gsimplicit.surroundings import own_surroundings
 
@@ -45,15 +49,17 @@ class TaylorTest:
 
 @own_surroundings
 def taylor_test(
-    params: Params,
+    params: ModelParams,
     route: str | Route = "implicit",
-    loss: str | Loss = "spectrum",
-    direction: tuple[float, float, float, float] = (0.3, -0.2, 0.05, 0.1),
+    loss: str | Loss | FeatureLoss = "spectrum",
+    direction: Sequence[float] | None = None,
     sizes: tuple[float, ...] = SIZES,
     target: Fields | None = None,
     initial: Fields | None = None,
     tol: float = 1e-4,
     max_steps: int = 50_000,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> TaylorTest:
     """Test the gradient of a loss by a route along a direction in the parameters.
 
@@ -64,12 +70,15 @@ def taylor_test(
         params: One instance.
         route: Name or object of `gsimplicit.routes`.
         loss: Name of a loss, or a callable of v (B, H, W) giving (B,).
-        direction: d, in Du, Dv, F, k.
+        direction: d, one number a parameter; None is (0.3, -0.2, 0.05, 0.1) for Gray-Scott's Du, Dv, F and k, and a
+            random one in proportion to the parameters for other models.
         sizes: h, at least two, > 0, falling.
         target: Target of a named loss, as for `grad`.
-        initial: Initial u and v, shape (1, 2, H, W); None is the default field.
+        initial: Initial fields, shape (1, S, H, W); None is the default field.
         tol: Bound on the change over a marched step at the base point.
         max_steps: Cap on its marching stage, >= 1.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         The remainders and their orders.
@@ -88,20 +97,24 @@ def taylor_test(
         True
     """
     numbers = "a sequence or array of real numbers"
-    lengths, along = real_array("sizes", sizes, numbers), real_array("direction", direction, numbers)
+    lengths, along = real_array("sizes", sizes, numbers), _direction(params, direction, numbers)
     good = lengths.ndim == 1 and len(lengths) >= 2 and bool((np.isfinite(lengths) & (lengths > 0)).all())
     if not good or np.diff(lengths).max() >= 0:
         raise ValueError(
             f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
         )
-    if along.shape != (4,) or not np.isfinite(along).all() or not along.any():
-        raise ValueError(f"direction must be four finite numbers, not all 0, got {checks.shown(direction)}")
+    if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
+        raise ValueError(
+            f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}"
+        )
     chosen = as_route(route)
-    problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None)
+    problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None, dt, backend)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     H, W = problem.initial.shape[2:]
-    objective = as_objective(loss, as_target(target), 1, (int(H), int(W)))
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt
+    )
     state = solved(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:
@@ -116,7 +129,7 @@ def taylor_test(
     gradient = differentiated(chosen, problem, state, [objective]).gradient[0, 0].numpy()
 
     def value(h: float) -> float:
-        moved = Params.stack(problem.params.tensor() + h * torch.from_numpy(along))
+        moved = problem.params._stacked(problem.params.tensor() + h * torch.from_numpy(along))
         if not h:
             there = state
         elif chosen.needs_root:
@@ -129,3 +142,16 @@ def taylor_test(
     remainders = np.array([abs(value(float(h)) - base - h * slope) for h in lengths])
     ratios = [np.log(a / b) if a and b else np.nan for a, b in pairwise(remainders)]
     return TaylorTest(lengths, remainders, np.array(ratios) / -np.diff(np.log(lengths)))
+
+
+def _direction(params: Any, direction: Any, numbers: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The direction asked for, or the default one of the model."""
+    if not isinstance(params, ModelParams):
+        raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
+    if direction is not None:
+        return real_array("direction", direction, numbers)
+    if params.model is DEFAULT:
+        return np.array([0.3, -0.2, 0.05, 0.1])
+    size = np.abs(params.tensor().detach().numpy()[0])
+    draws = np.random.default_rng(0).choice([-1.0, 1.0], len(size)) * np.linspace(0.5, 1.0, len(size))
+    return np.asarray(draws * np.where(size > 0, size, 1.0))

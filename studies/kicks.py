@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from gsimplicit.equations import Equations, instances
+from gsimplicit.grid import along, broken_translations
 from gsimplicit.marching import cpu
-from gsimplicit.refine.linear import gradient
-from gsimplicit.refine.newton import broken_translations
 from gsimplicit.refine.spectrum import leading
 from studies.certify import CERTIFIED
 from studies.oracle import GRIDS
@@ -47,7 +47,7 @@ def smooth_field(shape: tuple[int, ...]) -> Array:
     return np.asarray(field / np.abs(field).max())
 
 
-def distances(fields: Array, parameters: Array, kicks: list[Array], steps: int, still: bool) -> Array:
+def distances(equations: Equations, fields: Array, kicks: list[Array], steps: int, still: bool) -> Array:
     """Distance from the copy that was not kicked, in the 2-norm over all kicks at each look.
 
     Of a drifting pattern the translations are taken out.
@@ -57,19 +57,19 @@ def distances(fields: Array, parameters: Array, kicks: list[Array], steps: int, 
     found = []
     for look in range(LOOKS + 1):
         if look:
-            runs = [np.asarray(cpu.march(X, parameters, 0.0, steps // LOOKS, steps // LOOKS)[0]) for X in runs]
+            runs = [np.asarray(cpu.march(equations, X, 0.0, steps // LOOKS, steps // LOOKS)[0]) for X in runs]
         directions = np.zeros((0, 2)) if still else broken_translations(runs[0])
-        slopes = np.tensordot(directions, gradient(runs[0]), axes=1).reshape(len(directions), fields.size)
+        slopes = along(directions, runs[0]).reshape(len(directions), fields.size)
         basis = np.linalg.qr(slopes.T)[0]
         apart = [(X - runs[0]).ravel() * w for X, w in zip(runs[1:], weights, strict=True)]
         found.append(np.sqrt(sum(np.linalg.norm(d - basis @ (basis.T @ d)) ** 2 for d in apart)))
     return np.array(found)
 
 
-def watch(fields: Array, parameters: Array, still: bool, drift: Array) -> dict[str, float]:
+def watch(equations: Equations, fields: Array, still: bool, drift: Array) -> dict[str, float]:
     """Leading eigenvalue of a root, and the rates at which it leaves or relaxes after two kicks."""
     directions = np.zeros((0, 2)) if still else broken_translations(fields)
-    spectrum = leading(fields, parameters, directions, np.zeros(2) if still else drift, 6)
+    spectrum = leading(equations, fields, directions, np.zeros(2) if still else drift, 6)
     value, mode = spectrum.values[0], spectrum.vectors[0]
     # a multiple of 6 looks, so that the first quarter of a time is a whole number of steps as well
     steps = 6 * LOOKS * max(1, int(min(LONGEST, 1.5 / max(abs(value.real), 1e-12))) // (6 * LOOKS))
@@ -77,16 +77,16 @@ def watch(fields: Array, parameters: Array, still: bool, drift: Array) -> dict[s
     kicks = [np.ascontiguousarray(mode.real)]
     if abs(value.imag) > 0:
         kicks.append(np.ascontiguousarray(mode.imag))
-    first = distances(fields, parameters, kicks, steps // 6, still)
-    along = distances(fields, parameters, kicks, steps, still)
-    anyhow = distances(fields, parameters, [smooth_field(fields.shape)], steps, still)
+    first = distances(equations, fields, kicks, steps // 6, still)
+    by_mode = distances(equations, fields, kicks, steps, still)
+    anyhow = distances(equations, fields, [smooth_field(fields.shape)], steps, still)
     half = LOOKS // 2
     return {
         "leading_real": float(value.real),
         "leading_imag": float(value.imag),
         "steps": steps,
         "first_rate": float(np.polyfit(t / 6, np.log(first), 1)[0]),
-        "rate": float(np.polyfit(t, np.log(along), 1)[0]),
+        "rate": float(np.polyfit(t, np.log(by_mode), 1)[0]),
         "rate_of_smooth_kick": float(np.polyfit(t[half:], np.log(anyhow[half:]), 1)[0]),
         "smooth_kick_left": float(anyhow[-1] / anyhow[0]),
     }
@@ -104,9 +104,8 @@ def judge(side: int, F: float, k: float) -> list[dict[str, float | str]]:
     rows: list[dict[str, float | str]] = []
     for state in roots:
         status = gs.Status(int(state.status[0]))
-        seen = watch(
-            state.fields[0].numpy(), params.tensor()[0].numpy(), status == gs.Status.STEADY, state.drift[0].numpy()
-        )
+        (equations,) = instances(params)
+        seen = watch(equations, state.fields[0].numpy(), status == gs.Status.STEADY, state.drift[0].numpy())
         rows.append(
             {
                 "side": side,

@@ -25,6 +25,7 @@ from matplotlib.patches import Patch
 
 import gsimplicit as gs
 from gsimplicit import dataset
+from gsimplicit.equations import instances
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from gsimplicit.marching import cpu
@@ -132,8 +133,10 @@ def _point(item: tuple[int, float, float]) -> Values:
 
 def _spectrum(stop: gs.SteadyState) -> np.ndarray[Any, np.dtype[np.complex128]]:
     """Eigenvalues near 0 at a state that is no root."""
-    fields, values = stop.fields[0].to(torch.float64).numpy(), stop.params.tensor()[0].numpy()
-    return leading(fields, values, np.zeros((0, 2)), np.zeros(2), shifts=(0.0,)).values
+    (equations,) = instances(stop.params)
+    return leading(
+        equations, stop.fields[0].to(torch.float64).numpy(), np.zeros((0, 2)), np.zeros(2), shifts=(0.0,)
+    ).values
 
 
 def _distances(start: torch.Tensor, root: gs.SteadyState) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -141,9 +144,10 @@ def _distances(start: torch.Tensor, root: gs.SteadyState) -> np.ndarray[Any, np.
     out = np.full(len(LOOKS), np.nan)
     if not root.has_root[0]:
         return out
-    fields, values, goal = start[0].numpy(), root.params.tensor()[0].numpy(), root.fields[0].numpy()
+    (equations,) = instances(root.params)
+    fields, goal = start[0].numpy(), root.fields[0].numpy()
     for n, more in enumerate(np.diff(LOOKS, prepend=0)):
-        fields = np.asarray(cpu.march(fields, values, 0.0, int(more), int(more))[0])
+        fields = np.asarray(cpu.march(equations, fields, 0.0, int(more), int(more))[0])
         out[n] = rigid_distance(fields, goal)
     return out
 

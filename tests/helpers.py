@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.marching import reference
+from gsimplicit import equations, models
+from gsimplicit.equations import Equations
+from gsimplicit.marching import Backend, Marched, backend_for, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,16 +70,51 @@ def polished(fields: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
     """A root of the raw residual to rounding, from one that is nearly so, by Newton's method with a dense matrix."""
     X = fields.copy()
     for _ in range(4):
-        R = gray_scott.residual(torch.from_numpy(X)[None], gs.Params(*parameters))[0].numpy()
+        R = equations.residual(torch.from_numpy(X)[None], gs.Params(*parameters))[0].numpy()
         X = X - np.linalg.solve(dense_jacobian(X, parameters), R.ravel()).reshape(X.shape)
     return X
+
+
+def instance(parameters: Sequence[float]) -> Equations:
+    """The Gray-Scott equations at one parameter point."""
+    return Equations(models.gray_scott, np.array(parameters, dtype=np.float64))
 
 
 def dense_jacobian(fields: np.ndarray, parameters: Sequence[float]) -> np.ndarray:
     """Jacobian of the residual by torch, all of u before all of v: shape (2 H W, 2 H W)."""
     x, params = torch.from_numpy(fields), gs.Params(*parameters)
-    full = torch.autograd.functional.jacobian(lambda f: gray_scott.residual(f[None], params)[0], x)
+    full = torch.autograd.functional.jacobian(lambda f: equations.residual(f[None], params)[0], x)
     return full.reshape(x.numel(), x.numel()).numpy()
+
+
+def march(
+    fields: torch.Tensor,
+    params: gs.Params,
+    *,
+    tol: float,
+    max_steps: int,
+    check_every: int = 64,
+    by: Backend | None = None,
+) -> Marched:
+    """A march of steps of length 1 by a backend; None is that of the device."""
+    return (by or backend_for(fields.device)).march(params, fields, tol, max_steps, check_every, 1.0)
+
+
+def pull_back(
+    fields: torch.Tensor, params: gs.Params, steps: int, cotangents: torch.Tensor, by: Backend | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Adjoint of `steps` steps of length 1 of one instance, fields (2, H, W), for cotangents (L, 2, H, W)."""
+    backend, count = by or backend_for(fields.device), torch.tensor([steps])
+    gradient, initial = backend.pull_back(params, fields[None], count, cotangents[:, None], 1.0)
+    return gradient[:, 0], initial[:, 0]
+
+
+def push_forward(
+    fields: torch.Tensor, params: gs.Params, steps: int, by: Backend | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`steps` steps of length 1 of one instance, fields (2, H, W), and their derivatives (4, 2, H, W)."""
+    end, tangents = (by or backend_for(fields.device)).push_forward(params, fields[None], torch.tensor([steps]), 1.0)
+    return end[0], tangents[0]
 
 
 def forward_mode(
@@ -100,7 +136,7 @@ def forward_tangents(fields: torch.Tensor, parameters: Sequence[float], steps: i
     start = fields.expand(4, -1, -1, -1)
     values = torch.tensor([parameters] * 4, dtype=torch.float64)
     return forward_mode(
-        lambda p: reference.unroll(start, gs.Params.stack(p), steps, checkpointed=False)[:, 1],
+        lambda p: reference.unroll(models.gray_scott, start, p, steps, checkpointed=False)[:, 1],
         values,
         torch.eye(4, dtype=torch.float64),
     )

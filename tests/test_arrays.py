@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import losses
+from gsimplicit import losses, models
 from gsimplicit.arrays import real_array, real_tensor
 from gsimplicit.bifurcation import edge, uniform
 from gsimplicit.landscape import cliffs
@@ -284,10 +284,10 @@ def test_a_dataset_shares_no_memory_with_what_it_was_made_of() -> None:
 
 
 def test_what_is_kept_between_calls_is_nobody_elses_to_write_into() -> None:
-    first = default_target((16, 16))
+    first = default_target((16, 16), models.gray_scott, 1.0)
     kept = first.clone()
     first.zero_()
-    assert torch.equal(default_target((16, 16)), kept)
+    assert torch.equal(default_target((16, 16), models.gray_scott, 1.0), kept)
     table = chebyshev(8, 2.0)
     kept_table = table.copy()
     table[:] = 0

@@ -16,9 +16,9 @@ from gsimplicit.bifurcation.branch import follow
 from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import turing_on_grid, upper_state
-from gsimplicit.gray_scott import homogeneous_states
 from gsimplicit.landscape.cliffs import classes
 from gsimplicit.losses import log_spectrum
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.testing import taylor_test
 
 nan, inf = float("nan"), float("inf")
@@ -163,7 +163,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (scan, {"keep": "u"}, ValueError, "keep must be 'v' or None, got 'u'"),
     (scan, {"base": params(F=[0.03, 0.04])}, ValueError, "base must be one instance, got 2"),
     (scan, {"target": V.expand(3, -1, -1)}, ValueError, "target must be of 1 or 1 instances.* got 3"),
-    (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs the target's u and v"),
+    (scan, {"target": V, "losses": ["residual"]}, ValueError, "the residual loss needs all species of the target"),
     (scan, {"axes": {"k": {0.06}}}, TypeError, "axis k must be a sequence or array of real numbers"),
     (scan, {"axes": {"k": torch.tensor([0.06], requires_grad=True)}}, ValueError, "axis k requires gradients"),
     (scan, {"axes": {"k": ["0.06"]}}, TypeError, "axis k must be a sequence or array of real numbers"),

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import instance
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
+from gsimplicit import equations
 from gsimplicit.bifurcation.branch import follow
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
 from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
@@ -23,6 +24,7 @@ from gsimplicit.bifurcation.uniform import (
     turing_on_grid,
     upper_state,
 )
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine.linear import SparseLU, jacobian
 
 FEEDS = np.linspace(0.02, 0.06, 9)
@@ -41,18 +43,18 @@ def test_the_upper_state_is_the_one_of_the_equations() -> None:
     for F in FEEDS:
         k = 0.9 * float(saddle_node(F))
         u, v = upper_state(F, k)
-        exact = gray_scott.homogeneous_states(F, k).upper
+        exact = homogeneous_states(F, k).upper
         assert exact is not None
         assert (float(u), float(v)) == pytest.approx(exact, rel=1e-14)
         fields = torch.stack([torch.full((4, 4), float(x), dtype=torch.float64) for x in (u, v)])[None]
-        assert gray_scott.residual(fields, gs.Params(0.16, 0.08, F, k)).abs().max() < 1e-16
+        assert equations.residual(fields, gs.Params(0.16, 0.08, F, k)).abs().max() < 1e-16
 
 
 def test_the_eigenvalues_are_those_of_the_assembled_jacobian() -> None:
     F, k, grid = 0.05, 0.058, (8, 12)
     u, v = upper_state(F, k)
     fields = np.stack([np.full(grid, float(u)), np.full(grid, float(v))])
-    dense = np.sort_complex(np.linalg.eigvals(jacobian(fields, np.array([0.16, 0.08, F, k])).toarray()))
+    dense = np.sort_complex(np.linalg.eigvals(jacobian(instance((0.16, 0.08, F, k)), fields).toarray()))
     a, b = (2 * np.pi * np.arange(n) / n for n in grid)
     q = 4 - 2 * np.cos(a)[:, None] - 2 * np.cos(b)[None, :]
     closed = np.sort_complex(eigenvalues(F, k, q).ravel())
@@ -157,7 +159,7 @@ def test_near_its_fold_a_branch_goes_as_the_square_root() -> None:
 def test_the_test_function_of_a_fold_has_the_derivatives_it_is_said_to_have(drifting_root: gs.SteadyState) -> None:
     """By central differences, at a drifting pattern, with all terms of the drift; the augmented system needs them."""
     fields, params = drifting_root.fields[0].numpy(), drifting_root.params.tensor()[0].numpy()
-    curve = Curve("k", fields)
+    curve = Curve(instance(params), "k", fields)
     assert len(curve.directions) == 2
     draw = np.random.default_rng(0)
     b, d = (draw.standard_normal(fields.shape) for _ in range(2))
@@ -165,11 +167,10 @@ def test_the_test_function_of_a_fold_has_the_derivatives_it_is_said_to_have(drif
     c = np.array([3e-3, -2e-3])  # far faster than it drifts, so that its terms weigh
 
     def test(X: Any, speeds: Any, p: Any) -> Any:
-        return _singular(curve, Point(X, speeds, p), SparseLU(jacobian(X, p, speeds)), phase, b, d)
+        return _singular(curve, Point(X, speeds, p), SparseLU(jacobian(instance(p), X, speeds)), phase, b, d)
 
     at, h = test(fields, c, params), 1e-6
-    X, w, psi = (torch.from_numpy(x)[None] for x in (fields, at.w, at.psi))
-    terms = at.g_X + gray_scott.second_derivative_transposed(X, w, psi)[0].numpy()  # those of the drift
+    terms = at.g_X + instance(params).second_transposed(fields, at.w, at.psi)  # those of the drift
     dX = terms / np.abs(terms).max()  # along which they weigh most
     slope = (test(fields + h * dX, c, params).g - test(fields - h * dX, c, params).g) / (2 * h)
     assert abs((terms * dX).sum()) > 0.03 * abs(slope)

@@ -233,7 +233,7 @@ def test_a_biased_route_fails_the_taylor_test() -> None:
         ({"sizes": (1e-3, 0.0)}, "sizes must be at least two"),
         ({"sizes": (1e-4, 1e-3)}, "each smaller than the one before"),
         ({"sizes": (float("nan"), 1e-3)}, "sizes must be at least two"),
-        ({"direction": (1.0, 0.0, 0.0)}, "direction must be four finite numbers"),
+        ({"direction": (1.0, 0.0, 0.0)}, "direction must be 4 finite numbers"),
         ({"direction": (0.0, 0.0, 0.0, 0.0)}, "not all 0"),
         ({"initial": small_start(16, 3, count=2)}, "a Taylor test takes one instance, got 2"),
     ],

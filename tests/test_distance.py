@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, mean_square, polished, small_start, weighted
+from helpers import PAPER, TRIVIAL, UNIFORM, dense_jacobian, instance, mean_square, polished, small_start, weighted
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
 from gsimplicit.bifurcation.branch import follow
 from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import saddle_node
+from gsimplicit.grid import broken_translations, slopes
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine import Refined
 from gsimplicit.refine.distance import least_singular, least_singular_of_uniform, nearness
-from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution, gradient
-from gsimplicit.refine.newton import broken_translations, certify, newton
+from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution
+from gsimplicit.refine.newton import certify, newton
 from gsimplicit.routes import Implicit
 
 WEAK = (0.17110420489116507, 0.05646848146263947, 0.03573820162682838, 0.05567412757956796)
@@ -35,8 +36,8 @@ def pattern(n: int = 20) -> gs.SteadyState:
 
 
 def bordered(state: gs.SteadyState) -> Bordered:
-    fields, values = state.fields[0].numpy(), state.params.tensor()[0].numpy()
-    return Bordered(fields, values, broken_translations(fields), np.nan_to_num(state.drift[0].numpy()))
+    equations, fields = instance(state.params.tensor()[0].tolist()), state.fields[0].numpy()
+    return Bordered(equations, fields, broken_translations(fields), np.nan_to_num(state.drift[0].numpy()))
 
 
 @pytest.mark.parametrize("solver", [gs.Direct(), gs.Gmres()], ids=["direct", "gmres"])
@@ -44,7 +45,7 @@ def test_the_least_singular_value_is_that_of_a_dense_decomposition(solver: gs.Li
     state = pattern()
     system = bordered(state)
     J = dense_jacobian(system.fields, system.parameters.tolist())
-    G = np.tensordot(system.directions, gradient(system.fields), axes=1).reshape(len(system.directions), -1)
+    G = np.tensordot(system.directions, slopes(system.fields), axes=1).reshape(len(system.directions), -1)
     whole = np.block([[J, G.T], [G, np.zeros((len(G), len(G)))]])
     found = least_singular(solver.prepare([system]), [system], border=True)[0]
     assert 0.94 < found / np.linalg.svd(whole, compute_uv=False)[-1] <= 1 + 1e-6
@@ -56,7 +57,7 @@ def test_the_least_singular_value_is_that_of_a_dense_decomposition(solver: gs.Li
 def test_close_singular_values_are_told_apart_from_below() -> None:
     """One beside a pair of translations, 1.02 to 3 times as large, that a start along them would show first."""
     start = small_start(8, 2)[0].numpy()
-    system = Bordered(start, np.array(PAPER), broken_translations(start), np.zeros(2))
+    system = Bordered(instance(PAPER), start, broken_translations(start), np.zeros(2))
     rng = np.random.default_rng(3)
     for factor in (1.02, 1.3, 1.8, 3.0):
         values = np.concatenate([[1e-3 / factor, 1e-3, 1.0001e-3], np.exp(rng.uniform(-6, 0, start.size - 3))])
@@ -83,7 +84,7 @@ def test_at_a_uniform_state_it_is_exact(point: tuple[float, ...]) -> None:
     state = gs.steady_state(gs.Params(*point), small_start(12, 3), refine=True)
     exact = np.linalg.svd(dense_jacobian(state.fields[0].numpy(), point), compute_uv=False)[-1]
     assert state.least_singular.item() == pytest.approx(exact, rel=1e-6)
-    assert least_singular_of_uniform(pattern().fields[0].numpy(), np.array(PAPER)) is None
+    assert least_singular_of_uniform(instance(PAPER), pattern().fields[0].numpy()) is None
 
 
 def test_a_weakly_pinned_root_says_how_far_the_closed_one_may_be() -> None:
@@ -121,9 +122,9 @@ def test_a_root_that_is_recognised_has_a_bound_too() -> None:
 
 def as_root(fields: np.ndarray[Any, Any], point: list[float]) -> tuple[float, float]:
     """Least singular value and distance of fields taken for a root, and the residual must be that of one."""
-    found = certify(fields, np.array(point))
+    found = certify(instance(point), fields)
     assert found.raw < 1e-7
-    return nearness(Refined(fields, gs.Status.STEADY, found, 0), np.array(point), gs.Direct(), factorise=True)
+    return nearness(instance(point), Refined(fields, gs.Status.STEADY, found, 0), gs.Direct(), factorise=True)
 
 
 @pytest.mark.parametrize("F", [0.01, 0.03, 0.06])
@@ -132,7 +133,7 @@ def test_beside_a_fold_of_uniform_states_a_root_is_proved_on_its_own_side_alone(
     for gap in 10.0 ** -np.arange(7, 14):
         for side in (1, -1):
             k = float(saddle_node(F)) + side * gap
-            at = gray_scott.homogeneous_states(F, k)
+            at = homogeneous_states(F, k)
             roots = [x for x in (at.upper, at.lower) if x]
             assert bool(roots) == (side < 0)
             beside = 0.97 * (roots[0][1] * 2 * (F + k) / F - 1) if roots else 3e-5
@@ -140,7 +141,7 @@ def test_beside_a_fold_of_uniform_states_a_root_is_proved_on_its_own_side_alone(
                 v = F / (2 * (F + k)) * (1 + off)
                 fields = np.full((2, 6, 6), v)
                 fields[0] = F / (F + v * v)
-                if certify(fields, np.array([0.16, 0.08, F, k])).raw > 1e-7:
+                if certify(instance((0.16, 0.08, F, k)), fields).raw > 1e-7:
                     continue
                 far = as_root(fields, [0.16, 0.08, F, k])[1]
                 true = [np.hypot(fields[0] - u, fields[1] - v).ravel() for u, v in roots]
@@ -213,7 +214,8 @@ def test_without_a_root_there_is_no_bound() -> None:
 def closed(state: gs.SteadyState) -> torch.Tensor:
     """The root whose residual is rounding, from a certified one, in the same phase."""
     drifts = bool(state.status[0] == gs.Status.DRIFTING)
-    root = newton(state.fields[0].numpy(), state.params.tensor()[0].numpy(), 1e-15, bordered=drifts, patience=20)
+    equations = instance(state.params.tensor()[0].tolist())
+    root = newton(equations, state.fields[0].numpy(), 1e-15, bordered=drifts, patience=20)
     return torch.from_numpy(root.fields)[None]
 
 

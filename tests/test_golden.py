@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from golden import KERNELS, ROOTS, described, gradients, kernels, recorded, root_of
 
-from gsimplicit.marching import lanes
+from gsimplicit.marching import writer
 
 PROMISED = {
     "implicit at the root": 1e-10,
@@ -33,7 +33,7 @@ def test_kernels_give_the_bits_recorded(width: int, dtype: str, layout: str) -> 
     found = kernels(width, dtype, layout)
     assert found == {name: kept.get(name) for name in found}
     # the sums of the adjoint are recorded for every length of vectors there is
-    assert layout == "loops" or f"pull_back sums, {lanes.BYTES}" in found
+    assert layout == "loops" or f"pull_back sums, {writer.BYTES}" in found
 
 
 @pytest.mark.parametrize("name", ROOTS)

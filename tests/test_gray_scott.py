@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import warnings
 from typing import Any
@@ -14,6 +15,7 @@ from helpers import (
     dense_jacobian,
     farthest,
     forward_mode,
+    instance,
     mean_square,
     random_fields,
     random_params,
@@ -21,8 +23,21 @@ from helpers import (
 )
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit import equations
+from gsimplicit.grid import neighbour_sum
+from gsimplicit.models import stability
+from gsimplicit.models.gray_scott import (
+    PARAMETERS,
+    adjoint_step_u,
+    adjoint_step_v,
+    homogeneous_states,
+    residual_u,
+    residual_v,
+    step_coefficients,
+    step_u,
+    step_v,
+)
+from gsimplicit.models.stability import _fastest_of_upper, warn_if_unstable
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Params
@@ -271,7 +286,7 @@ def test_stability_limit_is_the_amplification_of_the_checkerboard() -> None:
     for c, damping in ((0, 8 * 0.16 + 0.035), (1, 8 * 0.08 + 0.035 + 0.065)):
         fields = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])[None].double()
         fields[0, c] += 1e-3 * sign
-        grown = gray_scott.step(fields, gs.Params(*PAPER))[0, c] - (1.0 - c)
+        grown = equations.step(fields, gs.Params(*PAPER))[0, c] - (1.0 - c)
         linear = grown if c == 0 else grown - 1e-6  # u v^2 at u = 1
         assert farthest(linear, (1 - damping) * 1e-3 * sign) < 1e-15
 
@@ -283,7 +298,7 @@ def test_stability_limit_is_the_amplification_of_the_checkerboard() -> None:
 
 def test_factored_step_equals_state_plus_residual_to_rounding() -> None:
     fields, params = random_fields(3, (9, 12)), random_params(3)
-    assert farthest(gray_scott.step(fields, params), fields + gray_scott.residual(fields, params)) < 1e-15
+    assert farthest(equations.step(fields, params), fields + equations.residual(fields, params)) < 1e-15
 
 
 def test_residual_is_the_papers_equation() -> None:
@@ -295,19 +310,19 @@ def test_residual_is_the_papers_equation() -> None:
         return sum(np.roll(f, by, axis) for axis in (0, 1) for by in (1, -1)) - 4 * f
 
     expected = np.stack([Du * lap(u) - u * v**2 + F * (1 - u), Dv * lap(v) + u * v**2 - (F + k) * v])
-    found = gray_scott.residual(torch.from_numpy(fields)[None], gs.Params(*params))[0]
+    found = equations.residual(torch.from_numpy(fields)[None], gs.Params(*params))[0]
     assert farthest(found, expected) < 1e-15
 
 
 def test_numpy_arrays_pass_through_the_pointwise_equations() -> None:
     u, v, S = random_fields(2, (5, 5)).reshape(4, 5, 5)[:3]
     Du, Dv, F, k = PAPER
-    cu, cv = gray_scott.step_coefficients(Du, Dv, F, k)
+    cu, cv = step_coefficients(Du, Dv, F, k)
     for function, arguments in (
-        (gray_scott.step_u, (S, Du, F, cu)),
-        (gray_scott.step_v, (S, Dv, cv)),
-        (gray_scott.residual_u, (S, Du, F)),
-        (gray_scott.residual_v, (S, Dv, F, k)),
+        (step_u, (S, Du, F, cu)),
+        (step_v, (S, Dv, cv)),
+        (residual_u, (S, Du, F)),
+        (residual_v, (S, Dv, F, k)),
     ):
         found = function(u.numpy(), v.numpy(), arguments[0].numpy(), *arguments[1:])
         assert farthest(found, function(u, v, *arguments)) < 1e-15
@@ -315,46 +330,48 @@ def test_numpy_arrays_pass_through_the_pointwise_equations() -> None:
 
 def test_jacobian_product_equals_forward_mode() -> None:
     fields, params, direction = random_fields(3, (8, 5)), random_params(3), random_fields(3, (8, 5), seed=1) - 0.5
-    expected = forward_mode(lambda f: gray_scott.residual(f, params), fields, direction)
-    assert farthest(gray_scott.jacobian_product(fields, params, direction), expected) < 1e-15
+    expected = forward_mode(lambda f: equations.residual(f, params), fields, direction)
+    assert farthest(equations.product(fields, params, direction), expected) < 1e-15
 
 
 def test_jacobian_transpose_product_equals_reverse_mode() -> None:
     fields, params, direction = random_fields(3, (8, 5)), random_params(3), random_fields(3, (8, 5), seed=1) - 0.5
-    expected = torch.func.vjp(lambda f: gray_scott.residual(f, params), fields)[1](direction)[0]
-    assert farthest(gray_scott.jacobian_transpose_product(fields, params, direction), expected) < 1e-15
+    expected = torch.func.vjp(lambda f: equations.residual(f, params), fields)[1](direction)[0]
+    assert farthest(equations.product(fields, params, direction, transpose=True), expected) < 1e-15
 
 
 def test_jacobian_transpose_passes_the_dot_product_test() -> None:
     fields, params = random_fields(1, (8, 5)), random_params(1)
     x, y = (random_fields(1, (8, 5), seed=s) - 0.5 for s in (1, 2))
-    forward = (gray_scott.jacobian_product(fields, params, x) * y).sum().item()
-    backward = (x * gray_scott.jacobian_transpose_product(fields, params, y)).sum().item()
+    forward = (equations.product(fields, params, x) * y).sum().item()
+    backward = (x * equations.product(fields, params, y, transpose=True)).sum().item()
     assert forward == pytest.approx(backward, rel=1e-13)
 
 
 def test_adjoint_step_equals_reverse_mode_of_the_step() -> None:
     fields, params, cotangent = random_fields(2, (6, 7)), random_params(2), random_fields(2, (6, 7), seed=1) - 0.5
-    expected = torch.func.vjp(lambda f: gray_scott.step(f, params), fields)[1](cotangent)[0]
+    expected = torch.func.vjp(lambda f: equations.step(f, params), fields)[1](cotangent)[0]
     (u, v), (a, b) = fields.unbind(1), cotangent.unbind(1)
     Du, Dv, F, k = (p[:, None, None] for p in params.tensor().unbind(1))
-    cu, cv = gray_scott.step_coefficients(Du, Dv, F, k)
-    S = gray_scott.neighbour_sum(cotangent)
+    cu, cv = step_coefficients(Du, Dv, F, k)
+    S = neighbour_sum(cotangent)
     found = [
-        gray_scott.adjoint_step_u(a, b, S[:, 0], v, Du, cu),
-        gray_scott.adjoint_step_v(a, b, S[:, 1], u, v, Dv, cv),
+        adjoint_step_u(a, b, S[:, 0], v, Du, cu),
+        adjoint_step_v(a, b, S[:, 1], u, v, Dv, cv),
     ]
     assert farthest(torch.stack(found, dim=1), expected) < 1e-15
 
 
 def test_parameter_derivatives_equal_autograd_and_do_not_depend_on_the_parameters() -> None:
     fields = random_fields(1, (6, 5))
-    found = gray_scott.parameter_derivatives(fields)
+    different = (random_params(1, seed=1), random_params(1, seed=2))
+    found = equations.parameter_slopes(fields, different[0])
     assert found.shape == (1, 4, 2, 6, 5)
-    for params in (random_params(1, seed=1), random_params(1, seed=2)):
+    for params in different:
+        assert torch.equal(equations.parameter_slopes(fields, params), found)
         values = params.tensor()
         jacobian = torch.autograd.functional.jacobian(
-            lambda p: gray_scott.residual(fields, gs.Params.stack(p))[0], values
+            lambda p: equations.residual(fields, gs.Params.stack(p))[0], values
         )
         assert farthest(found[0], jacobian[..., 0, :].permute(3, 0, 1, 2)) < 1e-15
 
@@ -372,7 +389,7 @@ def constant(state: tuple[float, float]) -> torch.Tensor:
 
 @pytest.mark.parametrize(("F", "k"), HOMOGENEOUS)
 def test_homogeneous_states_solve_the_steady_equations(F: float, k: float) -> None:
-    states = gray_scott.homogeneous_states(F, k)
+    states = homogeneous_states(F, k)
     assert states.trivial == (1.0, 0.0)
     assert states.upper is not None
     assert states.lower is not None
@@ -380,13 +397,13 @@ def test_homogeneous_states_solve_the_steady_equations(F: float, k: float) -> No
     for u, v in (states.upper, states.lower):
         assert abs((F + k) * v**2 - F * v + F * (F + k)) < 1e-17
         assert abs(u * v - (F + k)) < 1e-16
-        residual = gray_scott.residual(constant((u, v)), gs.Params(0.16, 0.08, F, k))
+        residual = equations.residual(constant((u, v)), gs.Params(0.16, 0.08, F, k))
         assert float(residual.abs().max()) < 1e-15
 
 
 @pytest.mark.parametrize(("F", "k"), [(0.06, 0.065), (0.04, 0.06), (0.01, 0.06), (0.0, 0.05), (0.0, 0.0)])
 def test_only_the_trivial_state_exists_beyond_the_fold(F: float, k: float) -> None:
-    states = gray_scott.homogeneous_states(F, k)
+    states = homogeneous_states(F, k)
     assert 4 * (F + k) ** 2 >= F or F == 0
     assert (states.trivial, states.upper, states.lower) == ((1.0, 0.0), None, None)
 
@@ -396,7 +413,7 @@ def test_closed_form_slopes_of_the_homogeneous_states_agree_with_differences(F: 
     """The slopes used as oracle in the tests of the routes."""
 
     def v(F: float, k: float, branch: str) -> float:
-        return getattr(gray_scott.homogeneous_states(F, k), branch)[1]
+        return getattr(homogeneous_states(F, k), branch)[1]
 
     h = 1e-6
     for branch in ("upper", "lower"):
@@ -414,13 +431,13 @@ def test_closed_form_slopes_of_the_homogeneous_states_agree_with_differences(F: 
 def test_rest_state_is_a_fixed_point_of_the_step_to_its_last_digit(preset: str) -> None:
     rest = constant((1.0, 0.0))
     for fields in (rest, rest.float()):
-        moved = farthest(gray_scott.step(fields, gs.Params.preset(preset)), fields)
+        moved = farthest(equations.step(fields, gs.Params.preset(preset)), fields)
         assert moved <= (0 if preset.startswith("paper") else torch.finfo(fields.dtype).eps)
 
 
 def test_residual_of_the_rest_state_is_zero_exactly_for_any_parameters() -> None:
     params = random_params(100)
-    assert not gray_scott.residual(constant((1.0, 0.0)).expand(100, -1, -1, -1), params).any()
+    assert not equations.residual(constant((1.0, 0.0)).expand(100, -1, -1, -1), params).any()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -428,14 +445,14 @@ def test_residual_of_the_rest_state_is_zero_exactly_for_any_parameters() -> None
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [gray_scott.step, gray_scott.residual], ids=["step", "residual"])
+@pytest.mark.parametrize("function", [equations.step, equations.residual], ids=["step", "residual"])
 def test_translation_of_the_fields_translates_the_result_bitwise(function: Any) -> None:
     fields, params = random_fields(2, (9, 12)), random_params(2)
     moved = function(fields.roll((4, -5), (-2, -1)), params)
     assert torch.equal(moved, function(fields, params).roll((4, -5), (-2, -1)))
 
 
-@pytest.mark.parametrize("function", [gray_scott.step, gray_scott.residual], ids=["step", "residual"])
+@pytest.mark.parametrize("function", [equations.step, equations.residual], ids=["step", "residual"])
 def test_rotation_and_transposition_of_the_fields_commute_with_the_equations(function: Any) -> None:
     fields, params = random_fields(2, (9, 12)), random_params(2)
     for turn in (lambda x: x.rot90(1, (-2, -1)), lambda x: x.transpose(-2, -1), lambda x: x.flip(-1)):
@@ -444,17 +461,18 @@ def test_rotation_and_transposition_of_the_fields_commute_with_the_equations(fun
 
 def test_batch_of_equations_equals_a_loop_bitwise() -> None:
     fields, params = random_fields(3, (9, 12)), random_params(3)
-    for function in (gray_scott.step, gray_scott.residual):
+    for function in (equations.step, equations.residual):
         alone = torch.cat([function(fields[i : i + 1], params[i]) for i in range(3)])
         assert torch.equal(function(fields, params), alone)
 
 
 def test_the_transposed_second_derivative_passes_the_dot_product_test() -> None:
     """<c, R''(a, b)> = <R''(a, .)^T c, b>."""
-    X, a, b, c = (random_fields(2, (5, 7), seed=n) - 0.3 for n in range(4))
-    there = (c * gray_scott.second_derivative(X, a, b)).sum()
-    back = (gray_scott.second_derivative_transposed(X, a, c) * b).sum()
-    assert there.item() == pytest.approx(back.item(), rel=1e-13)
+    X, a, b, c = (random_fields(1, (5, 7), seed=n)[0].numpy() - 0.3 for n in range(4))
+    at = instance(PAPER)
+    there = (c * at.second(X, a, b)).sum()
+    back = (at.second_transposed(X, a, c) * b).sum()
+    assert there == pytest.approx(back, rel=1e-13)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -488,16 +506,69 @@ def test_the_limit_of_the_step_at_the_upper_uniform_state_is_the_dense_jacobians
     grid = (8, 8)
     for Du in (0.18, 0.19, 0.2, 0.21):
         point = (Du, 0.105, 0.06, 0.03)
-        upper = gray_scott.homogeneous_states(*point[2:]).upper
+        upper = homogeneous_states(*point[2:]).upper
         assert upper is not None
         fields = torch.tensor(upper, dtype=torch.float64)[:, None, None].expand(2, *grid).contiguous().numpy()
         fastest = np.linalg.eigvals(dense_jacobian(fields, point)).real.min()
-        assert gray_scott._fastest_of_upper(*point) == pytest.approx(fastest, rel=1e-12)
+        assert _fastest_of_upper(*point) == pytest.approx(fastest, rel=1e-12)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            gray_scott.warn_if_unstable(gs.Params(*point))
+            warn_if_unstable(gs.Params(*point))
         assert bool(said) == bool(fastest < -2)
 
 
 def test_no_diffusion_at_all_is_no_mistake_of_units() -> None:
-    gray_scott.warn_if_unstable(gs.Params(0.0, 0.0, 0.03, 0.05))
+    warn_if_unstable(gs.Params(0.0, 0.0, 0.03, 0.05))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The former home
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_stood_in_the_former_home_works_with_a_warning() -> None:
+    from gsimplicit import gray_scott as former
+
+    X, params, d, w = (
+        random_fields(2, (5, 7)),
+        random_params(2),
+        random_fields(2, (5, 7), 1),
+        random_fields(2, (5, 7), 2),
+    )
+    at = [instance(values) for values in params.tensor().tolist()]
+
+    def of_each(name: str, *arguments: torch.Tensor) -> torch.Tensor:
+        rows = zip(*(argument.numpy() for argument in arguments), strict=True)
+        return torch.stack([torch.from_numpy(getattr(e, name)(*row)) for e, row in zip(at, rows, strict=True)])
+
+    moved: dict[str, tuple[Any, ...]] = {
+        "step": (equations.step(X, params), X, params),
+        "residual": (equations.residual(X, params), X, params),
+        "jacobian_product": (equations.product(X, params, d), X, params, d),
+        "jacobian_transpose_product": (equations.product(X, params, d, transpose=True), X, params, d),
+        "parameter_derivatives": (equations.parameter_slopes(X, params), X),
+        "mixed_derivative": (of_each("mixed", X, d), d),
+        "second_derivative": (of_each("second", X, d, w), X, d, w),
+        "second_derivative_transposed": (of_each("second_transposed", X, d, w), X, d, w),
+        "neighbour_sum": (neighbour_sum(X), X),
+    }
+    for name, (expected, *arguments) in moved.items():
+        with pytest.warns(DeprecationWarning, match=f"gray_scott.{name} is .* now"):
+            function = getattr(former, name)
+        assert farthest(function(*arguments), expected) < 1e-15, name
+    pointwise = {
+        *("step_u", "step_v", "residual_u", "residual_v", "adjoint_step_u", "adjoint_step_v", "step_coefficients"),
+        *("tangent_step_u", "tangent_step_v", "parameter_forces", "reaction_jacobian", "bending", "homogeneous_states"),
+    }
+    home = importlib.import_module("gsimplicit.models.gray_scott")
+    for name in pointwise:
+        with pytest.warns(DeprecationWarning, match=f"gsimplicit.models.gray_scott.{name} now"):
+            assert getattr(former, name) is getattr(home, name)
+    for name in ("warn_if_unstable", "NOT_FELT"):
+        with pytest.warns(DeprecationWarning, match=f"gsimplicit.models.stability.{name} now"):
+            assert getattr(former, name) is getattr(stability, name)
+    # classes and names stay importable without a word
+    assert (former.Params, former.PARAMETERS, former.StabilityWarning) == (gs.Params, PARAMETERS, gs.StabilityWarning)
+    assert (former.UnitsWarning, former.Homogeneous) == (gs.UnitsWarning, home.Homogeneous)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        former.nothing  # noqa: B018

@@ -11,18 +11,18 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numba
-import numpy as np
 import pytest
-from helpers import PAPER, small_start
+from helpers import PAPER, instance, small_start
 
 import gsimplicit
-from gsimplicit import gray_scott
 from gsimplicit.marching import compiled, cpu, kept
 from gsimplicit.sources import made_of, package_sources
 
+gray_scott = import_module("gsimplicit.models.gray_scott")
 PACKAGE = Path(gsimplicit.__file__).parent
 NOT_WINDOWS = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
 MARCH = (
@@ -182,7 +182,7 @@ def test_sources_are_known_by_file_by_byte_code_and_by_neither() -> None:
     assert made_of(gray_scott) == Path(gray_scott.__file__).read_bytes()
     sources = package_sources()
     assert len(sources) == len(list(PACKAGE.rglob("*.py")))
-    assert sources["gsimplicit.gray_scott"] == made_of(gray_scott)
+    assert sources["gsimplicit.models.gray_scott"] == made_of(gray_scott)
     assert made_of(type(sys)("nothing")) is None
 
 
@@ -206,7 +206,7 @@ def marched(*path: str, **environment: str) -> bytes:
 
 def here() -> bytes:
     fields = small_start(8, 2)[0].numpy()
-    return cpu.march(fields, np.array(PAPER), 0.0, 20, 64)[0].tobytes()
+    return cpu.march(instance(PAPER), fields, 0.0, 20, 64)[0].tobytes()
 
 
 def test_a_zip_without_sources_and_without_a_place_to_write_marches_all_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Vector code against plain loops and torch, and the four tangents."""
+"""Vector code against rows of any width and torch, and the four tangents."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, farthest, forward_tangents, mean_square, random_fields, random_params, relative, small_start
+from helpers import (
+    PAPER,
+    farthest,
+    forward_tangents,
+    instance,
+    march,
+    mean_square,
+    pull_back,
+    push_forward,
+    random_fields,
+    random_params,
+    relative,
+    small_start,
+)
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.marching import compiled, cpu, lanes, loops, march, pull_back, push_forward, reference
+from gsimplicit import equations
+from gsimplicit.marching import TORCH, compiled, cpu, lanes, rows, work, writer
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 GRIDS = [((32, 48), 60), ((3, 16), 40), ((128, 128), 10), ((17, 5), 100), ((3, 3), 40)]
@@ -24,7 +37,7 @@ GRIDS = [((32, 48), 60), ((3, 16), 40), ((128, 128), 10), ((17, 5), 100), ((3, 3
 def test_packing_into_lanes_is_undone(grid: tuple[int, int], dtype: torch.dtype) -> None:
     fields = random_fields(1, grid)[0].to(dtype).numpy()
     packed = lanes.pack(fields)
-    assert packed.ctypes.data % lanes.BYTES == 0
+    assert packed.ctypes.data % writer.BYTES == 0
     assert np.array_equal(lanes.unpack(packed), fields)
     # vector 1 is what lies to the east of vector 0, and the first vector turned by a lane to the east of the last
     east = lanes.pack(np.roll(fields, -1, axis=-1))
@@ -39,26 +52,26 @@ def test_which_widths_are_cut_into_lanes() -> None:
 
 
 @DTYPES
-def test_lanes_loops_and_torch_give_the_same_bits(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_rows_and_torch_give_the_same_bits(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     fields, params = random_fields(2, (20, 48)).to(dtype), random_params(2)
     by_lanes = march(fields, params, tol=0.0, max_steps=200)
     by_torch = fields
     for _ in range(200):
-        by_torch = gray_scott.step(by_torch, params)
-    monkeypatch.setattr(compiled, "_packed", loops.pack)
-    by_loops = march(fields, params, tol=0.0, max_steps=200)
+        by_torch = equations.step(by_torch, params)
+    monkeypatch.setattr(compiled, "_packed", rows.pack)
+    by_rows = march(fields, params, tol=0.0, max_steps=200)
     assert torch.equal(by_lanes.fields, by_torch)
-    assert torch.equal(by_lanes.fields, by_loops.fields)
-    assert torch.equal(by_lanes.change, by_loops.change)
+    assert torch.equal(by_lanes.fields, by_rows.fields)
+    assert torch.equal(by_lanes.change, by_rows.change)
 
 
-def test_stabilised_steps_are_the_same_in_lanes_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stabilised_steps_are_the_same_in_lanes_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     fields, table = random_fields(1, (10, 32))[0].numpy(), np.array([[0.5, -0.25, 0.75], [0.1, 0.2, 0.7]])
-    by_lanes = cpu.stabilised(fields, np.array(PAPER), table, 5)
-    monkeypatch.setattr(compiled, "_packed", loops.pack)
-    by_loops = cpu.stabilised(fields, np.array(PAPER), table, 5)
-    assert farthest(by_lanes[0], by_loops[0]) < 1e-15
-    assert by_lanes[1] == pytest.approx(by_loops[1], rel=1e-12)
+    by_lanes = cpu.stabilised(instance(PAPER), fields, table, 5)
+    monkeypatch.setattr(compiled, "_packed", rows.pack)
+    by_rows = cpu.stabilised(instance(PAPER), fields, table, 5)
+    assert farthest(by_lanes[0], by_rows[0]) < 1e-15
+    assert by_lanes[1] == pytest.approx(by_rows[1], rel=1e-12)
 
 
 @DTYPES
@@ -77,7 +90,7 @@ def test_denormals_are_flushed_inside_the_kernels_and_nowhere_else(dtype: torch.
     fields = torch.zeros((1, 2, 8, 16), dtype=dtype)
     fields[:, 1] = tiny = torch.finfo(dtype).tiny / 4
     end = march(fields, gs.Params(0.1, 0.1, 0.03, 0.06), tol=0.0, max_steps=1).fields
-    assert bool((end[:, 1] == 0).all()) == lanes._X86
+    assert bool((end[:, 1] == 0).all()) == work._X86
     assert float(np.float64(tiny) / 2) > 0  # the control register is as it was
 
 
@@ -98,7 +111,7 @@ def test_tangent_kernel_equals_forward_mode(grid: tuple[int, int], steps: int) -
 
 def test_reference_tangents_are_those_of_the_kernel() -> None:
     fields, params = random_fields(1, (9, 16))[0], random_params(1)
-    (end, tangents), (end_, tangents_) = (f(fields, params, 70) for f in (push_forward, reference.push_forward))
+    (end, tangents), (end_, tangents_) = (push_forward(fields, params, 70, by=by) for by in (None, TORCH))
     assert farthest(end, end_) < 1e-14
     assert relative(tangents_, tangents) < 1e-13
 

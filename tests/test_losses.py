@@ -9,8 +9,9 @@ import torch
 from helpers import farthest, forward_mode, random_fields, random_params, relative
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
+from gsimplicit import equations
 from gsimplicit.losses import log_spectrum, residual_loss, spectrum_loss, windowed_log_spectrum, windowed_loss
+from gsimplicit.models.gray_scott import homogeneous_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,12 +155,12 @@ def test_spectrum_of_a_uniform_field_has_a_finite_gradient() -> None:
 
 def test_residual_loss_is_the_mean_squared_residual() -> None:
     fields, params = random_fields(3, (9, 12)), random_params(3)
-    expected = (gray_scott.residual(fields, params).numpy() ** 2).reshape(3, -1).mean(axis=1)
+    expected = (equations.residual(fields, params).numpy() ** 2).reshape(3, -1).mean(axis=1)
     assert relative(residual_loss(params, fields), expected) < 1e-14
 
 
 def test_residual_loss_vanishes_at_a_root() -> None:
-    upper = gray_scott.homogeneous_states(0.03, 0.05).upper
+    upper = homogeneous_states(0.03, 0.05).upper
     fields = torch.tensor(upper, dtype=torch.float64)[None, :, None, None].expand(1, 2, 8, 8)
     assert residual_loss(gs.Params(0.16, 0.08, 0.03, 0.05), fields).item() < 1e-32
 
@@ -196,7 +197,7 @@ def test_gradient_of_the_residual_loss_is_the_closed_form() -> None:
     fields, params = random_fields(2, (9, 12)), random_params(2)
     values = params.tensor().requires_grad_()
     (found,) = torch.autograd.grad(residual_loss(gs.Params.stack(values), fields).sum(), values)
-    R, slopes = gray_scott.residual(fields, params), gray_scott.parameter_derivatives(fields)
+    R, slopes = equations.residual(fields, params), equations.parameter_slopes(fields, params)
     assert relative(found, 2 * (R[:, None] * slopes).mean(dim=(2, 3, 4))) < 1e-15
 
 

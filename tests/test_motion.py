@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import OSCILLATING, PAPER, UNIFORM, dense_jacobian, mean_square, random_fields, small_start
+from helpers import OSCILLATING, PAPER, UNIFORM, dense_jacobian, instance, mean_square, random_fields, small_start
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine.modes import step_factor
 from gsimplicit.refine.motion import motion, overshoots
 
@@ -28,17 +28,17 @@ def test_an_unsteady_state_is_told_by_what_it_does(
 
 
 def test_a_rigid_drift_is_told_from_a_change_of_shape(drifting_root: gs.SteadyState) -> None:
-    fields, values = drifting_root.fields[0].numpy(), drifting_root.params.tensor()[0].numpy()
-    assert motion(fields, values) == gs.Motion.TRAVELLING
+    equations, fields = instance(PAPER), drifting_root.fields[0].numpy()
+    assert motion(equations, fields) == gs.Motion.TRAVELLING
     bent = fields + 1e-4 * np.random.default_rng(0).standard_normal(fields.shape)
-    assert motion(bent, values) == gs.Motion.REARRANGING
+    assert motion(equations, bent) == gs.Motion.REARRANGING
 
 
 def test_a_state_that_diverges_or_is_a_root_has_no_motion(drifting_root: gs.SteadyState) -> None:
     assert drifting_root.motion.tolist() == [gs.Motion.UNKNOWN]
     wild = 5 * torch.ones(2, 8, 8, dtype=torch.float64).numpy()
     wild[0, 0, 0] = -5
-    assert motion(wild, np.array(PAPER)) == gs.Motion.UNKNOWN
+    assert motion(instance(PAPER), wild) == gs.Motion.UNKNOWN
 
 
 CATALOGUE = (0.2097, 0.105, 0.06, 0.03)
@@ -62,7 +62,7 @@ def test_a_state_that_the_step_throws_back_and_forth_is_told_from_one_that_rearr
 
 
 def test_a_root_that_the_step_cannot_hold_says_so() -> None:
-    u, v = gray_scott.homogeneous_states(*CATALOGUE[2:]).upper or (0.0, 0.0)
+    u, v = homogeneous_states(*CATALOGUE[2:]).upper or (0.0, 0.0)
     fields = torch.tensor([u, v], dtype=torch.float64)[None, :, None, None].repeat(1, 1, 16, 16)
     with pytest.warns(gs.StabilityWarning) as said:
         state = gs.steady_state(gs.Params(*CATALOGUE), fields, refine=gs.Refine(eigenvalues=1))
@@ -79,7 +79,7 @@ def test_the_step_factor_is_that_of_the_dense_jacobian(n: int) -> None:
             values = np.linalg.eigvals(dense_jacobian(fields.numpy(), point))
             fastest = abs(1 + values.real.min())
             damped = np.abs(1 + values[values.real < 0]).max()
-            found = step_factor(fields.numpy(), np.array(point))
+            found = step_factor(instance(point), fields.numpy())
             uniform = bool((fields == fields[:, :1, :1]).all())
             # of a pattern from below: the fast end of the spectrum is crowded where the grid has no chequerboard
             assert found == pytest.approx(damped if uniform else fastest, abs=1e-9 if uniform else 0.015)
@@ -94,9 +94,9 @@ def test_float32_rounding_that_alternates_is_no_overshooting() -> None:
 
 def test_what_shorter_steps_bring_to_rest_overshoots_and_what_they_do_not_does_not() -> None:
     wave = gs.steady_state(gs.Params(*OSCILLATING), small_start(32, 7), max_steps=5_000, tol=1e-9)
-    assert not overshoots(wave.fields[0].double().numpy(), np.array(OSCILLATING))
+    assert not overshoots(instance(OSCILLATING), wave.fields[0].double().numpy())
     annealing = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), max_steps=3_000, tol=1e-9)
-    assert not overshoots(annealing.fields[0].double().numpy(), np.array(PAPER))
+    assert not overshoots(instance(PAPER), annealing.fields[0].double().numpy())
 
 
 @pytest.mark.parametrize("call", ["grad", "solve", "compare"])

@@ -8,12 +8,15 @@ import pytest
 import scipy.sparse.linalg
 import torch
 from helpers import (
+    DIVERGING,
     OSCILLATING,
     PAPER,
     TRIVIAL,
     UNIFORM,
     dense_jacobian,
     farthest,
+    instance,
+    march,
     random_fields,
     random_params,
     relative,
@@ -21,12 +24,13 @@ from helpers import (
 )
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.marching import march
+from gsimplicit.equations import Equations, residual
+from gsimplicit.grid import broken_translations, shifted, slopes
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine import newton as newton_module
 from gsimplicit.refine import recognise, refine
-from gsimplicit.refine.linear import Bordered, BorderedJacobian, SparseLU, gradient, jacobian
-from gsimplicit.refine.newton import broken_translations, certify, newton, residual, shifted
+from gsimplicit.refine.linear import Bordered, BorderedJacobian, SparseLU, jacobian
+from gsimplicit.refine.newton import certify, newton
 
 Array = np.ndarray
 GRIDS = pytest.mark.parametrize("grid", [(6, 5), (5, 6), (3, 4)])
@@ -34,9 +38,9 @@ NONE = np.zeros((0, 2))
 BOTH = np.eye(2)
 
 
-def example(grid: tuple[int, int], seed: int = 0) -> tuple[Array, Array]:
-    """Random fields (2, H, W) and parameters (4,)."""
-    return random_fields(1, grid, seed)[0].numpy(), random_params(1, seed).tensor()[0].numpy()
+def example(grid: tuple[int, int], seed: int = 0) -> tuple[Equations, Array]:
+    """Equations at random parameters and random fields (2, H, W)."""
+    return instance(random_params(1, seed).tensor()[0].tolist()), random_fields(1, grid, seed)[0].numpy()
 
 
 def interleaved(grid: tuple[int, int]) -> Array:
@@ -53,14 +57,14 @@ def derivative_matrix(n: int) -> Array:
     return ((waves * (2j * np.pi * q / n)) @ waves.conj().T / n).real
 
 
-def dense_bordered(fields: Array, parameters: Array, directions: Array, velocity: Array, phase: Array) -> Array:
+def dense_bordered(equations: Equations, fields: Array, directions: Array, velocity: Array, phase: Array) -> Array:
     """The bordered Jacobian in (2, H, W) order, by torch and explicit Fourier sums."""
     _, H, W = fields.shape
     rows, columns = np.kron(derivative_matrix(H), np.eye(W)), np.kron(np.eye(H), derivative_matrix(W))
-    slopes = [np.kron(np.eye(2), D) for D in (rows, columns)]
-    A = dense_jacobian(fields, parameters) + sum(c * D for c, D in zip(velocity, slopes, strict=True))
+    along = [np.kron(np.eye(2), D) for D in (rows, columns)]
+    A = dense_jacobian(fields, equations.values.tolist()) + sum(c * D for c, D in zip(velocity, along, strict=True))
     r, n = len(directions), len(A)
-    C = np.array([sum(d[i] * slopes[i] @ fields.ravel() for i in (0, 1)) for d in directions]).reshape(r, n)
+    C = np.array([sum(d[i] * along[i] @ fields.ravel() for i in (0, 1)) for d in directions]).reshape(r, n)
     return np.block([[A, C.T], [phase.reshape(r, n), np.zeros((r, r))]])
 
 
@@ -71,17 +75,17 @@ def dense_bordered(fields: Array, parameters: Array, directions: Array, velocity
 
 @GRIDS
 def test_sparse_jacobian_equals_torch_with_the_unknowns_of_a_cell_side_by_side(grid: tuple[int, int]) -> None:
-    fields, parameters = example(grid)
+    equations, fields = example(grid)
     order = interleaved(grid)
-    expected = dense_jacobian(fields, parameters)[np.ix_(order, order)]
-    assert farthest(jacobian(fields, parameters).toarray(), expected) < 1e-15
+    expected = dense_jacobian(fields, equations.values.tolist())[np.ix_(order, order)]
+    assert farthest(jacobian(equations, fields).toarray(), expected) < 1e-15
 
 
 @GRIDS
 def test_velocity_term_of_the_sparse_jacobian_is_central_differences(grid: tuple[int, int]) -> None:
-    fields, parameters = example(grid)
+    equations, fields = example(grid)
     velocity = np.array([0.3, -0.7])
-    term = (jacobian(fields, parameters, velocity) - jacobian(fields, parameters)).toarray()
+    term = (jacobian(equations, fields, velocity) - jacobian(equations, fields)).toarray()
     x = random_fields(1, grid, seed=1)[0].numpy()
     order = interleaved(grid)
     found = np.empty(x.size)
@@ -93,16 +97,16 @@ def test_velocity_term_of_the_sparse_jacobian_is_central_differences(grid: tuple
 
 
 def test_sparse_jacobian_keeps_the_five_point_pattern() -> None:
-    fields, parameters = example((6, 5))
+    equations, fields = example((6, 5))
     for velocity in (None, np.array([0.1, 0.2])):
-        assert jacobian(fields, parameters, velocity).nnz == 2 * 30 * 6
+        assert jacobian(equations, fields, velocity).nnz == 2 * 30 * 6
 
 
 @pytest.mark.parametrize("grid", [(8, 6), (7, 9), (8, 9)])
 def test_spectral_gradient_is_antisymmetric(grid: tuple[int, int]) -> None:
     x, y = (random_fields(1, grid, seed=s)[0].numpy() - 0.3 for s in (0, 1))
     for axis in (0, 1):
-        forward, backward = (gradient(x)[axis] * y).sum(), (x * gradient(y)[axis]).sum()
+        forward, backward = (slopes(x)[axis] * y).sum(), (x * slopes(y)[axis]).sum()
         assert abs(forward) > 1e-3
         assert abs(forward + backward) < 1e-14
 
@@ -115,12 +119,12 @@ def test_spectral_gradient_is_exact_on_sines(grid: tuple[int, int]) -> None:
         fields = np.stack([np.sin(phase), np.cos(phase)])
         slope = np.stack([np.cos(phase), -np.sin(phase)])
         expected = np.stack([2 * np.pi * p / grid[0] * slope, 2 * np.pi * q / grid[1] * slope])
-        assert farthest(gradient(fields), expected) < 1e-13
+        assert farthest(slopes(fields), expected) < 1e-13
 
 
 def test_spectral_gradient_drops_mean_and_nyquist_mode() -> None:
     sign = (-1.0) ** np.arange(8)
-    assert farthest(gradient(np.stack([0.3 + np.outer(sign, sign), np.outer(sign, np.ones(8))])), 0.0) < 1e-15
+    assert farthest(slopes(np.stack([0.3 + np.outer(sign, sign), np.outer(sign, np.ones(8))])), 0.0) < 1e-15
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -139,14 +143,14 @@ def test_sparse_lu_solves_with_matrix_and_transpose(robust: bool) -> None:
 
 
 def test_singular_jacobian_is_an_error() -> None:
-    fields, _ = example((6, 5))
+    _, fields = example((6, 5))
     with pytest.raises(np.linalg.LinAlgError, match="factorised"):
-        BorderedJacobian(Bordered(fields, np.zeros(4), NONE, np.zeros(2)))
+        BorderedJacobian(Bordered(instance([0.0] * 4), fields, NONE, np.zeros(2)))
 
 
 def test_singular_jacobian_that_rounding_hides_is_reported_by_its_residual() -> None:
     rest = np.stack([np.ones((6, 5)), np.zeros((6, 5))])
-    system = BorderedJacobian(Bordered(rest, np.array([0.1, 0.1, 0.0, 0.0]), NONE, np.zeros(2)))
+    system = BorderedJacobian(Bordered(instance((0.1, 0.1, 0.0, 0.0)), rest, NONE, np.zeros(2)))
     assert system.solve(np.ones_like(rest)).residual == 1.0
 
 
@@ -169,14 +173,12 @@ TRANSPOSE = pytest.mark.parametrize("transpose", [False, True], ids=["forward", 
 def test_bordered_solve_equals_a_dense_solve(
     directions: Array, velocity: tuple[float, float], transpose: bool, own_phase: bool
 ) -> None:
-    fields, parameters = example((6, 5))
-    columns = np.tensordot(directions, gradient(fields), axes=1).reshape(-1, 2, 6, 5)
+    equations, fields = example((6, 5))
+    columns = np.tensordot(directions, slopes(fields), axes=1).reshape(-1, 2, 6, 5)
     phase = columns + 0.01 * random_fields(len(directions), (6, 5), seed=3).numpy() if own_phase else columns
-    system = BorderedJacobian(
-        Bordered(fields, parameters, directions, np.array(velocity), phase if own_phase else None)
-    )
+    system = BorderedJacobian(Bordered(equations, fields, directions, np.array(velocity), phase if own_phase else None))
     r, q = random_fields(1, (6, 5), seed=1)[0].numpy(), np.arange(1.0, 1 + len(directions))
-    dense = dense_bordered(fields, parameters, directions, np.array(velocity), phase)
+    dense = dense_bordered(equations, fields, directions, np.array(velocity), phase)
     expected = np.linalg.solve(dense.T if transpose else dense, np.concatenate([r.ravel(), q]))
     found = system.solve(r, q, transpose=transpose)
     assert found.residual < 1e-12
@@ -188,10 +190,10 @@ def test_bordered_solve_equals_a_dense_solve(
 def test_bordered_operator_equals_a_dense_product(
     directions: Array, velocity: tuple[float, float], transpose: bool
 ) -> None:
-    fields, parameters = example((6, 5))
-    system = BorderedJacobian(Bordered(fields, parameters, directions, np.array(velocity)))
+    equations, fields = example((6, 5))
+    system = BorderedJacobian(Bordered(equations, fields, directions, np.array(velocity)))
     x, s = random_fields(1, (6, 5), seed=1)[0].numpy(), np.arange(1.0, 1 + len(directions))
-    dense = dense_bordered(fields, parameters, directions, np.array(velocity), system.phase)
+    dense = dense_bordered(equations, fields, directions, np.array(velocity), system.phase)
     expected = (dense.T if transpose else dense) @ np.concatenate([x.ravel(), s])
     found = system.apply(x, s, transpose=transpose)
     assert relative(np.concatenate([found[0].ravel(), found[1]]), expected) < 1e-14
@@ -201,9 +203,9 @@ def test_bordered_operator_equals_a_dense_product(
 def test_bordered_operator_and_solver_pass_the_dot_product_test(
     directions: Array, velocity: tuple[float, float]
 ) -> None:
-    fields, parameters = example((8, 7))
-    phase = np.tensordot(directions, gradient(fields), axes=1).reshape(-1, 2, 8, 7) + 0.01
-    system = BorderedJacobian(Bordered(fields, parameters, directions, np.array(velocity), phase))
+    equations, fields = example((8, 7))
+    phase = np.tensordot(directions, slopes(fields), axes=1).reshape(-1, 2, 8, 7) + 0.01
+    system = BorderedJacobian(Bordered(equations, fields, directions, np.array(velocity), phase))
     (x, y), m = random_fields(2, (8, 7), seed=1).numpy() - 0.3, len(directions)
     s, q = np.arange(1.0, 1 + m), np.arange(2.0, 2 + m)
     a, a_border = system.apply(x, s)
@@ -216,8 +218,8 @@ def test_bordered_operator_and_solver_pass_the_dot_product_test(
 
 @TRANSPOSE
 def test_reported_residual_of_a_solve_is_the_true_one(transpose: bool) -> None:
-    fields, parameters = example((8, 7))
-    system = BorderedJacobian(Bordered(fields, parameters, BOTH, np.array([2e-5, 1e-5])))
+    equations, fields = example((8, 7))
+    system = BorderedJacobian(Bordered(equations, fields, BOTH, np.array([2e-5, 1e-5])))
     r, q = random_fields(1, (8, 7), seed=1)[0].numpy(), np.array([0.1, 0.2])
     for tol in (1e-2, 1e-12):
         found = system.solve(r, q, transpose=transpose, tol=tol)
@@ -230,8 +232,8 @@ def test_reported_residual_of_a_solve_is_the_true_one(transpose: bool) -> None:
 
 
 def test_solution_for_a_zero_right_hand_side_is_zero() -> None:
-    fields, parameters = example((6, 5))
-    found = BorderedJacobian(Bordered(fields, parameters, BOTH, np.zeros(2))).solve(np.zeros_like(fields))
+    equations, fields = example((6, 5))
+    found = BorderedJacobian(Bordered(equations, fields, BOTH, np.zeros(2))).solve(np.zeros_like(fields))
     assert (found.residual, np.abs(found.x).max(), np.abs(found.s).max()) == (0.0, 0.0, 0.0)
 
 
@@ -240,8 +242,8 @@ def test_solution_for_a_zero_right_hand_side_is_zero() -> None:
 def test_scale_of_the_right_hand_side_leaves_the_relative_solution_alone(
     drifting_root: gs.SteadyState, scale: float, transpose: bool
 ) -> None:
-    fields, parameters = drifting_root.fields[0].numpy(), np.array(PAPER)
-    system = BorderedJacobian(Bordered(fields, parameters, broken_translations(fields), drifting_root.drift[0].numpy()))
+    equations, fields = instance(PAPER), drifting_root.fields[0].numpy()
+    system = BorderedJacobian(Bordered(equations, fields, broken_translations(fields), drifting_root.drift[0].numpy()))
     r = random_fields(1, (48, 48), seed=1)[0].numpy() - 0.3
     plain, scaled = system.solve(r, transpose=transpose), system.solve(scale * r, transpose=transpose)
     assert plain.residual < 1e-11
@@ -264,7 +266,7 @@ def waves(n: int, *vectors: tuple[int, int]) -> Array:
 @pytest.mark.parametrize("grid", [(8, 9), (12, 10)])
 @pytest.mark.parametrize("shift", [(1, 0), (0, -3), (5, 7), (-2, 100)])
 def test_shift_by_whole_cells_is_a_roll(grid: tuple[int, int], shift: tuple[int, int]) -> None:
-    fields, _ = example(grid)
+    _, fields = example(grid)
     assert farthest(shifted(fields, np.array(shift)), np.roll(fields, shift, (-2, -1))) < 1e-13
 
 
@@ -278,10 +280,10 @@ def test_shift_by_a_fraction_is_exact_on_sines_and_undone_by_its_opposite() -> N
 
 
 def test_small_shift_is_minus_the_spectral_gradient() -> None:
-    fields, _ = example((9, 11))
+    _, fields = example((9, 11))
     d, h = np.array([0.6, 0.8]), 1e-4
     slope = (shifted(fields, h * d) - shifted(fields, -h * d)) / (2 * h)
-    assert relative(slope, -np.tensordot(d, gradient(fields), axes=1)) < 1e-7
+    assert relative(slope, -np.tensordot(d, slopes(fields), axes=1)) < 1e-7
 
 
 @pytest.mark.parametrize(
@@ -322,36 +324,36 @@ def test_broken_translations_overlook_rounding() -> None:
 
 
 def test_certificate_of_any_state_holds_its_raw_residual_and_the_best_drift() -> None:
-    fields, parameters = example((8, 9))
-    found = certify(fields, parameters)
-    R = gray_scott.residual(torch.from_numpy(fields)[None], gs.Params(*parameters))[0].numpy()
+    equations, fields = example((8, 9))
+    found = certify(equations, fields)
+    R = residual(torch.from_numpy(fields)[None], gs.Params(*equations.values))[0].numpy()
     assert found.raw == np.abs(R).max()
     assert found.bordered == pytest.approx(
-        np.abs(R + np.tensordot(found.drift, gradient(fields), axes=1)).max(), rel=1e-12
+        np.abs(R + np.tensordot(found.drift, slopes(fields), axes=1)).max(), rel=1e-12
     )
-    least = np.linalg.norm(R + np.tensordot(found.drift, gradient(fields), axes=1))
+    least = np.linalg.norm(R + np.tensordot(found.drift, slopes(fields), axes=1))
     for off in ((1e-3, 0.0), (0.0, 1e-3), (-1e-3, 1e-3)):
-        assert np.linalg.norm(R + np.tensordot(found.drift + np.array(off), gradient(fields), axes=1)) > least
+        assert np.linalg.norm(R + np.tensordot(found.drift + np.array(off), slopes(fields), axes=1)) > least
 
 
 @pytest.mark.parametrize("velocity", [(3e-4, -2e-4), (0.0, 1e-6)])
 def test_certificate_finds_a_manufactured_drift(monkeypatch: pytest.MonkeyPatch, velocity: tuple[float, float]) -> None:
     fields, c = waves(16, (2, 1), (0, 3)), np.array(velocity)
-    monkeypatch.setattr(newton_module, "residual", lambda X, parameters: -np.tensordot(c, gradient(X), axes=1))
-    found = certify(fields, np.array(PAPER))
+    monkeypatch.setattr(Equations, "residual", lambda self, X: -np.tensordot(c, slopes(X), axes=1))
+    found = certify(instance(PAPER), fields)
     assert farthest(found.drift, c) < 1e-18
     assert found.bordered < 1e-17
-    assert found.raw == pytest.approx(np.abs(np.tensordot(c, gradient(fields), axes=1)).max(), rel=1e-14)
+    assert found.raw == pytest.approx(np.abs(np.tensordot(c, slopes(fields), axes=1)).max(), rel=1e-14)
 
 
 def test_certificate_of_stripes_drifts_along_their_normal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = waves(16, (2, 2))
-    monkeypatch.setattr(newton_module, "residual", lambda X, parameters: -1e-3 * gradient(X)[0])
-    assert farthest(certify(fields, np.array(PAPER)).drift, [5e-4, 5e-4]) < 1e-17
+    monkeypatch.setattr(Equations, "residual", lambda self, X: -1e-3 * slopes(X)[0])
+    assert farthest(certify(instance(PAPER), fields).drift, [5e-4, 5e-4]) < 1e-17
 
 
 def test_certificate_of_a_uniform_state_has_no_drift() -> None:
-    found = certify(waves(8), np.array(PAPER))
+    found = certify(instance(PAPER), waves(8))
     assert found.drift.tolist() == [0.0, 0.0]
     assert found.raw == found.bordered
 
@@ -377,23 +379,23 @@ def test_certified_drift_is_the_velocity_of_the_marched_pattern(small_drifting: 
 def test_newton_converges_from_a_perturbed_root(small_drifting: gs.SteadyState, size: float) -> None:
     root = small_drifting.fields[0].numpy()
     start = root + size * np.random.default_rng(0).standard_normal(root.shape)
-    found = newton(start, np.array(PAPER), 1e-12)
+    found = newton(instance(PAPER), start, 1e-12)
     assert found.converged
-    R = residual(found.fields, np.array(PAPER)) + np.tensordot(found.drift, gradient(found.fields), axes=1)
+    R = instance(PAPER).residual(found.fields) + np.tensordot(found.drift, slopes(found.fields), axes=1)
     assert found.residual == np.abs(R).max()
     assert found.residual <= 1e-12
     assert farthest(found.fields, root) < 5 * size
-    phase = np.tensordot(gradient(start), found.fields - start, axes=3)
+    phase = np.tensordot(slopes(start), found.fields - start, axes=3)
     assert np.abs(phase).max() < 1e-13
 
 
 def test_newton_without_border_closes_the_raw_residual(lattice_root: gs.SteadyState) -> None:
     root = lattice_root.fields[0].numpy()
     start = root + 1e-7 * np.random.default_rng(0).standard_normal(root.shape)
-    found = newton(start, np.array(PAPER), 1e-13, bordered=False)
+    found = newton(instance(PAPER), start, 1e-13, bordered=False)
     assert found.converged
     assert found.drift.tolist() == [0.0, 0.0]
-    assert np.abs(residual(found.fields, np.array(PAPER))).max() <= 1e-13
+    assert np.abs(instance(PAPER).residual(found.fields)).max() <= 1e-13
     assert farthest(found.fields, root) < 1e-5
 
 
@@ -402,9 +404,9 @@ def test_newton_that_does_not_converge_says_so_with_its_true_residual(
     lattice_root: gs.SteadyState, bordered: bool
 ) -> None:
     """Rounding keeps the residual above 1e-20."""
-    found = newton(lattice_root.fields[0].numpy(), np.array(PAPER), 1e-20, bordered=bordered)
+    found = newton(instance(PAPER), lattice_root.fields[0].numpy(), 1e-20, bordered=bordered)
     assert not found.converged
-    R = residual(found.fields, np.array(PAPER)) + np.tensordot(found.drift, gradient(found.fields), axes=1)
+    R = instance(PAPER).residual(found.fields) + np.tensordot(found.drift, slopes(found.fields), axes=1)
     assert found.residual == np.abs(R).max()
     assert 1e-20 < found.residual < 1e-14
 
@@ -415,7 +417,7 @@ def test_newton_that_does_not_converge_says_so_with_its_true_residual(
 
 
 def raw_residual(state: gs.SteadyState) -> list[float]:
-    return gray_scott.residual(state.fields, state.params).abs().flatten(1).amax(dim=1).tolist()
+    return residual(state.fields, state.params).abs().flatten(1).amax(dim=1).tolist()
 
 
 def test_papers_point_is_certified_as_a_drifting_pattern(drifting_root: gs.SteadyState) -> None:
@@ -426,7 +428,7 @@ def test_papers_point_is_certified_as_a_drifting_pattern(drifting_root: gs.Stead
     assert state.residual.tolist() == pytest.approx(raw_residual(state), rel=1e-12)
     assert state.bordered_residual[0] <= 1e-10 < state.residual[0]
     fields, drift = state.fields[0].numpy(), state.drift[0].numpy()
-    R = residual(fields, np.array(PAPER)) + np.tensordot(drift, gradient(fields), axes=1)
+    R = instance(PAPER).residual(fields) + np.tensordot(drift, slopes(fields), axes=1)
     assert np.abs(R).max() <= 1e-10
     state.require_steady()
 
@@ -440,9 +442,9 @@ def test_lattice_refinement_closes_the_raw_residual(lattice_root: gs.SteadyState
 
 
 def test_lattice_root_attracts(lattice_root: gs.SteadyState) -> None:
-    root = newton(lattice_root.fields[0].numpy(), np.array(PAPER), 1e-15, bordered=False).fields
+    root = newton(instance(PAPER), lattice_root.fields[0].numpy(), 1e-15, bordered=False).fields
     leading = scipy.sparse.linalg.eigs(
-        jacobian(root, np.array(PAPER)), k=4, sigma=1e-5, return_eigenvectors=False, v0=np.ones(2 * 48**2)
+        jacobian(instance(PAPER), root), k=4, sigma=1e-5, return_eigenvectors=False, v0=np.ones(2 * 48**2)
     )
     assert leading.real.max() < -1e-5
     start = torch.from_numpy(root)[None] + 1e-6 * (random_fields(1, (48, 48), seed=5) - 0.3)
@@ -462,7 +464,7 @@ def test_uniform_state_is_certified_at_its_closed_form() -> None:
     assert state.status.tolist() == [gs.Status.STEADY]
     assert state.kind.tolist() == [gs.Kind.UNIFORM]
     assert state.drift.tolist() == [[0.0, 0.0]]
-    upper = gray_scott.homogeneous_states(*UNIFORM[2:]).upper
+    upper = homogeneous_states(*UNIFORM[2:]).upper
     assert upper is not None
     expected = np.broadcast_to(np.array(upper)[:, None, None], (2, 32, 32))
     assert farthest(state.fields[0], expected) < 1e-13
@@ -481,12 +483,12 @@ def test_pattern_that_cannot_be_pinned_is_certified_only_to_the_residual_it_has(
 ) -> None:
     """Where sliding ends at a state that is no root, it must not be called drifting."""
 
-    def lost(root: newton_module.Root, parameters: Array, tol: float, linear: object) -> newton_module.Root:
+    def lost(equations: Equations, root: newton_module.Root, tol: float, linear: object) -> newton_module.Root:
         fields = root.fields + 1e-4 * random_fields(1, (32, 32), seed=4)[0].numpy()
         return newton_module.Root(fields, root.drift, 1e-4, root.evaluations + 10, False)
 
     monkeypatch.setattr(newton_module, "pin", lost)
-    found = refine(small_drifting.fields[0].numpy(), np.array(PAPER), gs.Refine(lattice=True))
+    found = refine(instance(PAPER), small_drifting.fields[0].numpy(), gs.Refine(lattice=True))
     assert found.certified.bordered <= 1e-10 or found.status not in (gs.Status.STEADY, gs.Status.DRIFTING)
 
 
@@ -513,7 +515,7 @@ def test_point_that_never_settles_gives_unsteady() -> None:
 
 def test_unsteady_state_is_the_one_marched_furthest() -> None:
     fields = gs.steady_state(gs.Params(*PAPER), small_start(48, 10), tol=0.0, max_steps=1000).fields
-    found = refine(fields[0].numpy(), np.array(PAPER), gs.Refine(max_evaluations=500))
+    found = refine(instance(PAPER), fields[0].numpy(), gs.Refine(max_evaluations=500))
     assert found.status == gs.Status.UNSTEADY
     assert farthest(found.fields, march(fields, gs.Params(*PAPER), tol=0.0, max_steps=500).fields[0]) == 0.0
 
@@ -529,7 +531,7 @@ def test_tolerance_below_rounding_gives_failed_with_what_was_reached() -> None:
 
 
 def test_refinement_that_diverges_gives_diverged() -> None:
-    found = refine(small_start(32, 8)[0].numpy(), np.array([0.6, 0.08, 0.035, 0.065]), gs.Refine())
+    found = refine(instance(DIVERGING), small_start(32, 8)[0].numpy(), gs.Refine())
     assert found.status == gs.Status.DIVERGED
     assert math.isnan(found.certified.raw)
 
@@ -553,8 +555,8 @@ def test_recognised_drifting_root_is_kept_bitwise_without_a_step(drifting_root: 
 
 def test_drifting_root_is_not_taken_for_a_lattice_root(drifting_root: gs.SteadyState) -> None:
     fields = drifting_root.fields[0].numpy()
-    assert recognise(fields, np.array(PAPER), gs.Refine()) is not None
-    assert recognise(fields, np.array(PAPER), gs.Refine(lattice=True)) is None
+    assert recognise(instance(PAPER), fields, gs.Refine()) is not None
+    assert recognise(instance(PAPER), fields, gs.Refine(lattice=True)) is None
 
 
 def test_recognised_root_does_not_share_memory_with_the_fields_given(drifting_root: gs.SteadyState) -> None:
@@ -566,7 +568,7 @@ def test_recognised_root_does_not_share_memory_with_the_fields_given(drifting_ro
 
 def test_marched_states_are_not_taken_for_roots() -> None:
     marched = gs.steady_state(gs.Params(*PAPER), small_start(48, 10), dtype=torch.float64)
-    assert recognise(marched.fields[0].numpy(), np.array(PAPER), gs.Refine()) is None
+    assert recognise(instance(PAPER), marched.fields[0].numpy(), gs.Refine()) is None
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -620,5 +622,5 @@ def test_refine_settings_of_a_wrong_type_are_refused(name: str, value: Any) -> N
 @pytest.mark.parametrize("grid", [(3, 3), (3, 16), (33, 20)])
 def test_the_residual_of_newtons_method_has_the_bits_of_the_equations(grid: tuple[int, int]) -> None:
     fields, params = random_fields(1, grid), random_params(1)
-    expected = gray_scott.residual(fields, params)[0].numpy()
-    assert np.array_equal(residual(fields[0].numpy(), params.tensor()[0].numpy()), expected)
+    expected = residual(fields, params)[0].numpy()
+    assert np.array_equal(instance(params.tensor()[0].tolist()).residual(fields[0].numpy()), expected)

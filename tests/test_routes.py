@@ -20,6 +20,8 @@ from helpers import (
     farthest,
     forward_mode,
     forward_tangents,
+    instance,
+    march,
     mean_square,
     polished,
     random_fields,
@@ -29,13 +31,12 @@ from helpers import (
 )
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit import equations, models
 from gsimplicit.losses import spectrum_loss, windowed_loss
-from gsimplicit.marching import march, reference
+from gsimplicit.marching import reference
+from gsimplicit.models.gray_scott import PARAMETERS, homogeneous_states
 from gsimplicit.refine.linear import jacobian
 from gsimplicit.refine.newton import newton
-from gsimplicit.results import kinds
 from gsimplicit.routes import FiniteDifference, Implicit, Problem, Unrolled
 from gsimplicit.routes.gradient import default_target
 from gsimplicit.steady import March
@@ -102,7 +103,9 @@ def oracle(grid: tuple[int, int], seed: int) -> torch.Tensor:
 @functools.lru_cache
 def reference_end(grid: tuple[int, int], seed: int) -> torch.Tensor:
     """v after 2,000 steps by the torch reference, shape (1, H, W)."""
-    return reference.march(gs.initial_state(seed=seed, grid=grid), gs.Params(*PAPER), 0.0, STEPS, STEPS)[0][:, 1]
+    return reference.march(
+        models.gray_scott, gs.initial_state(seed=seed, grid=grid), gs.Params(*PAPER).tensor(), 0.0, STEPS, STEPS, 1.0
+    )[0][:, 1]
 
 
 def unrolled(grid: tuple[int, int], seed: int, loss: str | Callable[..., torch.Tensor], route: str = "unrolled") -> Any:
@@ -115,7 +118,7 @@ def forward_gradient(
     loss: str | Callable[..., torch.Tensor], v: torch.Tensor, tangents: torch.Tensor, grid: tuple[int, int]
 ) -> torch.Tensor:
     """Forward mode of the loss at v along the tangents, shape (4,)."""
-    return forward_mode(as_function(loss, default_target(grid)), v.repeat(4, 1, 1), tangents)
+    return forward_mode(as_function(loss, default_target(grid, models.gray_scott, 1.0)), v.repeat(4, 1, 1), tangents)
 
 
 @MARCHED
@@ -208,7 +211,7 @@ def test_bordered_implicit_gradient_equals_a_dense_bordered_solve() -> None:
     G = np.stack([S @ fields.ravel() for S in slopes], axis=1)
     A = dense_jacobian(fields, PAPER) + sum(c * S for c, S in zip(drift, slopes, strict=True))
     M = np.block([[A, G], [G.T, np.zeros((2, 2))]])
-    R = gray_scott.parameter_derivatives(root.fields)[0].reshape(4, -1).numpy()
+    R = equations.parameter_slopes(root.fields, root.params)[0].reshape(4, -1).numpy()
     tangents = np.linalg.solve(M, np.vstack([-R.T, np.zeros((2, 4))]))[: 2 * n * n]
     expected = np.concatenate([np.zeros(n * n), 2 * fields[1].ravel() / n**2]) @ tangents
     assert relative(table(out), expected) < 1e-13
@@ -225,7 +228,7 @@ def test_gradient_on_the_homogeneous_branch_is_the_closed_form(
 ) -> None:
     """(F + k) v^2 - F v + F (F + k) = 0, differentiated; the unstable lower branch has a gradient all the same."""
     _, _, F, k = parameters
-    u, v = getattr(gray_scott.homogeneous_states(F, k), branch)
+    u, v = getattr(homogeneous_states(F, k), branch)
     fields = torch.tensor([u, v], dtype=torch.float64)[None, :, None, None].expand(1, 2, 12, 10)
     out = gs.grad(gs.Params(*parameters), route, mean_square, initial=fields)
     assert out.state.status.tolist() == [gs.Status.STEADY]
@@ -262,7 +265,7 @@ def test_unrolled_gradient_converges_to_the_implicit_one_as_the_powers_of_the_st
     v = root[:, 1].clone().requires_grad_()
     (cotangent,) = torch.autograd.grad(loss(v).sum(), v)
     g = np.concatenate([np.zeros(n * n), cotangent.numpy().ravel()])
-    tangents = np.linalg.solve(J, gray_scott.parameter_derivatives(root)[0].reshape(4, -1).numpy().T)
+    tangents = np.linalg.solve(J, equations.parameter_slopes(root, params)[0].reshape(4, -1).numpy().T)
     errors = []
     for T in (1000, 2000):
         out = gs.grad(params, "unrolled", loss, initial=root, tol=0.0, max_steps=T)
@@ -277,9 +280,9 @@ def test_unrolled_gradient_converges_to_the_implicit_one_at_the_rate_of_the_slow
     lattice_root: gs.SteadyState,
 ) -> None:
     """An asymmetric pattern: the slowest mode is a translation, held by the lattice at a rate of 6e-5."""
-    fields = newton(lattice_root.fields[0].numpy(), np.array(PAPER), 1e-15, bordered=False).fields
+    fields = newton(instance(PAPER), lattice_root.fields[0].numpy(), 1e-15, bordered=False).fields
     leading = scipy.sparse.linalg.eigs(
-        jacobian(fields, np.array(PAPER)), k=4, sigma=1e-5, return_eigenvectors=False, v0=np.ones(2 * 48**2)
+        jacobian(instance(PAPER), fields), k=4, sigma=1e-5, return_eigenvectors=False, v0=np.ones(2 * 48**2)
     )
     given: dict[str, Any] = {"loss": weighted((48, 48)), "initial": torch.from_numpy(fields)[None]}
     implicit = gs.grad(lattice_root.params, "implicit", **given)
@@ -510,7 +513,7 @@ def test_solve_carries_the_gradient_of_grad_through_autograd(route: Any) -> None
 def test_solve_differentiates_losses_of_u_and_only_the_parameters_that_ask(route: str) -> None:
     F = torch.tensor(UNIFORM[2], dtype=torch.float64, requires_grad=True)
     k = torch.tensor(UNIFORM[3], dtype=torch.float64, requires_grad=True)
-    upper = gray_scott.homogeneous_states(*UNIFORM[2:]).upper
+    upper = homogeneous_states(*UNIFORM[2:]).upper
     assert upper is not None
     fields = torch.tensor(upper, dtype=torch.float64)[None, :, None, None].expand(1, 2, 10, 12)
     state = gs.solve(gs.Params(0.16, 0.08, F, k.detach()), route, initial=fields, tol=0.0, max_steps=6000)
@@ -674,8 +677,8 @@ def test_good_arguments_pass(entry: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
-        ({"params": PAPER}, TypeError, "params must be gsimplicit.Params, got tuple"),
-        ({"params": {"F": 0.03}}, TypeError, "params must be gsimplicit.Params, got dict"),
+        ({"params": PAPER}, TypeError, "params must be gsimplicit.Params, .*got tuple"),
+        ({"params": {"F": 0.03}}, TypeError, "params must be gsimplicit.Params, .*got dict"),
         ({"initial": FIELDS[0]}, ValueError, r"initial must have shape \(B, 2, H, W\).*got \(2, 32, 32\)"),
         ({"initial": FIELDS[:, :1]}, ValueError, r"initial must have shape .*got \(1, 1, 32, 32\)"),
         ({"initial": FIELDS[:0]}, ValueError, "initial must have shape .*B >= 1"),
@@ -685,7 +688,6 @@ def test_good_arguments_pass(entry: str) -> None:
         ({"initial": FIELDS.long()}, TypeError, "initial must hold floats, got torch.int64"),
         ({"initial": FIELDS.numpy().astype(int)}, TypeError, "initial must hold floats"),
         ({"initial": FIELDS.tolist()}, TypeError, "initial must be a torch tensor or numpy array, got list"),
-        ({"initial": FIELDS.clone().requires_grad_()}, ValueError, "initial requires gradients.*initial.detach"),
         (
             {"params": gs.Params(*PAPER).expand(2), "initial": SPOILT.nan_to_num()},
             ValueError,
@@ -711,6 +713,30 @@ def test_good_arguments_pass(entry: str) -> None:
 def test_bad_arguments_are_refused_at_every_entry(entry: str, changes: dict[str, Any], error: Any, text: str) -> None:
     with pytest.raises(error, match=text):
         call(entry, **changes)
+
+
+@pytest.mark.parametrize("entry", ["grad", "steady_state"])
+def test_a_start_that_requires_gradients_is_refused_where_none_would_come(entry: str) -> None:
+    with pytest.raises(ValueError, match=r"initial requires gradients.*initial.detach"):
+        call(entry, initial=FIELDS.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("route", ["implicit", "deq", "finite_difference", gs.routes.Tangent(refine=True)])
+def test_solve_refuses_a_start_that_requires_gradients_by_routes_without_a_derivative_in_it(route: Any) -> None:
+    with pytest.raises(ValueError, match=r"initial must not require gradients for the \w+ route"):
+        call("solve", route=route, initial=FIELDS.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("route", ["unrolled", "tangent", gs.routes.Truncated(steps=40)])
+def test_solve_differentiates_in_the_start_by_routes_at_finite_time(route: Any) -> None:
+    start, again = (FIELDS.clone().requires_grad_() for _ in range(2))
+    state = call("solve", route=route, initial=start, max_steps=40, dtype=torch.float64)
+    end = reference.unroll(models.gray_scott, again, gs.Params(*PAPER).tensor(), 40)
+    mean_square(state.v).sum().backward()
+    mean_square(end[:, 1]).sum().backward()
+    assert start.grad is not None
+    assert again.grad is not None
+    assert relative(start.grad, again.grad) < 1e-12
 
 
 @pytest.mark.parametrize("entry", ["grad", "solve"])
@@ -885,7 +911,7 @@ def test_kinds_follow_their_thresholds() -> None:
     stripe = torch.cos(2 * math.pi * torch.arange(8, dtype=torch.float64) / 8).expand(8, 8)
     cases = [(0.0099, 0.0, 1), (0.0101, 0.0, 2), (0.3, 1.4e-3, 2), (0.3, 1.5e-3, 3), (0.3, 0.1, 3), (math.nan, 0.0, 0)]
     v = torch.stack([mean + size * stripe for mean, size, _ in cases])  # its standard deviation is size / sqrt(2)
-    assert kinds(torch.stack([1 - v, v], dim=1)).tolist() == [kind for _, _, kind in cases]
+    assert models.gray_scott.kinds(torch.stack([1 - v, v], dim=1)).tolist() == [kind for _, _, kind in cases]
 
 
 def test_stored_integers_of_the_enums_are_the_contracts() -> None:

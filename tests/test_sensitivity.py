@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, UNIFORM, mean_square, small_start
+from helpers import PAPER, UNIFORM, instance, mean_square, small_start
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine.newton import newton
 from gsimplicit.routes.contract import Problem
 from gsimplicit.routes.implicit import Implicit
@@ -30,7 +30,7 @@ def moved(root: gs.SteadyState, h: float) -> gs.SteadyState:
     """The root carried along DIRECTION by h, its position held."""
     values = root.params.tensor() + h * DIRECTION
     bordered = root.status[0] == gs.Status.DRIFTING
-    found = newton(root.fields[0].numpy(), values[0].numpy(), 1e-14, bordered=bool(bordered))
+    found = newton(instance(values[0].tolist()), root.fields[0].numpy(), 1e-14, bordered=bool(bordered))
     assert found.residual < 1e-12
     return root.replace(
         fields=torch.from_numpy(found.fields)[None],
@@ -64,7 +64,7 @@ def test_root_derivatives_on_the_uniform_branch_are_the_closed_form() -> None:
     F, k, h = UNIFORM[2], UNIFORM[3], 1e-6
     found = gs.root_derivatives(root)[0]
     for at, (dF, dk) in ((2, (h, 0.0)), (3, (0.0, h))):
-        up, down = (gray_scott.homogeneous_states(F + s * dF, k + s * dk).upper for s in (1, -1))
+        up, down = (homogeneous_states(F + s * dF, k + s * dk).upper for s in (1, -1))
         assert up is not None
         assert down is not None
         expected = (np.array(up) - np.array(down)) / (2 * h)
@@ -91,7 +91,7 @@ def test_the_hessian_of_a_linear_loss_of_a_uniform_root_is_the_closed_form() -> 
     F, k, h = UNIFORM[2], UNIFORM[3], 1e-5
 
     def v(F: float, k: float) -> float:
-        upper = gray_scott.homogeneous_states(F, k).upper
+        upper = homogeneous_states(F, k).upper
         assert upper is not None
         return upper[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import mean_square, small_start
+from helpers import instance, mean_square, small_start
 
 import gsimplicit as gs
 from gsimplicit.bifurcation import uniform
@@ -12,7 +12,7 @@ from gsimplicit.refine.singular import reason
 
 
 def reason_at(state: gs.SteadyState) -> str:
-    return reason(state.fields[0].numpy(), state.params.tensor()[0].numpy())
+    return reason(instance(state.params.tensor()[0].tolist()), state.fields[0].numpy())
 
 
 def at_a_fold() -> gs.SteadyState:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, UNIFORM, farthest, mean_square, random_fields, random_params, relative, weighted
+from helpers import PAPER, UNIFORM, farthest, instance, mean_square, random_fields, random_params, relative, weighted
 from test_refine import BOTH, CASES, NONE, TRANSPOSE, dense_bordered, example
 
 import gsimplicit as gs
-from gsimplicit.gray_scott import homogeneous_states
+from gsimplicit.grid import broken_translations, slopes
+from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine.krylov import BORDER, BorderedOperator
-from gsimplicit.refine.linear import Bordered, gradient
-from gsimplicit.refine.newton import broken_translations, newton
+from gsimplicit.refine.linear import Bordered
+from gsimplicit.refine.newton import newton
 from gsimplicit.refine.solvers import Prepared, chosen
 
 Array = np.ndarray
@@ -26,17 +27,17 @@ SOLVERS = pytest.mark.parametrize("linear", [gs.Direct(), SHARP], ids=["direct",
 def system_of(root: gs.SteadyState, border: bool = True) -> Bordered:
     """The linear system of a root of the paper's point."""
     fields = root.fields[0].numpy()
-    return Bordered(fields, np.array(PAPER), broken_translations(fields) if border else NONE, root.drift[0].numpy())
+    return Bordered(instance(PAPER), fields, broken_translations(fields) if border else NONE, root.drift[0].numpy())
 
 
 def random_systems(grid: tuple[int, int]) -> list[Bordered]:
     """Three states with a border of none, one and two translations, moving differently."""
-    fields, parameters = random_fields(3, grid).numpy(), random_params(3).tensor().numpy()
-    phase = np.tensordot(BOTH, gradient(fields[2]), axes=1) + 0.01
+    fields, equations = random_fields(3, grid).numpy(), [instance(p) for p in random_params(3).tensor().tolist()]
+    phase = np.tensordot(BOTH, slopes(fields[2]), axes=1) + 0.01
     return [
-        Bordered(fields[0], parameters[0], NONE, np.zeros(2)),
-        Bordered(fields[1], parameters[1], np.array([[0.6, 0.8]]), np.array([2e-4, 1e-4])),
-        Bordered(fields[2], parameters[2], BOTH, np.array([-1e-4, 3e-4]), phase),
+        Bordered(equations[0], fields[0], NONE, np.zeros(2)),
+        Bordered(equations[1], fields[1], np.array([[0.6, 0.8]]), np.array([2e-4, 1e-4])),
+        Bordered(equations[2], fields[2], BOTH, np.array([-1e-4, 3e-4]), phase),
     ]
 
 
@@ -60,10 +61,10 @@ def test_operator_and_preconditioner_pass_the_dot_product_test(grid: tuple[int, 
 @CASES
 @TRANSPOSE
 def test_operator_equals_a_dense_product(directions: Array, velocity: tuple[float, float], transpose: bool) -> None:
-    fields, parameters = example((6, 5))
-    phase = np.tensordot(directions, gradient(fields), axes=1).reshape(-1, 2, 6, 5) + 0.01
-    operator = BorderedOperator([Bordered(fields, parameters, directions, np.array(velocity), phase)], CPU)
-    dense, r = dense_bordered(fields, parameters, directions, np.array(velocity), phase), len(directions)
+    equations, fields = example((6, 5))
+    phase = np.tensordot(directions, slopes(fields), axes=1).reshape(-1, 2, 6, 5) + 0.01
+    operator = BorderedOperator([Bordered(equations, fields, directions, np.array(velocity), phase)], CPU)
+    dense, r = dense_bordered(equations, fields, directions, np.array(velocity), phase), len(directions)
     z = np.random.default_rng(0).standard_normal(60 + BORDER)
     found = operator.apply(torch.from_numpy(z)[None], transpose=transpose)[0].numpy()
     assert relative(found[: 60 + r], (dense.T if transpose else dense) @ z[: 60 + r]) < 1e-14
@@ -74,7 +75,7 @@ def test_operator_equals_a_dense_product(directions: Array, velocity: tuple[floa
 def test_preconditioner_of_a_uniform_state_is_the_inverse(transpose: bool) -> None:
     u, v = homogeneous_states(*UNIFORM[2:]).upper or (0.0, 0.0)
     fields = np.stack([np.full((8, 6), u), np.full((8, 6), v)])
-    operator = BorderedOperator([Bordered(fields, np.array(UNIFORM), NONE, np.array([1e-3, 2e-3]))], CPU)
+    operator = BorderedOperator([Bordered(instance(UNIFORM), fields, NONE, np.array([1e-3, 2e-3]))], CPU)
     z = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 96 + BORDER)))
     there = operator.precondition(operator.apply(z, transpose=transpose), transpose=transpose)
     assert relative(there, z) < 1e-12
@@ -103,9 +104,9 @@ def test_a_batch_solves_to_the_dense_solutions(linear: gs.LinearSolver, transpos
     found = linear.prepare(systems).solve(r, q, transpose=transpose, border=border)
     for i, s in enumerate(systems):
         directions = s.directions if border else NONE
-        columns = np.tensordot(directions, gradient(s.fields), axes=1).reshape(-1, 2, 6, 5)
+        columns = np.tensordot(directions, slopes(s.fields), axes=1).reshape(-1, 2, 6, 5)
         phase = columns if s.phase is None or not border else s.phase
-        dense = dense_bordered(s.fields, s.parameters, directions, s.velocity, phase)
+        dense = dense_bordered(s.equations, s.fields, directions, s.velocity, phase)
         right = np.concatenate([r[i].ravel(), q[i] if q else []])
         expected = np.linalg.solve(dense.T if transpose else dense, right)
         assert relative(np.concatenate([found[i].x.ravel(), found[i].s]), expected) < 1e-8
@@ -189,7 +190,7 @@ def test_an_instance_with_nan_or_a_singular_one_leaves_the_others_alone(linear: 
     linear = gs.Gmres(tol=1e-12, cycle=40, deflate=10, batch=batch) if isinstance(linear, gs.Gmres) else linear
     good, _, other = random_systems((6, 5))
     rest = np.stack([np.ones((6, 5)), np.zeros((6, 5))])
-    still = Bordered(rest, np.array([0.1, 0.1, 0.0, 0.0]), NONE, np.zeros(2))  # singular: u may be any constant
+    still = Bordered(instance((0.1, 0.1, 0.0, 0.0)), rest, NONE, np.zeros(2))  # singular: u may be any constant
     r = list(random_fields(4, (6, 5), seed=1).numpy() - 0.3)
     r[1] = r[1] * np.nan
     found = linear.prepare([good, good, still, other]).solve(r, transpose=True)
@@ -216,7 +217,7 @@ def test_inexact_newton_finds_the_root_of_the_direct_one(drifting_root: gs.Stead
     fields = drifting_root.fields[0].numpy()
     y, x = np.meshgrid(*[2 * np.pi * np.arange(48) / 48] * 2, indexing="ij")
     start = fields + 1e-3 * np.stack([np.sin(2 * y) * np.cos(x), np.cos(3 * x + y)])
-    direct, inexact = (newton(start, np.array(PAPER), 1e-11, linear=s) for s in (gs.Direct(), gs.Gmres()))
+    direct, inexact = (newton(instance(PAPER), start, 1e-11, linear=s) for s in (gs.Direct(), gs.Gmres()))
     assert direct.converged
     assert inexact.converged
     assert farthest(inexact.fields, direct.fields) < 1e-7
@@ -228,9 +229,9 @@ def test_forcing_terms_save_products(drifting_root: gs.SteadyState, monkeypatch:
 
     fields = drifting_root.fields[0].numpy()
     start = fields + 1e-3 * np.random.default_rng(0).standard_normal(fields.shape)
-    inexact = newton(start, np.array(PAPER), 1e-10, linear=gs.Gmres())
+    inexact = newton(instance(PAPER), start, 1e-10, linear=gs.Gmres())
     monkeypatch.setattr(module, "FORCING", 1e-10)
-    exact = newton(start, np.array(PAPER), 1e-10, linear=gs.Gmres())
+    exact = newton(instance(PAPER), start, 1e-10, linear=gs.Gmres())
     assert inexact.converged
     assert exact.converged
     assert inexact.evaluations < 0.75 * exact.evaluations

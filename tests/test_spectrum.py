@@ -7,17 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, UNIFORM, small_start
+from helpers import PAPER, UNIFORM, instance, small_start
 
 import gsimplicit as gs
-from gsimplicit import gray_scott
-from gsimplicit.refine.linear import gradient, interleaved, jacobian
-from gsimplicit.refine.newton import broken_translations
+from gsimplicit.grid import broken_translations, interleaved, slopes
+from gsimplicit.models.gray_scott import homogeneous_states
+from gsimplicit.refine.linear import jacobian
 from gsimplicit.refine.spectrum import leading
 
 
 def dense(root: gs.SteadyState) -> np.ndarray:
-    return jacobian(root.fields[0].numpy(), root.params.tensor()[0].numpy()).toarray()
+    return jacobian(instance(root.params.tensor()[0].tolist()), root.fields[0].numpy()).toarray()
 
 
 def distinct(values: np.ndarray, count: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def distinct(values: np.ndarray, count: int) -> np.ndarray:
 @pytest.mark.parametrize("parameters", [UNIFORM, PAPER])
 def test_leading_eigenvalues_are_those_of_the_dense_jacobian(parameters: tuple[float, ...]) -> None:
     root = gs.steady_state(gs.Params(*parameters), small_start(24, 7), refine=gs.Refine(lattice=True))
-    found = leading(root.fields[0].numpy(), root.params.tensor()[0].numpy(), np.zeros((0, 2)), np.zeros(2), 4)
+    found = leading(instance(parameters), root.fields[0].numpy(), np.zeros((0, 2)), np.zeros(2), 4)
     expected = distinct(np.linalg.eigvals(dense(root)), 4)
     upper = distinct(np.where(found.values.imag < 0, found.values.conj(), found.values), 4)
     np.testing.assert_allclose(upper, expected[: len(upper)], atol=1e-8)
@@ -41,12 +41,12 @@ def test_leading_eigenvalues_are_those_of_the_dense_jacobian(parameters: tuple[f
 
 def test_with_the_translations_out_the_eigenvalues_are_those_of_the_projected_dynamics() -> None:
     root = gs.steady_state(gs.Params(*PAPER), small_start(24, 7), refine=True)
-    fields, values = root.fields[0].numpy(), root.params.tensor()[0].numpy()
+    equations, fields = instance(PAPER), root.fields[0].numpy()
     directions = broken_translations(fields)
-    found = leading(fields, values, directions, np.zeros(2), 3)
-    G = interleaved(np.tensordot(directions, gradient(fields), axes=1))
+    found = leading(equations, fields, directions, np.zeros(2), 3)
+    G = interleaved(np.tensordot(directions, slopes(fields), axes=1))
     Q = np.linalg.qr(G)[0]
-    J = jacobian(fields, values).toarray()
+    J = jacobian(equations, fields).toarray()
     projector = np.eye(len(J)) - Q @ Q.T
     expected = np.linalg.eigvals(projector @ J @ projector)
     expected = sorted(expected[np.abs(expected) > 1e-12].real, reverse=True)
@@ -55,7 +55,7 @@ def test_with_the_translations_out_the_eigenvalues_are_those_of_the_projected_dy
 
 def test_an_unstable_uniform_state_is_called_unstable_and_leaves_at_the_predicted_rate() -> None:
     F, k = 0.03, 0.0545  # beyond the Hopf curve of the upper state
-    upper = gray_scott.homogeneous_states(F, k).upper
+    upper = homogeneous_states(F, k).upper
     assert upper is not None
     params = gs.Params(0.16, 0.08, F, k)
     fields = torch.tensor(upper, dtype=torch.float64)[None, :, None, None].expand(1, 2, 16, 16).clone()

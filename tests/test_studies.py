@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import gsimplicit as gs
+from gsimplicit import models
 from gsimplicit.routes.gradient import default_target
 from studies._common import Claim, Report, closing_table, verdict
 from studies.fig2 import STUDY
@@ -74,7 +75,7 @@ def test_a_claim_that_decides_must_say_what_would_have_refuted_it() -> None:
 
 def test_plateaus_stand_where_they_were_measured_against_the_default_target() -> None:
     """Right (u = 1, v = 0) and left (uniform) of the patterns; exactly uniform states all have one loss."""
-    target = default_target((128, 128))
+    target = default_target((128, 128), models.gray_scott, 1.0)
     start = gs.initial_state()
     right = gs.steady_state(gs.Params(0.16, 0.08, [0.035, 0.06], 0.068), start).v
     # the stop test of the paper's letter; tested every 64 steps the last ripples die further and the loss is higher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import PAPER, UNIFORM, small_start
+from helpers import PAPER, UNIFORM, instance, small_start
 
 import gsimplicit as gs
 from gsimplicit.marching import cpu
@@ -41,13 +41,13 @@ def test_a_longest_step_takes_a_third_of_eulers_evaluations() -> None:
 
 def test_a_fixed_point_stays_and_a_single_stage_is_eulers_step() -> None:
     fields = small_start(16, 4)[0].numpy()
-    values = np.array(PAPER)
-    stepped, residual = cpu.stabilised(fields, values, np.array([[0.0, 0.0, 1.0]]), 3)
-    expected, _, _ = cpu.march(fields, values, 0.0, 3, 3)
+    equations = instance(PAPER)
+    stepped, residual = cpu.stabilised(equations, fields, np.array([[0.0, 0.0, 1.0]]), 3)
+    expected, _, _ = cpu.march(equations, fields, 0.0, 3, 3)
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-15)
     assert residual > 0
     rest = np.stack([np.ones((8, 8)), np.zeros((8, 8))])
-    end, residual = cpu.stabilised(rest, values, chebyshev(24, 1.6), 5)
+    end, residual = cpu.stabilised(equations, rest, chebyshev(24, 1.6), 5)
     np.testing.assert_allclose(end, rest, rtol=0, atol=1e-14)
     assert residual < 1e-14
 
@@ -70,10 +70,10 @@ def test_the_uniform_root_is_the_same_by_either_tail() -> None:
 
 def test_the_budget_is_kept_to_a_batch_and_the_level_is_reached() -> None:
     fields = gs.steady_state(gs.Params(*PAPER), small_start(48, 10), dtype=None).fields[0].double().numpy()
-    values = np.array(PAPER)
-    short = march_on(fields, values, 1e-12, 500)
+    equations = instance(PAPER)
+    short = march_on(equations, fields, 1e-12, 500)
     assert 500 <= short.evaluations <= 500 + 8 * len(chebyshev(24, 1.6)) + 65
-    settled = march_on(fields, values, 1e-5, 200_000)
+    settled = march_on(equations, fields, 1e-5, 200_000)
     assert settled.change < 1e-5
     assert settled.evaluations < 200_000
 
@@ -81,4 +81,4 @@ def test_the_budget_is_kept_to_a_batch_and_the_level_is_reached() -> None:
 def test_fields_that_are_not_finite_end_the_march() -> None:
     fields = small_start(16, 4)[0].numpy().copy()
     fields[0, 0, 0] = np.nan
-    assert np.isnan(march_on(fields, np.array(PAPER), 1e-6, 1000).change)
+    assert np.isnan(march_on(instance(PAPER), fields, 1e-6, 1000).change)

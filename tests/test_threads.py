@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import scipy.linalg  # with a BLAS of its own
 import torch
-from helpers import PAPER, random_fields
+from helpers import PAPER, instance, random_fields
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import gsimplicit as gs
+from gsimplicit.grid import broken_translations
 from gsimplicit.refine.linear import Bordered
-from gsimplicit.refine.newton import broken_translations
 from gsimplicit.threads import each, one_blas_thread
 
 assert scipy.linalg.blas
@@ -102,7 +102,7 @@ def test_limits_that_overlap_on_two_threads_end_with_the_last() -> None:
 @pytest.mark.usefixtures("several")
 def test_gmres_gives_the_same_bits_with_any_number_of_threads() -> None:
     fields = random_fields(3, (64, 64)).numpy()  # large enough for torch to cut its sums
-    systems = [Bordered(f, np.array(PAPER), broken_translations(f), np.zeros(2)) for f in fields]
+    systems = [Bordered(instance(PAPER), f, broken_translations(f), np.zeros(2)) for f in fields]
     right = list(random_fields(3, (64, 64), seed=1).numpy())
 
     def solved(threads: int, some: slice) -> list[np.ndarray[Any, Any]]:

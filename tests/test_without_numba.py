@@ -11,13 +11,13 @@ import numba
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, UNIFORM, farthest, mean_square, random_fields, relative, small_start
+from helpers import PAPER, UNIFORM, farthest, instance, mean_square, random_fields, relative, small_start
 
 import gsimplicit as gs
 from gsimplicit.marching import compiled, cpu, plain
 from gsimplicit.refine import spectrum
 
-FIELDS, VALUES = random_fields(1, (9, 16))[0].numpy(), np.array(PAPER)
+FIELDS, EQUATIONS = random_fields(1, (9, 16))[0].numpy(), instance(PAPER)
 START = small_start(8, 2)
 
 
@@ -32,7 +32,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_marches_agree(dtype: type, tol: float, check_every: int) -> None:
     fields = FIELDS.astype(dtype)
     (end, steps, change), (end_, steps_, change_) = (
-        engine.march(fields, VALUES, tol, 100, check_every) for engine in (compiled, plain)
+        engine.march(EQUATIONS, fields, tol, 100, check_every) for engine in (compiled, plain)
     )
     assert (steps, end.dtype) == (steps_, end_.dtype)
     assert np.array_equal(end, end_)
@@ -43,24 +43,24 @@ def test_a_march_that_diverges_is_seen() -> None:
     fields = FIELDS.copy()
     fields[0, 3, 4] = np.inf
     for engine in (compiled, plain):
-        _, steps, change = engine.march(fields, VALUES, 1e-3, 100, 8)
+        _, steps, change = engine.march(EQUATIONS, fields, 1e-3, 100, 8)
         assert steps == 8
         assert np.isnan(change)
-        assert np.isnan(engine.stabilised(fields, VALUES, np.array([[0.5, -0.25, 0.75]]), 2)[1])
+        assert np.isnan(engine.stabilised(EQUATIONS, fields, np.array([[0.5, -0.25, 0.75]]), 2)[1])
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_stabilised_steps_agree(count: int) -> None:
     table = np.array([[0.5, -0.25, 0.75], [0.1, 0.2, 0.7]])
-    (end, change), (end_, change_) = (e.stabilised(FIELDS, VALUES, table, count) for e in (compiled, plain))
+    (end, change), (end_, change_) = (e.stabilised(EQUATIONS, FIELDS, table, count) for e in (compiled, plain))
     assert farthest(end, end_) < 1e-15
     assert change == pytest.approx(change_, rel=1e-12)
 
 
 def test_derivatives_agree() -> None:
     cotangents = random_fields(2, (9, 16), seed=1).numpy() - 0.5
-    backward = [e.pull_back(FIELDS, VALUES, 60, cotangents) for e in (compiled, plain)]
-    forward = [e.push_forward(FIELDS, VALUES, 60) for e in (compiled, plain)]
+    backward = [e.pull_back(EQUATIONS, FIELDS, 60, cotangents) for e in (compiled, plain)]
+    forward = [e.push_forward(EQUATIONS, FIELDS, 60) for e in (compiled, plain)]
     for pair in (*zip(*backward, strict=True), *zip(*forward, strict=True)):
         assert relative(*pair) < 1e-12
         assert pair[0].dtype == pair[1].dtype
@@ -71,9 +71,9 @@ def test_arrays_that_torch_does_not_take_and_inference_mode_are_no_obstacle() ->
     fields = FIELDS[:, ::-1].copy()
     fields.setflags(write=False)
     with torch.inference_mode():
-        flipped = cpu.march(fields[:, ::-1], VALUES, 0.0, 10, 64)[0]
-        cpu.pull_back(fields, VALUES, 10, fields[None])
-    assert np.array_equal(flipped, compiled.march(FIELDS, VALUES, 0.0, 10, 64)[0])
+        flipped = cpu.march(EQUATIONS, fields[:, ::-1], 0.0, 10, 64)[0]
+        cpu.pull_back(EQUATIONS, fields, 10, fields[None])
+    assert np.array_equal(flipped, compiled.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0])
 
 
 def everything() -> list[torch.Tensor]:
@@ -120,19 +120,19 @@ def test_with_jit_switched_off_no_word_is_said() -> None:
 
 
 def test_a_kernel_that_does_not_compile_is_said_once_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(pair, *rest):  # type: ignore[no-untyped-def]
+    def unknown(recipe, pair, *rest):  # type: ignore[no-untyped-def]
         return pair.no_such_thing
 
     monkeypatch.setattr(cpu, "_chosen", [compiled])
     monkeypatch.setattr(compiled, "_march", compiled._Kernel(unknown))
-    expected = plain.march(FIELDS, VALUES, 0.0, 10, 64)[0]
+    expected = plain.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0]
     with pytest.warns(RuntimeWarning, match=r"(?s)steps are taken by torch.*no_such_thing") as said:
-        assert np.array_equal(cpu.march(FIELDS, VALUES, 0.0, 10, 64)[0], expected)
-        assert np.array_equal(cpu.march(FIELDS, VALUES, 0.0, 10, 64)[0], expected)
+        assert np.array_equal(cpu.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0], expected)
+        assert np.array_equal(cpu.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0], expected)
     assert len(said) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cpu.push_forward(FIELDS, VALUES, 3)
+        cpu.push_forward(EQUATIONS, FIELDS, 3)
 
 
 def test_a_numba_that_does_not_load_is_said_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

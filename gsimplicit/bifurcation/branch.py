@@ -15,7 +15,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
-from gsimplicit.gray_scott import PARAMETERS
+from gsimplicit.equations import DEFAULT, Model, instances
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
@@ -31,8 +31,8 @@ class Fold:
 
     Attributes:
         value: The parameter.
-        fields: u and v, shape (2, H, W).
-        mode: Null vector of the bordered Jacobian, unit 2-norm, shape (2, H, W).
+        fields: Shape (S, H, W).
+        mode: Null vector of the bordered Jacobian, unit 2-norm, shape (S, H, W).
         residual: Largest bordered residual.
     """
 
@@ -49,7 +49,7 @@ class Instability:
     Attributes:
         value: The parameter.
         eigenvalue: The one that crosses, per unit time; its imaginary part is 0 at a stationary instability.
-        fields: u and v, shape (2, H, W).
+        fields: Shape (S, H, W).
     """
 
     value: float
@@ -62,9 +62,9 @@ class Branch:
     """A branch of roots in one parameter.
 
     Attributes:
-        parameter: "Du", "Dv", "F" or "k".
-        params: Du, Dv, F, k of each point, shape (n, 4).
-        fields: u and v, shape (n, 2, H, W).
+        parameter: Name of the parameter.
+        params: All parameters of each point, shape (n, P).
+        fields: Shape (n, S, H, W).
         drift: Velocity along rows and columns, shape (n, 2).
         slope: Derivative of the parameter along the branch, shape (n,); it changes sign at a fold.
         eigenvalues: Leading eigenvalues, shape (n, m), m = 0 unless asked for.
@@ -73,6 +73,7 @@ class Branch:
         instabilities: Where its leading eigenvalue crossed, in the order they were met.
         ended: Why it ended: "range", "points", "folds", "step", or "branching" where another branch crosses and the
             tangent turns at once.
+        model: The model.
     """
 
     parameter: str
@@ -85,11 +86,12 @@ class Branch:
     folds: tuple[Fold, ...]
     instabilities: tuple[Instability, ...]
     ended: str
+    model: Model = DEFAULT
 
     @property
     def values(self) -> Array:
         """The parameter at each point, shape (n,)."""
-        return self.params[:, PARAMETERS.index(self.parameter)]
+        return self.params[:, self.model.parameters.index(self.parameter)]
 
 
 @own_surroundings
@@ -98,7 +100,7 @@ def follow(
     parameter: str = "k",
     *,
     direction: int = 1,
-    low: float = 0.0,
+    low: float | None = None,
     high: float = np.inf,
     step: float = 0.02,
     max_step: float = 0.05,
@@ -111,9 +113,9 @@ def follow(
 
     Args:
         state: One certified root, of `steady_state(..., refine=True)`.
-        parameter: "Du", "Dv", "F" or "k".
+        parameter: Name of one of the model's parameters.
         direction: 1 begins with the parameter rising, -1 falling.
-        low: Ends where the parameter falls below, >= 0.
+        low: Ends where the parameter falls below; None is the lowest value of its range.
         high: Ends where it rises above.
         step: First step along the branch, > 0: root mean square of the change of u and v and of the parameter's change
             over 0.01 together.
@@ -140,9 +142,9 @@ def follow(
         >>> bool(abs(branch.folds[0].value - saddle_node(0.05)) < 1e-8)
         True
     """
-    parameter = checks.choice("parameter", parameter, PARAMETERS)
     if not isinstance(state, SteadyState):
         raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
+    parameter = checks.choice("parameter", parameter, state.model.parameters)
     if len(state) != 1:
         raise ValueError(f"state must be one instance, got {len(state)}")
     if checks.integer("direction", direction, -checks.LARGEST) not in (1, -1):
@@ -151,17 +153,21 @@ def follow(
     max_step, max_points = checks.real("max_step", max_step, least=step), checks.integer("max_points", max_points, 2)
     eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
     max_folds = None if max_folds is None else checks.integer("max_folds", max_folds, 1)
+    bounds = state.model.range_of(parameter)
+    low = bounds[0] if low is None else low
     low, high = (checks.real(name, at, finite=False) for name, at in (("low", low), ("high", high)))
     if not (watch is None or callable(watch)):
         raise TypeError(f"watch must be a callable of a parameter and a number, or None, got {checks.shown(watch)}")
     state.require_steady()
     state = state.replace(fields=state.fields.detach().to("cpu", torch.float64))
     value = float(getattr(state.params, parameter)[0])
-    if not 0 <= low <= value <= high:
+    if not bounds[0] <= low <= value <= high:
         raise ValueError(
-            f"low and high must enclose the state's {parameter}, 0 <= low <= {value:g} <= high; got {low:g}, {high:g}"
+            f"low and high must enclose the state's {parameter}, {bounds[0]:g} <= low <= {value:g} <= high; "
+            f"got {low:g}, {high:g}"
         )
-    curve = Curve(parameter, state.fields[0].numpy())
+    equations = next(instances(state.params))
+    curve = Curve(equations, parameter, state.fields[0].numpy())
     with one_blas_thread():
         return _followed(
             curve, state, direction, (low, high), step, max_step, max_points, max_folds, eigenvalues, watch
@@ -234,4 +240,5 @@ def _followed(
         tuple(folds),
         tuple(unstable),
         ended,
+        curve.equations.model,
     )

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from gsimplicit import gray_scott
-from gsimplicit.gray_scott import PARAMETERS
-from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
-from gsimplicit.refine.newton import broken_translations, residual
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along, broken_translations, interleaved, separate
+from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
 from gsimplicit.refine.spectrum import leading
 
 __all__ = ["SCALE", "TOLERANCE", "Curve", "Point"]
@@ -29,7 +27,7 @@ MAX_ITERATIONS = 8
 """Newton iterations before a step along the branch is halved."""
 
 SCALE = 0.01
-"""A change of the parameter by this counts as far along the branch as a change of u and v by 1 everywhere."""
+"""A change of the parameter by this counts as far along the branch as a change of the fields by 1 everywhere."""
 
 CLOSE = 1e-8
 """Distance in the parameter to which folds and instabilities are found."""
@@ -50,10 +48,15 @@ class Point:
 class Curve:
     """The extended equations of a branch: bordered residual, phase conditions, and a last equation."""
 
-    def __init__(self, name: str, fields: Array) -> None:
-        self.name, self.index = name, PARAMETERS.index(name)
+    def __init__(self, equations: Equations, name: str, fields: Array) -> None:
+        self.equations, self.name, self.index = equations, name, equations.model.parameters.index(name)
+        self.least = equations.model.range_of(name)[0]
         self.directions = broken_translations(fields)
         self.cells = fields[0].size
+
+    def at(self, params: Array) -> Equations:
+        """The equations at other parameters."""
+        return self.equations.with_values(params)
 
     def value(self, point: Point) -> float:
         """The parameter at a point."""
@@ -63,27 +66,26 @@ class Curve:
         """Leading eigenvalues of the shape, shape (count,), NaN where fewer were found."""
         if not count:
             return np.zeros(0, np.complex128)
-        values = leading(point.X, point.params, self.directions, point.c, count).values
+        values = leading(self.at(point.params), point.X, self.directions, point.c, count).values
         return np.concatenate([values, np.full(count - len(values), np.nan)])
 
     def defect(self, X: Array, c: Array, params: Array) -> Array:
-        """The residual with the drift taken out, shape (2, H, W)."""
-        R = residual(X, params)
-        return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
+        """The residual with the drift taken out, shape (S, H, W)."""
+        return self.at(params).defect(X, c)
 
     def translations(self, X: Array) -> Array:
-        """Columns of the drift speeds, shape (r, 2, H, W)."""
+        """Columns of the drift speeds, shape (r, S, H, W)."""
         r = len(self.directions)
-        return np.tensordot(self.directions, gradient(X), axes=1) if r else np.zeros((0, *X.shape))
+        return along(self.directions, X) if r else np.zeros((0, *X.shape))
 
-    def along(self, X: Array) -> Array:
+    def along(self, X: Array, params: Array) -> Array:
         """Derivative of the residual in the parameter, by SCALE."""
-        return SCALE * gray_scott.parameter_derivatives(torch.from_numpy(X)[None])[0, self.index].numpy()
+        return np.asarray(SCALE * self.at(params).parameter_slopes(X)[self.index])
 
     def system(self, point: Point, phase: Array, row: Array, corner: float) -> BorderedLU:
         """The linearised equations with the last row `row . dX + corner dp`."""
-        lu = SparseLU(jacobian(point.X, point.params, point.c))
-        columns = np.concatenate([self.translations(point.X), self.along(point.X)[None]])
+        lu = SparseLU(jacobian(self.at(point.params), point.X, point.c))
+        columns = np.concatenate([self.translations(point.X), self.along(point.X, point.params)[None]])
         rows = np.concatenate([phase, row[None]])
         corners = np.zeros((len(columns), len(columns)))
         corners[-1, -1] = corner
@@ -98,7 +100,7 @@ class Curve:
         """The point a step along the branch, with its tangent, and the iterations it took; None where Newton failed."""
         moved = now.params.copy()
         moved[self.index] += step * now.tp * SCALE
-        if moved[self.index] < 0:
+        if moved[self.index] < self.least:
             return None
         guess = Point(now.X + step * now.tX, now.c, moved)
         done = self._newton(guess, now, now.tX / self.cells, now.tp, step)
@@ -134,7 +136,7 @@ class Curve:
             X = X + separate(x, X.shape)
             c = c + s[:-1] @ self.directions if len(self.directions) else c
             params[self.index] += SCALE * s[-1]
-            if params[self.index] < 0:
+            if params[self.index] < self.least:
                 return None
         return None
 
@@ -145,7 +147,7 @@ class Curve:
         system = self.system(point, self.translations(point.X), row, corner)
         goal = np.zeros(len(self.directions) + 1)
         goal[-1] = 1.0
-        x, s = system.solve(np.zeros(2 * self.cells), goal)
+        x, s = system.solve(np.zeros(point.X.size), goal)
         tX, tp = separate(x, point.X.shape), float(s[-1])
         length = np.sqrt((tX**2).sum() / self.cells + tp**2)
         point.tX, point.tp = tX / length, tp / length

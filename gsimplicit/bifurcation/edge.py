@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import PARAMETERS, Params
-from gsimplicit.marching import march
-from gsimplicit.refine.newton import broken_translations, newton
+from gsimplicit.equations import ModelParams, instances
+from gsimplicit.grid import broken_translations
+from gsimplicit.marching import KERNELS
+from gsimplicit.refine.newton import newton
 from gsimplicit.refine.spectrum import leading
-from gsimplicit.results import TRIVIAL_LIMIT
 from gsimplicit.steady import as_fields
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
@@ -76,7 +76,7 @@ class EdgeState:
 
 
 @own_surroundings
-def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
+def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
     """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
 
     Args:
@@ -100,19 +100,19 @@ def lifetime(params: Params, fields: torch.Tensor, horizon: int = 3000, every: i
         True
     """
     horizon, every = checks.integer("horizon", horizon, 1), checks.integer("every", every, 1)
-    params, now = _one(params), _single("fields", fields)
-    steps = 0
-    while float(now[0, 1].max()) >= TRIVIAL_LIMIT:
+    params = _one(params)
+    now, steps = _single("fields", fields, params), 0
+    while _alive(params, now):
         ahead = min(every, horizon - steps)
         if not ahead:
             return None
-        now, steps = march(now, params, tol=0.0, max_steps=ahead).fields, steps + ahead
+        now, steps = _marched(params, now, ahead), steps + ahead
     return steps
 
 
 @own_surroundings
 def basin_edge(
-    params: Params,
+    params: ModelParams,
     initial: torch.Tensor,
     parameter: str = "k",
     *,
@@ -147,11 +147,12 @@ def basin_edge(
         >>> 0.06 < edge.value < 0.07
         True
     """
-    parameter = checks.choice("parameter", parameter, PARAMETERS)
-    tol, horizon = checks.real("tol", tol, above=0), checks.integer("horizon", horizon, 1)
-    dies, survives = checks.real("dies", dies, least=0), checks.real("survives", survives, least=0)
     params = _one(params)
-    fields = _single("initial", initial)
+    parameter = checks.choice("parameter", parameter, params.model.parameters)
+    tol, horizon = checks.real("tol", tol, above=0), checks.integer("horizon", horizon, 1)
+    least = params.model.range_of(parameter)[0]
+    dies, survives = (checks.real(n, x, least=least) for n, x in (("dies", dies), ("survives", survives)))
+    fields = _single("initial", initial, params)
 
     def dead(value: float) -> bool:
         return lifetime(params.replace(**{parameter: value}), fields, horizon) is not None
@@ -173,7 +174,7 @@ def basin_edge(
 
 @own_surroundings
 def edge_state(
-    params: Params,
+    params: ModelParams,
     dying: torch.Tensor,
     surviving: torch.Tensor,
     *,
@@ -212,11 +213,12 @@ def edge_state(
         >>> state.unstable, bool(abs(state.eigenvalues[0].imag) < 1e-9)
         (1, True)
     """
-    low, high = _single("dying", dying), _single("surviving", surviving)
+    params = _one(params)
+    low, high = _single("dying", dying, params), _single("surviving", surviving, params)
     if low.shape != high.shape:
         raise ValueError(f"surviving must be on the grid of dying, {tuple(low.shape)}, got {tuple(high.shape)}")
     leap, rounds = checks.integer("leap", leap, 1), checks.integer("rounds", rounds, 1)
-    horizon, params = checks.integer("horizon", horizon, 1), _one(params)
+    horizon = checks.integer("horizon", horizon, 1)
     gap, tol = checks.real("gap", gap, above=0), checks.real("tol", tol, above=0)
 
     def dead(x: torch.Tensor) -> bool:
@@ -226,7 +228,7 @@ def edge_state(
         raise ValueError("dying must be a start that dies; it survives")
     if dead(high):
         raise ValueError("surviving must be a start that lives; it dies")
-    values = params.tensor()[0].numpy()
+    equations = next(instances(params))
     for done in range(1, rounds + 1):
         middle = (low + high) / 2
         if dead(middle):
@@ -237,7 +239,7 @@ def edge_state(
         if apart > gap:
             continue
         before, bracket = high, (low, high)
-        low, high = (march(x, params, tol=0.0, max_steps=leap).fields for x in (low, high))
+        low, high = (_marched(params, x, leap) for x in (low, high))
         if not dead(low) or dead(high):
             # one has decided within the horizon of the other: bisect on before marching on
             low, high = bracket
@@ -248,10 +250,10 @@ def edge_state(
         # slow enough for Newton's method: the pair has come down its stable directions
         if float((high - before).abs().max()) < 1e-4:
             with one_blas_thread():
-                root = newton(((low + high) / 2)[0].numpy(), values, tol)
+                root = newton(equations, ((low + high) / 2)[0].numpy(), tol)
                 near = float(np.abs(root.fields - ((low + high) / 2)[0].numpy()).max()) < _NEAR
-                if root.converged and near and float(root.fields[1].max()) > TRIVIAL_LIMIT:
-                    found = leading(root.fields, values, broken_translations(root.fields), root.drift, 6).values
+                if root.converged and near and _alive(params, torch.from_numpy(root.fields)[None]):
+                    found = leading(equations, root.fields, broken_translations(root.fields), root.drift, 6).values
                     unstable = int((found.real > 1e-7).sum())
                     if not unstable:
                         raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")
@@ -259,18 +261,29 @@ def edge_state(
     raise ValueError(f"no steady state was met in {done} bisections; give more rounds or another leap or horizon")
 
 
-def _one(params: Params) -> Params:
+def _one(params: ModelParams) -> ModelParams:
     """One instance of parameters, cut off from autograd."""
-    if not isinstance(params, Params):
+    if not isinstance(params, ModelParams):
         raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
     if len(params) != 1:
         raise ValueError(f"params must be one instance, got {len(params)}")
+    if params.model.trivial is None:
+        raise ValueError(f"params must be of a model with a trivial state to die into, got {params.model.name}")
     return params.detach()
 
 
-def _single(name: str, fields: torch.Tensor) -> torch.Tensor:
+def _alive(params: ModelParams, fields: torch.Tensor) -> bool:
+    """Whether the observed species has not died everywhere."""
+    return float(fields[0, params.model.seen].max()) >= float(params.model.trivial or 0.0)
+
+
+def _marched(params: ModelParams, fields: torch.Tensor, steps: int) -> torch.Tensor:
+    return KERNELS.march(params, fields, 0.0, steps, steps, 1.0).fields
+
+
+def _single(name: str, fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
     """One instance of fields, float64, shape (1, 2, H, W)."""
-    one = as_fields(name, fields)
+    one = as_fields(name, fields, params.model)
     if len(one) != 1:
         raise ValueError(f"{name} must be one instance, got {len(one)}")
     return one

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from gsimplicit import checks, gray_scott
+from gsimplicit import checks
 from gsimplicit.bifurcation.branch import Branch, Fold
 from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
-from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian, separate
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along, interleaved, separate
+from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
 
@@ -47,7 +48,7 @@ def fold(branch: Branch, number: int = 0) -> Fold:
         raise ValueError(f"number must count one of the {len(branch.folds)} folds that were met, from 0, got {number}")
     turns = np.flatnonzero(branch.slope[:-1] * branch.slope[1:] < 0)
     before = int(turns[number])
-    curve = Curve(branch.parameter, branch.fields[before])
+    curve = Curve(Equations(branch.model, branch.params[before]), branch.parameter, branch.fields[before])
     start = Point(branch.fields[before], branch.drift[before], branch.params[before])
     with one_blas_thread():
         return _augmented(curve, start, branch.folds[number].mode)
@@ -59,7 +60,7 @@ def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
     phase = curve.translations(X)
     b = d = mode / np.linalg.norm(mode)
     for _ in range(20):
-        lu = SparseLU(jacobian(X, params, c))
+        lu = SparseLU(jacobian(curve.at(params), X, c))
         test = _singular(curve, Point(X, c, params), lu, phase, b, d)
         R = curve.defect(X, c, params)
         off = np.concatenate([np.tensordot(phase, X - start.X, axes=3), [test.g]])
@@ -68,7 +69,7 @@ def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
             return Fold(float(params[curve.index]), X, test.w / np.linalg.norm(test.w), size)
         corner = np.zeros((r + 1, r + 1))
         corner[-1, :r], corner[-1, -1] = test.g_c, test.g_p
-        columns = interleaved(np.concatenate([curve.translations(X), curve.along(X)[None]]))
+        columns = interleaved(np.concatenate([curve.translations(X), curve.along(X, params)[None]]))
         outer = BorderedLU(lu, columns, interleaved(np.concatenate([phase, test.g_X[None]])), corner)
         x, s = outer.solve(interleaved(-R[None])[:, 0], -off)
         X = X + separate(x, X.shape)
@@ -97,19 +98,19 @@ def _singular(curve: Curve, at: Point, lu: SparseLU, phase: Array, b: Array, d: 
     r = len(curve.directions)
     G = curve.translations(at.X)
     inner = BorderedLU(lu, interleaved(np.concatenate([G, b[None]])), interleaved(np.concatenate([phase, d[None]])))
-    goal, zero = np.zeros(r + 1), np.zeros(2 * curve.cells)
+    goal, zero = np.zeros(r + 1), np.zeros(at.X.size)
     goal[-1] = 1.0
     w_column, w_rest = inner.solve(zero, goal)
     psi_column, _ = inner.solve(zero, goal, transpose=True)
     w, psi = separate(w_column, at.X.shape), separate(psi_column, at.X.shape)
     # g_z = -psi . A_z w, with A's dependence on the fields, the drift speeds and the parameter
-    X, w_, psi_ = (torch.from_numpy(x)[None] for x in (at.X, w, psi))
-    g_X = -gray_scott.second_derivative_transposed(X, w_, psi_)[0].numpy()
+    equations = curve.at(at.params)
+    g_X = -equations.second_transposed(at.X, w, psi)
     if r:
         # A holds c . grad and the columns grad X: their derivatives act on w and on the rest of the null vector
-        g_X = g_X + np.tensordot(w_rest[:r] @ curve.directions, gradient(psi), axes=1)
+        g_X = g_X + along(w_rest[:r] @ curve.directions, psi)
     # the factorised Jacobian takes the drift by central differences, and g is of that
     slopes = np.stack([(np.roll(w, -1, axis) - np.roll(w, 1, axis)) / 2 for axis in (1, 2)])
     g_c = np.array([-(psi * np.tensordot(e, slopes, axes=1)).sum() for e in curve.directions])
-    mixed = gray_scott.mixed_derivative(torch.from_numpy(w)[None])[0, curve.index].numpy()
+    mixed = equations.mixed(at.X, w)[curve.index]
     return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -SCALE * float((psi * mixed).sum()))

@@ -16,9 +16,12 @@ from gsimplicit.identity.values import UntoldError, Walk
 __all__ = ["content", "identity", "label"]
 
 
-def label(loss: str | Callable[..., Any]) -> str:
+def label(loss: Any) -> str:
     """Name of a loss: its own, or that of the function."""
-    return loss if isinstance(loss, str) else str(getattr(loss, "__name__", type(loss).__name__))
+    if isinstance(loss, str):
+        return loss
+    named = getattr(loss, "name", None) if hasattr(loss, "features") else None
+    return named if isinstance(named, str) else str(getattr(loss, "__name__", type(loss).__name__))
 
 
 def identity(loss: Callable[..., Any]) -> list[str]:

@@ -15,7 +15,6 @@ import xarray as xr
 
 from gsimplicit import checks
 from gsimplicit.arrays import real_array
-from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.results import Kind, Status
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def axes_of(data: xr.Dataset) -> list[str]:
     """The parameters a scan varies, in the order of its dimensions."""
     if not isinstance(data, xr.Dataset) or "status" not in data:
         raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
-    return [str(name) for name in data["status"].dims if name in PARAMETERS]
+    return [str(name) for name in data["status"].dims if name != "sample"]
 
 
 def classes(data: xr.Dataset) -> xr.DataArray:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.equations import ModelParams
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Route, differentiated, solved
-from gsimplicit.routes.gradient import losses_of
+from gsimplicit.routes.ask import ask, losses_of
+from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.objective import Objective
 from gsimplicit.steady import March
 
@@ -26,9 +26,11 @@ class Plan:
     """All a worker needs to evaluate any point of a scan.
 
     Attributes:
-        initial: Initial fields of the S samples, shape (S, 2, H, W).
+        base: Parameters of the model, one instance: those of a point take its place.
+        initial: Initial fields of the samples, shape (samples, S, H, W).
         objectives: Losses of the state, with their targets.
-        residual_at: u and v the residual loss is evaluated at, shape (S, 2, H, W), or None where it is not asked for.
+        residual_at: All species the residual loss is evaluated at, of the shape of `initial`, or None
+            where it is not asked for.
         names: Names of all losses in the order asked for, "residual" among them.
         routes: Gradient routes.
         marching: How states are marched.
@@ -37,6 +39,7 @@ class Plan:
         keep_v: Whether v is kept.
     """
 
+    base: ModelParams
     initial: torch.Tensor
     objectives: tuple[Objective, ...]
     residual_at: torch.Tensor | None
@@ -68,7 +71,7 @@ def blank(plan: Plan) -> Values:
         out["stable"] = np.zeros(S, np.int8)
         out["eigenvalue_real"], out["eigenvalue_imag"] = np.full((S, modes), np.nan), np.full((S, modes), np.nan)
     if R:
-        out["gradient"] = np.full((S, R, L, len(PARAMETERS)), np.nan)
+        out["gradient"] = np.full((S, R, L, len(plan.base.model.parameters)), np.nan)
         out["route_loss"] = np.full((S, R, L), np.nan)
         out["route_status"] = np.full((S, R), int(Status.NOT_RUN), np.int8)
         out["route_definition"] = np.zeros((S, R, L), np.int8)
@@ -97,7 +100,7 @@ def evaluate_row(plan: Plan, backwards: bool, points: Sequence[Sequence[float]])
 
 
 def evaluate(plan: Plan, point: Sequence[float]) -> Values:
-    """All variables of one point, given by its parameters in the order of `PARAMETERS`."""
+    """All variables of one point, given by its parameters in the model's order."""
     return _evaluated(plan, point)[0]
 
 
@@ -105,25 +108,26 @@ def _evaluated(plan: Plan, point: Sequence[float]) -> tuple[Values, torch.Tensor
     """All variables of a point, and the fields it was evaluated at, float64."""
     out, fields = blank(plan), plan.initial
     # the values were checked where the axes came in
-    params = Params._of(torch.tensor([list(point)] * len(plan.initial), dtype=torch.float64))
+    params = plan.base._of(torch.tensor([list(point)] * len(plan.initial), dtype=torch.float64))
     try:
         if plan.residual_at is not None:
             _residual(plan, params, out)
         if plan.objectives:
             fields = _states(plan, params, out)
     except Exception as error:
-        error.add_note(f"at {', '.join(f'{name} = {at!r}' for name, at in zip(PARAMETERS, point, strict=True))}")
+        named = zip(params.model.parameters, point, strict=True)
+        error.add_note(f"at {', '.join(f'{name} = {at!r}' for name, at in named)}")
         raise
     return out, fields
 
 
-def _residual(plan: Plan, params: Params, out: Values) -> None:
+def _residual(plan: Plan, params: ModelParams, out: Values) -> None:
     """The residual loss needs no state and no route: its derivative is exact and stands under each of them."""
     at = plan.names.index("residual")
     assert plan.residual_at is not None
     values = params.tensor().clone().requires_grad_()
     with torch.enable_grad():
-        loss = residual_loss(Params.stack(values), plan.residual_at)
+        loss = residual_loss(params._stacked(values), plan.residual_at)
         (slope,) = torch.autograd.grad(loss.sum(), values)
     out["loss"][:, at] = loss.detach().numpy()
     if plan.routes:
@@ -131,7 +135,7 @@ def _residual(plan: Plan, params: Params, out: Values) -> None:
         out["gradient"][:, :, at] = slope.numpy()[:, None]
 
 
-def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
+def _states(plan: Plan, params: ModelParams, out: Values) -> torch.Tensor:
     """Fill in what is known of the states and routes; returns the fields the losses were taken at."""
     columns = [plan.names.index(o.name) for o in plan.objectives]
     problem = Problem(params, plan.initial, plan.marching)
@@ -141,13 +145,13 @@ def _states(plan: Plan, params: Params, out: Values) -> torch.Tensor:
     out["loss"][:, columns] = losses_of(state, list(plan.objectives)).numpy().T
     for name in ("status", "kind", "steps", "change", "residual"):
         out[name][:] = getattr(state, name).numpy()
-    v = state.v.to("cpu", torch.float64)
+    v = state.observed.to("cpu", torch.float64)
     out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
     if plan.modes:
         out["stable"][:] = state.stable.numpy()
         out["eigenvalue_real"][:], out["eigenvalue_imag"][:] = state.eigenvalues.real, state.eigenvalues.imag
     if plan.keep_v:
-        out["v"][:] = state.v.cpu().numpy()
+        out["v"][:] = state.observed.cpu().numpy()
     reached = state.fields.to("cpu", torch.float64)
     if not plan.routes:
         return reached
@@ -205,8 +209,7 @@ def _route(
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
     start = problem.state()
     try:
-        state = solved(route, problem)
-        pulled = differentiated(route, problem, state, plan.objectives)
+        answer = ask(route, problem, plan.objectives)
     except (np.linalg.LinAlgError, ArithmeticError):
         out["route_status"][:] = Status.FAILED
         return
@@ -217,18 +220,19 @@ def _route(
     except Exception as error:
         error.add_note(f"in route {route.name!r}")
         raise
-    status = state.status.numpy().astype(np.int8)
-    gradient, loss = pulled.gradient.numpy().transpose(1, 0, 2), losses_of(state, list(plan.objectives)).numpy().T
+    state, status = answer.state, answer.state.status.numpy().astype(np.int8)
+    gradient, loss = answer.gradient.numpy().transpose(1, 0, 2), answer.losses.numpy().T
     if root is not None:
         rootless = ~root.has_root.numpy()
         gradient[rootless], loss[rootless] = np.nan, np.nan
         status[rootless] = root.status.numpy()[rootless]
     gradient[~np.isfinite(loss)] = np.nan  # no value, no derivative
-    gone = np.isnan(gradient[..., list(route.answers)]).any(axis=2)
+    asked = gradient if route.answers is None else gradient[..., list(route.answers)]
+    gone = np.isnan(asked).any(axis=2)
     lost = gone.any(axis=1) & ~np.isin(status, (Status.UNSTEADY, Status.DIVERGED))
     # a state without a derivative: its adjoint did not close, or a difference failed
     status[lost] = Status.FAILED
-    named = np.array([[_word(d) for d in c.definition] for c in pulled.certificates], object)
+    named = np.array([[_word(d) for d in c.definition] for c in answer.certificates], object)
     out["route_definition"][:, columns] = np.where(gone, _word(DEFINITIONS[0]), named.T)
     out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status

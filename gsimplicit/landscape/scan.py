@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from gsimplicit import checks, dataset
+from gsimplicit import checks, dataset, models
 from gsimplicit.arrays import real_array
-from gsimplicit.gray_scott import PARAMETERS, Params, warn_if_unstable
+from gsimplicit.equations import DEFAULT, Model, ModelParams, in_words, warn_if_unstable
 from gsimplicit.identity import identity, label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.point import Plan, blank, evaluate, evaluate_row, flags
 from gsimplicit.landscape.settings import decoded, encoded, is_ours
+from gsimplicit.losses import LOSSES
+from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
+from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.refine import Refine
 from gsimplicit.routes.contract import Loss, Route
-from gsimplicit.routes.gradient import LOSSES, Fields, as_objective, as_route, as_target, check_dtype, check_loss
+from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
 from gsimplicit.steady import March, as_fields, as_march, as_refine, marched_state
 from gsimplicit.surroundings import own_surroundings
 
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["scan", "scan_arguments"]
 
-_CONCENTRATIONS = ("u", "v")
-
 _MOST_POINTS = 2**31 - 1
 """Points of a scan beyond which no machine holds it."""
 
@@ -42,8 +43,8 @@ _MOST_POINTS = 2**31 - 1
 @own_surroundings
 def scan(
     axes: Mapping[str, Sequence[float] | np.ndarray[Any, Any]],
-    base: Params | None = None,
-    losses: Sequence[str | Loss] = ("spectrum",),
+    base: ModelParams | None = None,
+    losses: Sequence[str | Loss | FeatureLoss] = ("spectrum",),
     routes: Sequence[str | Route] = (),
     initial: Fields | None = None,
     target: Fields | None = None,
@@ -60,6 +61,8 @@ def scan(
     executor: Executor | None = None,
     progress: bool = True,
     tile: int | None = None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> xr.Dataset:
     """Scan losses and gradients over one or more parameters.
 
@@ -68,7 +71,7 @@ def scan(
 
     Args:
         axes: Values of the parameters that vary, by name; dimensions come in this order.
-        base: Parameters held fixed, one instance; None is the paper's point.
+        base: Parameters held fixed, one instance, and the model with them; None is the paper's point of Gray-Scott.
         losses: Names ("spectrum", "windowed", "residual") or callables of v (B, H, W) giving (B,). "residual" is
             evaluated at the target's u and v without marching; its derivative is exact whatever the route.
         routes: Names, as for `grad`, or objects of `gsimplicit.routes`.
@@ -93,6 +96,8 @@ def scan(
         progress: Show a progress bar.
         tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16. The values do
             not depend on it, nor on the executor or on interruptions, to the bit.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
@@ -118,34 +123,35 @@ def scan(
         raise ValueError("axes must name at least one parameter, got none")
     share_root, overwrite = checks.flag("share_root", share_root), checks.flag("overwrite", overwrite)
     progress = checks.flag("progress", progress)
-    values = {str(name): _axis(name, at) for name, at in axes.items()}
+    base = _base(base)
+    model = base.model
+    values = {str(name): _axis(name, at, model) for name, at in axes.items()}
     if math.prod(len(at) for at in values.values()) > _MOST_POINTS:
         raise ValueError(f"axes must make at most {_MOST_POINTS} points, got {[len(at) for at in values.values()]}")
-    base = _base(base)
     if keep is not None and (not isinstance(checks.plain(keep), str) or checks.plain(keep) != "v"):
         raise ValueError(f"keep must be 'v' or None, got {checks.shown(keep)}")
     keep = None if keep is None else "v"
-    fields = initial_state() if initial is None else as_fields("initial", initial)
+    fields = initial_state(model=base) if initial is None else as_fields("initial", initial, model)
     chosen = tuple(as_route(route) for route in _listed("routes", routes))
     asked = _listed("losses", losses)
     for loss in asked:
-        if not callable(loss) and loss != "residual":
+        if (isinstance(loss, str) or not callable(loss)) and loss != "residual":
             check_loss(loss)
     for loss in asked:
-        if callable(loss) and label(loss) in (*LOSSES, "residual"):
-            raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in one is")
+        if not isinstance(loss, str) and label(loss) in (*LOSSES, "residual"):
+            raise ValueError(f"a loss of your own must not be named {label(loss)!r}, as a built-in one is")
     for what, names in (("routes", [r.name for r in chosen]), ("losses", [label(loss) for loss in asked])):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} must differ in name, got {names}")
     for route in chosen:
         check_dtype(route, dtype)
     precise = any(route.through_steps for route in chosen)
-    marching = as_march(tol, max_steps, check_every, dtype, None, precise=precise)
+    marching = as_march(tol, max_steps, check_every, dtype, None, dt, backend, precise=precise)
     settings, points = as_refine(refine), _points(values, base)
-    warn_if_unstable(Params.stack(points))
+    warn_if_unstable(base._stacked(points), marching.dt)
 
     followed = None if follow is None else _follow(follow, list(values))
-    goal = _given_target(target, len(fields))
+    goal = _given_target(target, len(fields), model)
     configuration = {
         "axes": [[name, at.tolist()] for name, at in values.items()],  # in the order of the dimensions
         "base": base.tensor()[0].tolist(),
@@ -161,19 +167,20 @@ def scan(
         "keep": keep,
         "follow": followed,
         "code": dataset.code_fingerprint(),
+        **_told_model(model, kept=store is not None),
     }
 
-    own = _own(asked, chosen, settings)
+    own = _own(asked, chosen, settings, model, backend)
 
     def prepare() -> Job:
         plan = _plan(asked, chosen, fields, goal, base, marching, settings, share_root, keep == "v")
-        title = f"Loss landscape of Gray-Scott steady states over {', '.join(values)}"
-        frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration))
+        title = f"Loss landscape of {_title(model)} steady states over {', '.join(values)}"
+        frame = _labelled(plan, values, base, goal, dataset.provenance(title, configuration, model))
         if store is not None and own:
             frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
         if followed is None:
             return Job(frame, tuple(values), points.tolist(), partial(evaluate, plan), own)
-        rows = points.reshape(-1, len(values[next(reversed(values))]), len(PARAMETERS)).tolist()
+        rows = points.reshape(-1, len(values[next(reversed(values))]), len(model.parameters)).tolist()
         return Job(frame, tuple(values)[:-1], rows, partial(evaluate_row, plan, followed.startswith("-")), own)
 
     return fill(
@@ -224,7 +231,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         target = data["target_fields" if "target_fields" in data else "target"].values.copy()
     return {
         "axes": dict(found["axes"]),
-        "base": Params(*found["base"]),
+        "base": _model_of(found).params(**dict(zip(_model_of(found).parameters, found["base"], strict=True))),
         "losses": found["losses"],
         "routes": [decoded(route) for route in found["routes"]],
         "initial": data["initial"].values.copy(),
@@ -237,6 +244,8 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         "share_root": found["share_root"],
         "keep": found["keep"],
         "follow": found["follow"],
+        "dt": marching.dt,
+        "backend": marching.backend,
     }
 
 
@@ -248,31 +257,37 @@ def _follow(follow: str, axes: list[str]) -> str:
     return str(follow)
 
 
-def _given_target(target: Fields | None, samples: int) -> torch.Tensor | None:
+def _given_target(target: Fields | None, samples: int, model: Model) -> torch.Tensor | None:
     """The target as float64, one instance a sample: v alone or u and v."""
     if target is None:
         return None
     both = isinstance(target, torch.Tensor | np.ndarray) and target.ndim == 4
-    fields = as_fields("target", target) if both else as_target(target)
+    fields = as_fields("target", target, model) if both else as_target(target, model)
     assert fields is not None
     if len(fields) not in (1, samples):
         raise ValueError(f"target must be of 1 or {samples} instances, as the initial fields are, got {len(fields)}")
     return fields.expand(samples, *fields.shape[1:])
 
 
-def _own(losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None) -> dict[str, Any]:
+def _own(
+    losses: list[str | Loss], routes: tuple[Route, ...], refine: Refine | None, model: Model, backend: Backend | None
+) -> dict[str, Any]:
     """What is the user's own, by the name it has in errors."""
     own: dict[str, Any] = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
+    if not _shipped(model):  # what a worker imports may be another reaction
+        own[f"model {model.name!r}"] = (type(model), model.reaction, model.rest, model.uniform)
+    if backend is not None and backend not in (KERNELS, TORCH):
+        own[f"backend {backend.name!r}"] = backend
     own |= {f"route {route.name!r}": route for route in routes if not is_ours(route)}
     return own if is_ours(refine) else own | {"the solver of refine": refine}
 
 
 def _plan(
-    losses: list[str | Loss],
+    losses: list[str | Loss | FeatureLoss],
     routes: tuple[Route, ...],
     fields: torch.Tensor,
     target: torch.Tensor | None,
-    base: Params,
+    base: ModelParams,
     marching: March,
     refine: Refine | None,
     share_root: bool,
@@ -280,25 +295,36 @@ def _plan(
 ) -> Plan:
     """Targets resolved, so that workers need nothing but the plan."""
     S, grid = len(fields), cast("tuple[int, int]", tuple(fields.shape[2:]))
-    if target is None and any(isinstance(loss, str) for loss in losses):
+    if target is None and any(isinstance(loss, str) or is_feature_loss(loss) for loss in losses):
         target = marched_state(base.expand(S), fields, marching).fields.to("cpu", torch.float64)
         if not bool(torch.isfinite(target).all()):
             raise ValueError(f"base diverges when marched, so it makes no target: {base}")
     both = target if target is not None and target.ndim == 4 else None
-    v = both[:, 1] if both is not None else target
-    objectives = tuple(as_objective(x, None if callable(x) else v, S, grid) for x in losses if x != "residual")
+    v = both[:, base.model.seen] if both is not None else target
+    objectives = tuple(
+        as_objective(x, _seen_target(x, v, both), S, grid, base.model, marching.dt) for x in losses if x != "residual"
+    )
     names = tuple(label(loss) for loss in losses)
     if "residual" not in names:
         both = None
     elif both is None:
-        raise ValueError("the residual loss needs the target's u and v, shape (S, 2, H, W); got v alone")
-    return Plan(fields, objectives, both, names, routes, marching, refine, share_root, keep_v)
+        raise ValueError("the residual loss needs all species of the target, shape (S, species, H, W); got one alone")
+    return Plan(base, fields, objectives, both, names, routes, marching, refine, share_root, keep_v)
+
+
+def _seen_target(
+    loss: str | Loss | FeatureLoss, v: torch.Tensor | None, both: torch.Tensor | None
+) -> torch.Tensor | None:
+    """What a loss compares with: the target's observed species, or all of it; a callable with nothing."""
+    if not (isinstance(loss, str) or is_feature_loss(loss)):
+        return None
+    return both if sees_all(loss) else v
 
 
 def _labelled(
     plan: Plan,
     axes: Mapping[str, np.ndarray[Any, Any]],
-    base: Params,
+    base: ModelParams,
     goal: torch.Tensor | None,
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
@@ -340,10 +366,10 @@ def _labelled(
         variables["target_fields"] = (("sample", "component", "y", "x"), at, dataset.attributes("target_fields"))
     coordinates: dict[str, Any] = {
         **{name: (name, v) for name, v in axes.items()},
-        **{name: getattr(base, name).item() for name in PARAMETERS if name not in axes},
+        **{name: getattr(base, name).item() for name in base.model.parameters if name not in axes},
         "sample": np.arange(S),
         "objective": np.array(plan.names),
-        "component": np.array(_CONCENTRATIONS),
+        "component": np.array(base.model.species),
         "y": np.arange(H),
         "x": np.arange(W),
     }
@@ -351,7 +377,7 @@ def _labelled(
         coordinates["mode"] = np.arange(plan.modes)
     if plan.routes:
         coordinates["route"] = np.array([r.name for r in plan.routes])
-        coordinates["parameter"] = np.array(PARAMETERS)
+        coordinates["parameter"] = np.array(base.model.parameters)
     out = xr.Dataset(variables, coordinates, attrs)
     if plan.routes:
         out["route_definition"].attrs |= flags()
@@ -359,30 +385,72 @@ def _labelled(
         out["loss"].attrs["long_name"] = "loss of the refined state"
         out["status"].attrs["long_name"] = "how the refinement ended"
     for name in out.coords:
-        out[name].attrs.update(dataset.attributes(str(name)))
+        out[name].attrs.update(dataset.attributes(str(name), base.model))
     return out
 
 
-def _base(base: Params | None) -> Params:
+def _base(base: ModelParams | None) -> ModelParams:
     if base is None:
-        return Params.preset("paper")
-    if not isinstance(base, Params):
-        raise TypeError(f"base must be gsimplicit.Params, got {type(base).__name__}")
+        return DEFAULT.preset("paper")
+    if not isinstance(base, ModelParams):
+        raise TypeError(f"base must be gsimplicit.Params, or another model's params, got {type(base).__name__}")
     if len(base) != 1:
         raise ValueError(f"base must be one instance, got {len(base)}")
     return base.detach()
 
 
-def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if not isinstance(name, str) or name not in PARAMETERS:
-        raise ValueError(f"axes must be among {', '.join(map(repr, PARAMETERS))}, got {checks.shown(name)}")
+def _told_model(model: Model, *, kept: bool) -> dict[str, Any]:
+    """What a scan is known by besides, where the model is not Gray-Scott: names and formulas, or the code of one."""
+    if model is DEFAULT:
+        return {}
+    told: dict[str, Any] = {n: list(getattr(model, n)) for n in ("species", "diffusivity", "rates")}
+    steps = model.steps(0.5)
+    reaction = steps.key if steps is not None else identity(model.reaction) if kept else label(model.reaction)
+    told |= {"observed": model.observed, "reaction": reaction}
+    if model.trivial is not None:
+        told["trivial"] = model.trivial
+    if type(model) is not Model:  # what a subclass overrides
+        told["class"] = identity(type(model)) if kept else type(model).__qualname__
+    return {"model": {"name": model.name, **told}}
+
+
+def _shipped(model: Model) -> bool:
+    """Whether a model is one of the package's."""
+    return getattr(models, model.name, None) is model
+
+
+def _model_of(configuration: Mapping[str, Any]) -> Model:
+    """The model of a scan: one of the package's, told by its name and formulas.
+
+    Raises:
+        ValueError: It is another, which a file does not hold.
+    """
+    told = configuration.get("model")
+    if told is None:
+        return DEFAULT
+    found = getattr(models, told["name"], None)
+    if not isinstance(found, Model) or _told_model(found, kept=True)["model"] != told:
+        raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
+    return found
+
+
+def _title(model: Model) -> str:
+    return "Gray-Scott" if model is DEFAULT else model.name.replace("_", "-")
+
+
+def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Model) -> np.ndarray[Any, Any]:
+    if not isinstance(name, str) or name not in model.parameters:
+        raise ValueError(f"axes must be among {', '.join(map(repr, model.parameters))}, got {checks.shown(name)}")
     array = real_array(f"axis {name}", values, "a sequence or array of real numbers")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")
-    if not (np.isfinite(array) & (array >= 0)).all():
-        wrong = array[~(np.isfinite(array) & (array >= 0))].tolist()
+    low, high = model.range_of(name)
+    good = np.isfinite(array) & (array >= low) & (array <= high)
+    if not good.all():
+        wrong = array[~good].tolist()
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(f"axis {name} must hold finite values >= 0, got {wrong[:5]}{more}")
+        bounds = in_words(low, high).removeprefix(" and").replace("lie in", "in")
+        raise ValueError(f"axis {name} must hold finite values{bounds}, got {wrong[:5]}{more}")
     falls = np.flatnonzero(~(np.diff(array) > 0)).tolist()
     if falls:
         first, then = array[falls[0] : falls[0] + 2].tolist()
@@ -393,11 +461,11 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarr
     return array
 
 
-def _points(axes: Mapping[str, np.ndarray[Any, Any]], base: Params) -> torch.Tensor:
+def _points(axes: Mapping[str, np.ndarray[Any, Any]], base: ModelParams) -> torch.Tensor:
     points = base.tensor().repeat(int(np.prod([len(v) for v in axes.values()])), 1)
     for i, at in enumerate(product(*axes.values())):
         for name, value in zip(axes, at, strict=True):
-            points[i, PARAMETERS.index(name)] = float(value)
+            points[i, base.model.parameters.index(name)] = float(value)
     return points
 
 

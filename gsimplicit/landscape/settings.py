@@ -11,6 +11,7 @@ import torch
 
 from gsimplicit import checks, routes
 from gsimplicit.identity import content
+from gsimplicit.marching.backend import KERNELS, TORCH, Kernels, Torch
 from gsimplicit.refine import Direct, Gmres, Refine
 from gsimplicit.steady import March
 
@@ -20,6 +21,9 @@ _KNOWN: dict[str, type] = {
     if isinstance(cls, type) and is_dataclass(cls)
 }
 """Settings objects that can be made again by name."""
+
+_LATER = ("dt", "backend")
+"""Settings that came later: untold where they are what they were before, so that older files are known."""
 
 
 def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
@@ -44,8 +48,11 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         return {"torch": str(value).removeprefix("torch.")}
     cls = type(value)
     if _KNOWN.get(cls.__name__) is cls:  # a class of the user's may have the name of one of ours
-        inside = {f.name: encoded(argument, getattr(value, f.name), kept=kept) for f in fields(value)}
+        told = [f.name for f in fields(value) if f.name not in _LATER or getattr(value, f.name) != f.default]
+        inside = {name: encoded(argument, getattr(value, name), kept=kept) for name in told}
         return {"type": cls.__name__, **inside}
+    if cls in (Kernels, Torch):
+        return {"backend": value.name}
     name = f"{cls.__module__}.{cls.__qualname__}"
     return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
 
@@ -71,6 +78,8 @@ def decoded(value: Any) -> Any:
     """
     if not isinstance(value, Mapping):
         return value
+    if "backend" in value:
+        return {backend.name: backend for backend in (KERNELS, TORCH)}[value["backend"]]
     if "torch" in value:
         name = value["torch"]
         return getattr(torch, name) if isinstance(getattr(torch, name, None), torch.dtype) else torch.device(name)

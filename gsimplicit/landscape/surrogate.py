@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from gsimplicit import checks, dataset
-from gsimplicit.gray_scott import PARAMETERS
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
@@ -113,8 +112,9 @@ def train_surrogate(
 
     def prepare() -> Job:
         job = _job(
-            values, fields, _heads(_copies(losses)), configuration, members, widths, modes, epochs, held_out, seed
-        )
+            dataset.parameters_of(data), values, fields, _heads(_copies(losses)), configuration,
+            members, widths, modes, epochs, held_out, seed,
+        )  # fmt: skip
         if store is not None and own:
             job.frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
         return job
@@ -174,16 +174,17 @@ def _one_number(loss: Loss, v: torch.Tensor) -> torch.Tensor:
 
 
 def _states(data: xr.Dataset) -> tuple[Array, Any]:
-    """Parameters (P, 4) and v (P, S, H, W) of the points whose states are finite."""
+    """Parameters (P, count) and v (P, S, H, W) of the points whose states are finite."""
     import xarray as xr
 
     if not isinstance(data, xr.Dataset):
         raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
-    if "v" not in data or "status" not in data or not {*PARAMETERS, "sample"} <= {*data.coords}:
+    names = dataset.parameters_of(data)
+    if "v" not in data or "status" not in data or not {*names, "sample"} <= {*data.coords}:
         raise ValueError("the scan holds no states: scan with keep='v'")
     over = [str(n) for n in data["status"].dims if n != "sample"]
     shape = tuple(data.sizes[n] for n in over)
-    at = [np.broadcast_to(data[n].values.reshape([-1 if n == m else 1 for m in over] or 1), shape) for n in PARAMETERS]
+    at = [np.broadcast_to(data[n].values.reshape([-1 if n == m else 1 for m in over] or 1), shape) for n in names]
     values = np.stack([a.reshape(-1) for a in at], axis=1).astype(np.float64)
     v = data["v"].transpose(*over, "sample", "y", "x").values.reshape(len(values), *data["v"].shape[-3:])
     status = data["status"].transpose(*over, "sample").values.reshape(len(values), -1)
@@ -194,6 +195,7 @@ def _states(data: xr.Dataset) -> tuple[Array, Any]:
 
 
 def _job(
+    names: tuple[str, ...],
     values: Array,
     fields: Any,
     heads: Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
@@ -251,11 +253,11 @@ def _job(
         {
             "member": ("member", np.arange(members), _words("network")),
             "head": ("head", np.array(list(heads)), {"long_name": "feature"}),
-            "parameter": ("parameter", np.array(PARAMETERS), {"long_name": "parameter"}),
+            "parameter": ("parameter", np.array(names), {"long_name": "parameter"}),
             "y": ("y", np.arange(H), dataset.attributes("y")),
             "x": ("x", np.arange(W), dataset.attributes("x")),
         },
-        dataset.provenance("Networks from parameters to features of Gray-Scott steady states", configuration)
+        dataset.provenance("Networks from parameters to features of steady states", configuration)
         | {
             "losses": json.dumps(configuration["surrogate"]),
             "layers": np.array(layers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -145,3 +145,33 @@ def _spectrum(v: torch.Tensor) -> torch.Tensor:
 
 def _mean_square(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return ((a - b) ** 2).mean(dim=(-2, -1))
+
+
+class Spectrum:
+    """The loss "spectrum": mean squared difference of log power spectra, see `spectrum_loss`."""
+
+    name: ClassVar[str] = "spectrum"
+    invariant: ClassVar[bool] = True
+
+    def features(self, v: torch.Tensor) -> torch.Tensor:
+        """Log power spectrum, shape (B, H, W)."""
+        return _spectrum(_centred(_given("v", v)))
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Mean squared difference, shape (B,)."""
+        return _mean_square(a, b)
+
+
+class Windowed:
+    """The loss "windowed": the same in 16 x 16 windows, see `windowed_loss`."""
+
+    name: ClassVar[str] = "windowed"
+    invariant: ClassVar[bool] = False
+
+    def features(self, v: torch.Tensor) -> torch.Tensor:
+        """Windowed log power spectra side by side, shape (B, H, W)."""
+        return _windowed(_given("v", v))
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Mean squared difference, shape (B,)."""
+        return _mean_square(a, b)

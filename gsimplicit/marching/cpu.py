@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from gsimplicit.marching import plain
+from gsimplicit.surroundings import caller
 from gsimplicit.threads import STOP, Stopped
 
-__all__ = ["STOP", "Stopped", "march", "pull_back", "push_forward", "stabilised"]
+if TYPE_CHECKING:
+    from gsimplicit.equations import Equations
+
+__all__ = ["STOP", "Stopped", "UntracedWarning", "march", "pull_back", "push_forward", "stabilised"]
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 R = TypeVar("R")
@@ -29,11 +33,11 @@ class _Engine(Protocol):
     """A module that steps; the arguments are those of the functions below."""
 
     def march(
-        self, fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int
+        self, equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
     ) -> tuple[Array, int, float]: ...
-    def stabilised(self, fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]: ...
-    def pull_back(self, fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]: ...
-    def push_forward(self, fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]: ...
+    def stabilised(self, equations: Equations, fields: Array, table: Array, count: int) -> tuple[Any, float]: ...
+    def pull_back(self, equations: Equations, fields: Array, steps: int, cotangents: Array) -> tuple[Array, Array]: ...
+    def push_forward(self, equations: Equations, fields: Array, steps: int) -> tuple[Array, Array]: ...
 
 
 _chosen: list[_Engine] = []
@@ -70,8 +74,11 @@ def _warn(error: Exception) -> None:
     )
 
 
-def _by(work: Callable[[_Engine], R]) -> R:
+def _by(equations: Equations, work: Callable[[_Engine], R]) -> R:
     """Do the work with the compiled kernels, and with the torch reference from where they cannot be compiled."""
+    if equations.steps is None:
+        _warn_of_model(equations)
+        return work(plain)
     engine = _engine()
     if engine is plain:
         return work(plain)
@@ -84,12 +91,34 @@ def _by(work: Callable[[_Engine], R]) -> R:
     return work(plain)
 
 
-def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_every: int) -> tuple[Array, int, float]:
+_told: set[tuple[str, str]] = set()
+
+
+def _warn_of_model(equations: Equations) -> None:
+    """Say once a model why its steps are slow."""
+    model = equations.model
+    if (known := (model.name, str(model.untraced))) not in _told:
+        _told.add(known)
+        warnings.warn(
+            f"the reaction of {model.name} is no formula that can be compiled ({model.untraced}), so that steps are "
+            "taken by torch, some hundred times slower",
+            UntracedWarning,
+            stacklevel=caller(),
+        )
+
+
+class UntracedWarning(UserWarning):
+    """A model's reaction could not be traced, so that nothing of it is compiled."""
+
+
+def march(
+    equations: Equations, fields: Array, tol: float, max_steps: int, check_every: int
+) -> tuple[Array, int, float]:
     """March one instance until the largest change over a step is below `tol`, or for `max_steps` steps.
 
     Args:
-        fields: u and v, shape (2, H, W), float32 or float64: the dtype marched in.
-        parameters: Du, Dv, F, k in float64.
+        equations: Model, parameters and step.
+        fields: Shape (S, H, W), float32 or float64: the dtype marched in.
         tol: Stop below this change; 0 never stops early.
         max_steps: Cap on the steps, >= 1.
         check_every: Steps between tests, >= 1.
@@ -97,49 +126,49 @@ def march(fields: Array, parameters: Array, tol: float, max_steps: int, check_ev
     Returns:
         Fields, steps taken, and the change of the last test: NaN where the fields are no longer finite.
     """
-    return _by(lambda engine: engine.march(fields, parameters, tol, max_steps, check_every))
+    return _by(equations, lambda engine: engine.march(equations, fields, tol, max_steps, check_every))
 
 
-def stabilised(fields: Array, parameters: Array, table: Array, count: int) -> tuple[Any, float]:
-    """Take `count` stabilised explicit steps of one instance, and measure the residual where they end.
+def stabilised(equations: Equations, fields: Array, table: Array, count: int) -> tuple[Any, float]:
+    """Take `count` stabilised explicit steps of one instance, and measure the change of a plain one where they end.
 
     Args:
-        fields: u and v, float64, shape (2, H, W).
-        parameters: Du, Dv, F, k in float64.
+        equations: Model, parameters and step dt.
+        fields: Float64, shape (S, H, W).
         table: Coefficients (a, b, c) of each stage, shape (s, 3): the newer of two states x becomes
-            `a x + b older + c (x + residual(x))`.
+            `a x + b older + c (x + dt residual(x))`.
         count: Number of steps, >= 0.
 
     Returns:
-        The fields, and the max norm of the residual there, NaN where not finite.
+        The fields, and the max norm of `dt residual` there, NaN where not finite.
     """
-    return _by(lambda engine: engine.stabilised(fields, parameters, table, count))
+    return _by(equations, lambda engine: engine.stabilised(equations, fields, table, count))
 
 
-def pull_back(fields: Array, parameters: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:
+def pull_back(equations: Equations, fields: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:
     """Adjoint of exactly `steps` steps of `march`, for L cotangents of the final fields at once.
 
     Args:
-        fields: Initial u and v, shape (2, H, W), float32 or float64.
-        parameters: Du, Dv, F, k in float64.
+        equations: Model, parameters and step.
+        fields: Initial fields, shape (S, H, W), float32 or float64.
         steps: Number of steps, >= 0, held constant.
-        cotangents: Derivatives of L losses in the final fields, shape (L, 2, H, W).
+        cotangents: Derivatives of L losses in the final fields, shape (L, S, H, W).
 
     Returns:
-        Derivatives in Du, Dv, F, k, float64 of shape (L, 4), and in the initial fields, shape (L, 2, H, W).
+        Derivatives in the parameters, float64 of shape (L, P), and in the initial fields, shape (L, S, H, W).
     """
-    return _by(lambda engine: engine.pull_back(fields, parameters, steps, cotangents))
+    return _by(equations, lambda engine: engine.pull_back(equations, fields, steps, cotangents))
 
 
-def push_forward(fields: Array, parameters: Array, steps: int) -> tuple[Array, Array]:
-    """March exactly `steps` steps of one instance with the derivatives in Du, Dv, F and k beside it.
+def push_forward(equations: Equations, fields: Array, steps: int) -> tuple[Array, Array]:
+    """March exactly `steps` steps of one instance with the derivatives in each parameter beside it.
 
     Args:
-        fields: Initial u and v, shape (2, H, W), float32 or float64.
-        parameters: Du, Dv, F, k in float64.
+        equations: Model, parameters and step.
+        fields: Initial fields, shape (S, H, W), float32 or float64.
         steps: Number of steps, >= 0, held constant.
 
     Returns:
-        The fields, shape (2, H, W), and their derivatives in Du, Dv, F, k, shape (4, 2, H, W). No history is kept.
+        The fields, shape (S, H, W), and their derivatives in each parameter, (P, S, H, W). No history is kept.
     """
-    return _by(lambda engine: engine.push_forward(fields, parameters, steps))
+    return _by(equations, lambda engine: engine.push_forward(equations, fields, steps))

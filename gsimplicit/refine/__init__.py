@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.equations import Equations
+from gsimplicit.grid import shifted
 from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
-from gsimplicit.results import Motion, Stable, Status, kinds
+from gsimplicit.results import Motion, Stable, Status
 
 if TYPE_CHECKING:
     from gsimplicit.refine.linear import Bordered
@@ -75,7 +77,7 @@ class Refined:
     """What a refinement reached.
 
     Attributes:
-        fields: u and v, shape (2, H, W).
+        fields: u and v, shape (S, H, W).
         status: STEADY, DRIFTING, UNSTEADY, DIVERGED or FAILED.
         certified: Residuals and drift of these fields.
         evaluations: Residual evaluations spent.
@@ -91,11 +93,11 @@ class Refined:
     factors: tuple[Prepared, Bordered] | None = None
 
 
-def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | None:
+def recognise(equations: Equations, fields: Array, settings: Refine) -> Refined | None:
     """The fields as a root, where they already are one to the tolerance; else None."""
     from gsimplicit.refine.newton import certify
 
-    certified = certify(fields, parameters)
+    certified = certify(equations, fields)
     if certified.raw <= settings.tol:
         return Refined(fields, Status.STEADY, certified, 0)
     if certified.bordered <= settings.tol and not settings.lattice:
@@ -103,12 +105,12 @@ def recognise(fields: Array, parameters: Array, settings: Refine) -> Refined | N
     return None
 
 
-def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
+def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
     """Refine one marched state to a root.
 
     Args:
-        fields: u and v, float64, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Float64, shape (S, H, W).
         settings: Tolerance, budget and which residual to close.
 
     Returns:
@@ -120,19 +122,19 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
 
     X, spent, level = fields, 0, 1e-6
     while True:
-        tail = _march_on(X, parameters, level, min(LOOK, settings.max_evaluations - spent), settings)
+        tail = _march_on(equations, X, level, min(LOOK, settings.max_evaluations - spent), settings)
         X, spent = tail.fields, spent + tail.evaluations
         if np.isnan(tail.change):
             nan = float("nan")
             return Refined(X, Status.DIVERGED, Certified(nan, nan, np.full(2, nan), np.zeros((0, 2))), spent)
         exhausted = spent >= settings.max_evaluations
         # a pattern may travel fast and yet be steady in shape: what counts is what changes besides
-        here = certify(X, parameters)
+        here = certify(equations, X)
         if here.raw <= settings.tol:
             return Refined(X, Status.STEADY, here, spent)
         slow = min(tail.change, here.bordered)
         if slow < level or (exhausted and slow < SLOW):
-            found = _closed(X, parameters, settings, last=exhausted)
+            found = _closed(equations, X, settings, last=exhausted)
             spent += found.evaluations
             if found.status != Status.FAILED:
                 return replace(found, evaluations=spent)
@@ -140,10 +142,10 @@ def refine(fields: Array, parameters: Array, settings: Refine) -> Refined:
             if level < 1e-3 * settings.tol:  # as slow as marching gets, and Newton's method does not close
                 return Refined(X, Status.FAILED, here, spent)
         if exhausted:
-            return Refined(X, Status.UNSTEADY, here, spent, motion(X, parameters))
+            return Refined(X, Status.UNSTEADY, here, spent, motion(equations, X))
 
 
-def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -> Refined:
+def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool) -> Refined:
     """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind.
 
     The last try may creep: there is no marching on.
@@ -151,16 +153,16 @@ def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -
     from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, newton, pin
 
     patience = MAX_ITERATIONS if last else PATIENCE
-    root = newton(fields, parameters, settings.tol, linear=settings.linear, patience=patience)
+    root = newton(equations, fields, settings.tol, linear=settings.linear, patience=patience)
     spent = root.evaluations
-    certified = certify(root.fields, parameters)
-    if not root.converged or _kind(root.fields) != _kind(fields):
+    certified = certify(equations, root.fields)
+    if not root.converged or _kind(equations, root.fields) != _kind(equations, fields):
         return Refined(fields, Status.FAILED, certified, spent)
     if settings.lattice and certified.raw > settings.tol:
-        pinned = pin(root, parameters, settings.tol, settings.linear)
+        pinned = pin(equations, root, settings.tol, settings.linear)
         spent += pinned.evaluations
         if pinned.converged:
-            root, certified = pinned, certify(pinned.fields, parameters)
+            root, certified = pinned, certify(equations, pinned.fields)
     if certified.raw <= settings.tol:
         return Refined(root.fields, Status.STEADY, certified, spent, factors=root.factors)
     # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
@@ -168,15 +170,17 @@ def _closed(fields: Array, parameters: Array, settings: Refine, *, last: bool) -
     return Refined(root.fields, status, certified, spent, factors=root.factors)
 
 
-def _march_on(fields: Array, parameters: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:
-    """March one instance until its change over a step is below `level`, by the tail asked for."""
+def _march_on(equations: Equations, fields: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:
+    """March one instance until its residual is below `level`, by the tail asked for."""
     from gsimplicit.marching import cpu
     from gsimplicit.refine.tail import Tail, march_on
 
+    level, dt = level * equations.dt, equations.dt
     if settings.tail == "chebyshev":
-        return march_on(fields, parameters, level, max_evaluations)
-    end, steps, change = cpu.march(fields, parameters, level, max(max_evaluations, 1), 64)
-    return Tail(np.asarray(end, dtype=np.float64), change, steps)
+        tail = march_on(equations, fields, level, max_evaluations)
+        return replace(tail, change=tail.change / dt)
+    end, steps, change = cpu.march(equations, fields, level, max(max_evaluations, 1), 64)
+    return Tail(np.asarray(end, dtype=np.float64), change / dt, steps)
 
 
 LOOK = 50_000
@@ -189,7 +193,7 @@ NEUTRAL = 1e-9
 """Real parts below this are taken for zero: translations of a pattern that the lattice does not pin."""
 
 
-def stability(root: Refined, parameters: Array, settings: Refine) -> tuple[Stable, np.ndarray[Any, np.dtype[Any]]]:
+def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[Stable, np.ndarray[Any, np.dtype[Any]]]:
     """Whether a root is linearly stable, and its leading eigenvalues, shape (settings.eigenvalues,).
 
     A drifting root is judged by its shape: the translations are taken out. It crosses the lattice meanwhile, which
@@ -204,8 +208,8 @@ def stability(root: Refined, parameters: Array, settings: Refine) -> tuple[Stabl
     still = root.status == Status.STEADY
     try:
         spectrum = leading(
+            equations,
             root.fields,
-            parameters,
             np.zeros((0, 2)) if still else root.certified.directions,
             np.zeros(2) if still else root.certified.drift,
             settings.eigenvalues,
@@ -215,20 +219,20 @@ def stability(root: Refined, parameters: Array, settings: Refine) -> tuple[Stabl
     none[: len(spectrum.values)] = spectrum.values
     if spectrum.values.real.max() <= NEUTRAL:
         return Stable.YES, none
-    return (Stable.NO if still or _grows_everywhere(root, parameters, settings) else Stable.UNKNOWN), none
+    return (Stable.NO if still or _grows_everywhere(equations, root, settings) else Stable.UNKNOWN), none
 
 
-def _grows_everywhere(root: Refined, parameters: Array, settings: Refine) -> bool:
+def _grows_everywhere(equations: Equations, root: Refined, settings: Refine) -> bool:
     """Whether a drifting root has a growing mode at the other three positions half a cell away, too."""
-    from gsimplicit.refine.newton import newton, shifted
+    from gsimplicit.refine.newton import newton
     from gsimplicit.refine.spectrum import leading
 
     for by in ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5)):
-        there = newton(shifted(root.fields, np.array(by)), parameters, settings.tol, linear=settings.linear)
+        there = newton(equations, shifted(root.fields, np.array(by)), settings.tol, linear=settings.linear)
         if not there.converged:
             return False
         try:
-            spectrum = leading(there.fields, parameters, root.certified.directions, there.drift)
+            spectrum = leading(equations, there.fields, root.certified.directions, there.drift)
         except np.linalg.LinAlgError:
             return False
         if spectrum.values.real.max() <= NEUTRAL:
@@ -236,5 +240,5 @@ def _grows_everywhere(root: Refined, parameters: Array, settings: Refine) -> boo
     return True
 
 
-def _kind(fields: Array) -> int:
-    return int(kinds(torch.from_numpy(fields)[None])[0])
+def _kind(equations: Equations, fields: Array) -> int:
+    return int(equations.model.kinds(torch.from_numpy(fields)[None])[0])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from gsimplicit import gray_scott
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along
 from gsimplicit.refine.modes import deviation, symbols
 from gsimplicit.refine.solvers import LOOSE
 from gsimplicit.results import Status
@@ -139,32 +140,32 @@ class _Inverse:
         self._ended = beside <= 1e-12 * float(values[0])
 
 
-def least_singular_of_uniform(fields: Array, parameters: Array) -> float | None:
+def least_singular_of_uniform(equations: Equations, fields: Array) -> float | None:
     """The same for a uniform state, in closed form by wave number; None where the state is not uniform enough.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
     """
-    u, v = (abs(float(f.mean())) for f in fields)
-    least = float(np.linalg.svd(symbols(fields, parameters), compute_uv=False).min())
-    # what waves change in the entries of the Jacobian, of which v^2 and u v bend
-    return least if 8 * deviation(fields) * max(1.0, u, v) < max(FLAT * least, SINGULAR) else None
+    largest = max(abs(float(f.mean())) for f in fields)
+    least = float(np.linalg.svd(symbols(equations, fields), compute_uv=False).min())
+    # what waves change in the entries of the Jacobian, whose slopes are of the size of the fields
+    return least if 8 * deviation(fields) * max(1.0, largest) < max(FLAT * least, SINGULAR) else None
 
 
-def is_of_a_family(fields: Array, parameters: Array) -> bool:
+def is_of_a_family(equations: Equations, fields: Array) -> bool:
     """Whether a uniform state is no isolated root: a mode of it neither grows nor decays. False for patterns."""
     if deviation(fields) > SURELY_UNIFORM:
         return False
-    return bool(np.linalg.svd(symbols(fields, parameters), compute_uv=False).min() < SINGULAR)
+    return bool(np.linalg.svd(symbols(equations, fields), compute_uv=False).min() < SINGULAR)
 
 
-def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factorise: bool) -> tuple[float, float]:
+def nearness(equations: Equations, root: Refined, linear: LinearSolver, *, factorise: bool) -> tuple[float, float]:
     """Least singular value at a root, and the bound on its distance to the closed root.
 
     Args:
+        equations: Those of the instance.
         root: What a refinement reached.
-        parameters: Du, Dv, F, k.
         linear: How linear systems are solved.
         factorise: Prepare a system at the root where Newton's method left none that serves; else there is no bound.
 
@@ -172,22 +173,20 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
         The value per unit time and the distance in the 2-norm: infinite where no root is proved to be near; NaN where
         none was certified, or there is no system. Four to eight solves, and some more where the root is hardly held.
     """
-    from gsimplicit.refine.linear import Bordered, gradient
-    from gsimplicit.refine.newton import residual
+    from gsimplicit.refine.linear import Bordered
 
     if root.status not in (Status.STEADY, Status.DRIFTING):
         return float("nan"), float("nan")
-    still, R = root.status == Status.STEADY, residual(root.fields, parameters)
+    still = root.status == Status.STEADY
     drift = np.zeros(2) if still else root.certified.drift
-    if not still:
-        R = R + np.tensordot(drift, gradient(root.fields), axes=1)
-    least = least_singular_of_uniform(root.fields, parameters)
+    R = equations.defect(root.fields, drift)
+    least = least_singular_of_uniform(equations, root.fields)
     if least is not None:
-        return least, _bound(root.fields, R, least, _solve_uniform(root.fields, parameters), np.zeros((0, 2)))
+        return least, _bound(equations, root.fields, R, least, _solve_uniform(equations, root.fields), np.zeros((0, 2)))
     # a lattice's hold changes by orders of magnitude within what Newton's last steps move: it is asked at the root
     factors = None if still else root.factors
     if factors is None and factorise:
-        system = Bordered(root.fields, parameters, root.certified.directions, drift)
+        system = Bordered(equations, root.fields, root.certified.directions, drift)
         factors = linear.prepare([system]), system
     if factors is None:
         return float("nan"), float("nan")
@@ -195,7 +194,7 @@ def nearness(root: Refined, parameters: Array, linear: LinearSolver, *, factoris
     least = float(least_singular(prepared, [system], border=not still)[0])
 
     directions = system.directions if not still else np.zeros((0, 2))
-    return least, _bound(root.fields, R, least, solves(prepared, [system], 0, border=not still), directions)
+    return least, _bound(equations, root.fields, R, least, solves(prepared, [system], 0, border=not still), directions)
 
 
 Solve: TypeAlias = "Callable[[Array], tuple[Array, Array]]"
@@ -214,21 +213,21 @@ def solves(prepared: Prepared, systems: Sequence[Bordered], at: int, *, border: 
     return solve
 
 
-def _solve_uniform(fields: Array, parameters: Array) -> Solve:
+def _solve_uniform(equations: Equations, fields: Array) -> Solve:
     """Solves at a uniform state, wave number by wave number."""
 
     def solve(r: Array) -> tuple[Array, Array]:
         hat = np.fft.fft2(r)
         try:
-            x = np.linalg.solve(symbols(fields, parameters), np.moveaxis(hat, 0, -1)[..., None])[..., 0]
+            x = np.linalg.solve(symbols(equations, fields), np.moveaxis(hat, 0, -1)[..., None])[..., 0]
         except np.linalg.LinAlgError:
-            x = np.full((*r.shape[1:], 2), np.nan)
+            x = np.full((*r.shape[1:], len(r)), np.nan)
         return np.fft.ifft2(np.moveaxis(x, -1, 0)).real, np.zeros(0)
 
     return solve
 
 
-def _bound(fields: Array, R: Array, least: float, solve: Solve, directions: Array) -> float:
+def _bound(equations: Equations, fields: Array, R: Array, least: float, solve: Solve, directions: Array) -> float:
     """Bound on the distance to the closed root by the theorem of Newton and Kantorovich; infinite where it is silent.
 
     With `eta = |R| / least` and `h = eta L / least`, L a Lipschitz constant of the Jacobian, there is a root within
@@ -241,13 +240,15 @@ def _bound(fields: Array, R: Array, least: float, solve: Solve, directions: Arra
     if not least:
         return float("inf")
     eta = size / least
-    h = eta / least * _lipschitz(fields, 2 * eta, moving=len(directions) > 0)
+    h = eta / least * _lipschitz(equations, fields, 2 * eta, moving=len(directions) > 0)
     if not h <= PROVED:
-        h = kantorovich(fields, *solve(-R), solve, directions)
+        h = kantorovich(equations, fields, *solve(-R), solve, directions)
     return 2 * eta / (1 + float(np.sqrt(1 - 2 * h))) if h <= PROVED else float("inf")
 
 
-def kantorovich(fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array) -> float:
+def kantorovich(
+    equations: Equations, fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array
+) -> float:
     """Kantorovich's number as simplified Newton steps show it (Deuflhard, Newton Methods for Nonlinear Problems, 2004).
 
     Where one mode bends, the second step is h / 2 of the first, the third nearly h of the second, and later ones go
@@ -256,8 +257,9 @@ def kantorovich(fields: Array, step: Array, speeds: Array, solve: Solve, directi
     the third order, so steps are compared two apart. Several, since the first may be along what does not bend.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        step: Field part of the Newton step there, shape (2, H, W).
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
+        step: Field part of the Newton step there, shape (S, H, W).
         speeds: Its border part, shape (r,).
         solve: With the Jacobian there.
         directions: Translations of the border, shape (r, 2).
@@ -270,7 +272,7 @@ def kantorovich(fields: Array, step: Array, speeds: Array, solve: Solve, directi
     for n in range(1, STEPS + 1):
         if not (np.isfinite(sizes[-1]) and np.abs(at).max() <= NEAR):
             return float("inf")
-        bent = _beyond(fields, at, speed, directions)
+        bent = _beyond(equations, fields, at, speed, directions)
         after, more = solve(before - bent)
         sizes.append(_norm(after, more))
         share = sizes[n] / max(sizes[max(n - 2, 0)], 1e-300)
@@ -289,31 +291,27 @@ def _of_two(share: float) -> float:
     return one - one**2 / 2
 
 
-def _beyond(fields: Array, step: Array, speeds: Array, directions: Array) -> Array:
-    """What the residual gains along a step beyond its linear part, shape (2, H, W): no rounding of the residual's."""
-    from gsimplicit.refine.linear import gradient
-
-    gain = gray_scott.beyond_linear(*fields, *step)
-    bent = np.stack([-gain, gain])
-    return bent + np.tensordot(speeds @ directions, gradient(step), axes=1) if len(directions) else bent
+def _beyond(equations: Equations, fields: Array, step: Array, speeds: Array, directions: Array) -> Array:
+    """What the residual gains along a step beyond its linear part, shape (S, H, W): no rounding of the residual's."""
+    bent = equations.beyond_linear(fields, step)
+    return bent + along(speeds @ directions, step) if len(directions) else bent
 
 
-def surely_proved(fields: Array, step: Array, right: Array) -> bool:
+def surely_proved(equations: Equations, fields: Array, step: Array, right: Array) -> bool:
     """Whether the number is surely small, from what the Jacobian makes of a right-hand side.
 
     The weakest mode has its share in any residual that rounding and marching leave, some 1 in the root of the unknowns.
     """
     size = float(np.linalg.norm(step))
     gain = size / max(float(np.linalg.norm(right)), 1e-300) * float(np.sqrt(step.size))
-    return bool(size * gain * _lipschitz(fields, size, moving=True) <= PROVED)
+    return bool(size * gain * _lipschitz(equations, fields, size, moving=True) <= PROVED)
 
 
 def _norm(x: Array, s: Array) -> float:
     return float(np.sqrt((x**2).sum() + (s**2).sum()))
 
 
-def _lipschitz(fields: Array, reach: float, *, moving: bool) -> float:
+def _lipschitz(equations: Equations, fields: Array, reach: float, *, moving: bool) -> float:
     """Lipschitz constant of the Jacobian within `reach` of a state, in the 2-norm, bordered by translations or not."""
-    u, v = np.abs(fields) + reach
     # a border bends through `speed . grad`, of norm pi along an axis
-    return float(gray_scott.bending(u, v).max()) + (np.pi * np.sqrt(2) if moving else 0.0)
+    return equations.bending(fields, reach) + (np.pi * np.sqrt(2) if moving else 0.0)

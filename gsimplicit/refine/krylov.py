@@ -2,7 +2,7 @@
 
 Three things make it converge where restarted GMRES stalls:
 
-1. Right preconditioning by the mean field: the Jacobian with its reaction averaged over the grid is a 2 x 2 matrix a
+1. Right preconditioning by the mean field: the Jacobian with its reaction averaged over the grid is a small matrix a
    wave number, inverted by FFT; the border is eliminated from it by blocks. The transposed solve has the transposed
    preconditioner.
 2. Deflation: what stalls it are the slow modes of a pattern. After each cycle the harmonic Ritz vectors of least
@@ -22,9 +22,8 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from gsimplicit import gray_scott
-from gsimplicit.gray_scott import Params
-from gsimplicit.refine.linear import gradient
+from gsimplicit.equations import columns, product, together
+from gsimplicit.grid import along, laplacian, wave_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +43,7 @@ _FLOOR = 1e-6
 
 
 class BorderedOperator:
-    """Bordered Jacobians of B states and their mean-field preconditioners, on columns of shape (B, 2 H W + 2).
+    """Bordered Jacobians of B states and their mean-field preconditioners, on columns of shape (B, S H W + 2).
 
     Args:
         systems: B systems on one grid.
@@ -57,45 +56,44 @@ class BorderedOperator:
 
         self.device = device
         self._fields = tensor(np.stack([s.fields for s in systems]))
-        self._params = Params(*np.stack([s.parameters for s in systems]).T)
+        self._params = together([s.equations for s in systems])
         self.shape = tuple(self._fields.shape)
-        B, _, H, W = self.shape
-        self.unknowns = 2 * H * W
+        B, S, H, W = self.shape
+        self.unknowns = S * H * W
         columns, rows = np.zeros((2, B, BORDER, self.unknowns))
         closed = np.ones((B, BORDER))
         for i, s in enumerate(systems):
             r = len(s.directions)
             if r:
-                columns[i, :r] = np.tensordot(s.directions, gradient(s.fields), axes=1).reshape(r, -1)
+                columns[i, :r] = along(s.directions, s.fields).reshape(r, -1)
                 rows[i, :r] = columns[i, :r] if s.phase is None else s.phase.reshape(r, -1)
                 closed[i, :r] = 0.0
         self._columns, self._rows, self._closed = tensor(columns), tensor(rows), tensor(closed)
         velocity = np.stack([s.velocity for s in systems])
         # c . grad in Fourier space; None where every pattern rests
-        along, across = _wave_numbers(H, np.fft.fftfreq(H))[:, None], _wave_numbers(W, np.fft.rfftfreq(W))
-        drift = velocity[:, 0, None, None] * along + velocity[:, 1, None, None] * across
+        down, across = wave_numbers(H)[:, None], wave_numbers(W, half=True)
+        drift = velocity[:, 0, None, None] * down + velocity[:, 1, None, None] * across
         self._drift = torch.from_numpy(drift).to(device) if velocity.any() else None
         self._inverse = self._mean_field(drift)
         # the border of the preconditioner, eliminated by blocks: [transpose] -> solved columns, Schur complement
         self._eliminated = [self._eliminate(transpose) for transpose in (False, True)]
 
-    def _mean_field(self, drift: np.ndarray[Any, Any]) -> tuple[torch.Tensor, ...]:
-        """The four entries of the inverse of the averaged Jacobian at each wave number, shape (B, H, W // 2 + 1)."""
-        _, _, H, W = self.shape
-        p = self._params
-        u, v = self._fields.to("cpu").unbind(1)
-        uu, uv, vu, vv = (
-            a.mean(dim=(-2, -1)).numpy()[:, None, None]
-            for a in gray_scott.reaction_jacobian(u, v, p.F[:, None, None], p.k[:, None, None])
-        )
-        laplacian = 2 * np.cos(2 * np.pi * np.fft.fftfreq(H))[:, None] + 2 * np.cos(2 * np.pi * np.fft.rfftfreq(W)) - 4
-        a = p.Du.numpy()[:, None, None] * laplacian + uu + drift
-        d = p.Dv.numpy()[:, None, None] * laplacian + vv + drift
-        det = a * d - uv * vu
-        size = np.abs(det)
-        det = np.where(size < _FLOOR, _FLOOR * np.where(size > 0, det / np.maximum(size, 1e-300), 1.0), det)
-        entries = np.broadcast_arrays(d / det, -uv / det, -vu / det, a / det)
-        return tuple(torch.from_numpy(np.ascontiguousarray(e)).to(self.device) for e in entries)
+    def _mean_field(self, drift: np.ndarray[Any, Any]) -> list[list[torch.Tensor]]:
+        """The inverse of the averaged Jacobian at each wave number: S rows of S entries, (B, H, W // 2 + 1) each."""
+        B, S, H, W = self.shape
+        fields = self._fields.to("cpu")
+        J = self._params.model.reaction_jacobian(fields.unbind(1), columns(self._params, fields))
+        waves, values = laplacian((H, W), half=True), self._params.tensor().numpy()
+        shape = (B, *waves.shape)
+        entries = []
+        for i in range(S):
+            row = [np.broadcast_to(e.mean(dim=(-2, -1)).numpy()[:, None, None], shape) for e in J[i]]
+            row[i] = values[:, i, None, None] * waves + row[i] + drift
+            entries.append(row)
+        return [[self._sent(e) for e in row] for row in _inverse(entries)]
+
+    def _sent(self, entry: np.ndarray[Any, Any]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(entry)).to(self.device)
 
     def _eliminate(self, transpose: bool) -> tuple[torch.Tensor, torch.Tensor]:
         column, row = self._border(transpose)
@@ -103,14 +101,13 @@ class BorderedOperator:
         return solved, row @ solved.mT - torch.diag_embed(self._closed)
 
     def _border(self, transpose: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Columns and rows of the border, shape (B, 2, 2 H W)."""
+        """Columns and rows of the border, shape (B, 2, S H W)."""
         return (self._rows, self._columns) if transpose else (self._columns, self._rows)
 
     def product(self, x: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The Jacobian without its border, or its transpose, on (B, 2 H W)."""
+        """The Jacobian without its border, or its transpose, on (B, S H W)."""
         x = x.reshape(self.shape)
-        multiply = gray_scott.jacobian_transpose_product if transpose else gray_scott.jacobian_product
-        y = multiply(self._fields, self._params, x)
+        y = product(self._fields, self._params, x, transpose=transpose)
         if self._drift is not None:
             # the spectral derivative is antisymmetric
             moved = torch.fft.irfft2(torch.fft.rfft2(x) * self._drift[:, None], s=self.shape[-2:])
@@ -118,14 +115,14 @@ class BorderedOperator:
         return y.reshape(len(y), -1)
 
     def apply(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The bordered operator, or its transpose, on (B, 2 H W + 2)."""
+        """The bordered operator, or its transpose, on (B, S H W + 2)."""
         x, s = z[:, : self.unknowns], z[:, self.unknowns :]
         column, row = self._border(transpose)
         y = self.product(x, transpose=transpose) + _combine(s, column)
         return torch.cat([y, _dots(row, x) + self._closed * s], dim=1)
 
     def precondition(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The inverse of the bordered mean field, or its transpose, on (B, 2 H W + 2)."""
+        """The inverse of the bordered mean field, or its transpose, on (B, S H W + 2)."""
         solved, schur = self._eliminated[transpose]
         _, row = self._border(transpose)
         y = self._smooth(z[:, : self.unknowns], transpose)
@@ -133,12 +130,13 @@ class BorderedOperator:
         return torch.cat([y - _combine(s, solved), s], dim=1)
 
     def _smooth(self, x: torch.Tensor, transpose: bool) -> torch.Tensor:
-        """The inverse of the mean field without border, or its transpose, on (B, 2 H W)."""
-        a, b, c, d = self._inverse
+        """The inverse of the mean field without border, or its transpose, on (B, S H W)."""
+        inverse = self._inverse
         if transpose:
-            a, b, c, d = a.conj(), c.conj(), b.conj(), d.conj()
-        u, v = torch.fft.rfft2(x.reshape(self.shape)).unbind(1)
-        y: torch.Tensor = torch.fft.irfft2(torch.stack([a * u + b * v, c * u + d * v], dim=1), s=self.shape[-2:])
+            inverse = [[e.conj() for e in column] for column in zip(*inverse, strict=True)]
+        hats = torch.fft.rfft2(x.reshape(self.shape)).unbind(1)
+        smoothed = [sum(e * hat for e, hat in zip(row, hats, strict=True)) for row in inverse]
+        y: torch.Tensor = torch.fft.irfft2(torch.stack(smoothed, dim=1), s=self.shape[-2:])
         return y.reshape(len(x), -1)
 
     def part(self, instances: list[int]) -> BorderedOperator:
@@ -149,17 +147,24 @@ class BorderedOperator:
         some._fields, some._params = self._fields[instances], self._params[instances]
         some._columns, some._rows, some._closed = (a[instances] for a in (self._columns, self._rows, self._closed))
         some._drift = None if self._drift is None else self._drift[instances]
-        some._inverse = tuple(a[instances] for a in self._inverse)
+        some._inverse = [[a[instances] for a in row] for row in self._inverse]
         some._eliminated = [(a[instances], b[instances]) for a, b in self._eliminated]
         return some
 
 
-def _wave_numbers(n: int, frequencies: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """`2 pi i` times the frequencies of a grid of n cells; the Nyquist mode has no real derivative."""
-    numbers = 2j * np.pi * frequencies
-    if n % 2 == 0:
-        numbers[n // 2] = 0
-    return numbers
+def _inverse(entries: list[list[Any]]) -> list[list[Any]]:
+    """The inverse of matrices given by their entries, kept from blowing up where one is nearly singular."""
+    if len(entries) == 2:
+        (a, b), (c, d) = entries
+        det = a * d - b * c
+        size = np.abs(det)
+        det = np.where(size < _FLOOR, _FLOOR * np.where(size > 0, det / np.maximum(size, 1e-300), 1.0), det)
+        return [[d / det, -b / det], [-c / det, a / det]]
+    matrix = np.stack([np.stack(row, axis=-1) for row in entries], axis=-2)
+    small = np.abs(np.linalg.det(matrix)) < _FLOOR
+    matrix[small] += _FLOOR * np.eye(len(entries))
+    found = np.linalg.inv(matrix)
+    return [[found[..., i, j] for j in range(len(entries))] for i in range(len(entries))]
 
 
 def _dots(basis: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -177,7 +182,7 @@ class Solved:
     """Where GMRES ended, for B instances.
 
     Attributes:
-        x: Solutions, shape (B, 2 H W + 2).
+        x: Solutions, shape (B, S H W + 2).
         residual: True relative residuals in the 2-norm, shape (B,); infinite where an instance became NaN.
         products: Products with the Jacobian, shape (B,).
     """
@@ -202,13 +207,13 @@ def gmres(
 
     Args:
         operator: B bordered Jacobians.
-        r: Right-hand sides, shape (B, 2 H W + 2).
+        r: Right-hand sides, shape (B, S H W + 2).
         transpose: Solve with the transpose.
         tol: Relative residual to reach.
         cycle: Basis vectors of a cycle, deflated ones included.
         deflate: Slow directions kept, < cycle.
         max_products: Cap on products an instance.
-        spaces: Kept directions an instance, shape (k, 2 H W + 2) in the preconditioned unknowns; brought up to date.
+        spaces: Kept directions an instance, shape (k, S H W + 2) in the preconditioned unknowns; brought up to date.
 
     Returns:
         The iterates of least true residual.

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
-import torch
 
-from gsimplicit import gray_scott
-from gsimplicit.gray_scott import Params
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along, interleaved, separate, stencil
 from gsimplicit.refine.solvers import LOOSE
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -33,75 +31,29 @@ TRIES, SLOW_TRIES = 12, 100
 """Steps of iterative refinement; and where they come slowly, which else would leave no solution."""
 
 
-def gradient(fields: Array) -> Array:
-    """Spectral derivatives of fields (2, H, W) along rows and columns, shape (2 directions, 2, H, W).
-
-    The Nyquist mode of an even grid has no real derivative and is dropped, which keeps the operator antisymmetric.
-    """
-    hat = np.fft.fft2(fields)
-    out = []
-    for axis, n in enumerate(fields.shape[-2:]):
-        q = 2j * np.pi * np.fft.fftfreq(n)
-        if n % 2 == 0:
-            q[n // 2] = 0
-        out.append(np.fft.ifft2(hat * (q[:, None] if axis == 0 else q[None, :])).real)
-    return np.stack(out)
-
-
-def interleaved(fields: Array) -> Array:
-    """Fields (m, 2, H, W) as columns (2 H W, m), u and v of a cell side by side."""
-    m, _, H, W = fields.shape
-    return np.ascontiguousarray(fields.transpose(2, 3, 1, 0).reshape(2 * H * W, m))
-
-
-def separate(column: Array, shape: tuple[int, ...]) -> Array:
-    """A column (2 H W,) as fields of `shape` (2, H, W)."""
-    return column.reshape(*shape[1:], 2).transpose(2, 0, 1)
-
-
-@lru_cache(maxsize=8)
-def _stencil(H: int, W: int) -> tuple[np.ndarray[Any, np.dtype[np.intp]], np.ndarray[Any, np.dtype[np.intp]]]:
-    """Row and column indices of the Jacobian's entries, u and v of a cell side by side (interleaved).
-
-    Interleaving keeps the two unknowns of a cell together, which the minimum-degree ordering rewards.
-    """
-    grid = np.arange(H * W).reshape(H, W)
-    around = [np.roll(grid, shift, axis).ravel() for axis in (0, 1) for shift in (1, -1)]
-    cell = grid.ravel()
-    rows, columns = [], []
-    for c in (0, 1):
-        for other in (cell, *around):
-            rows.append(2 * cell + c)
-            columns.append(2 * other + c)
-    rows += [2 * cell, 2 * cell + 1]
-    columns += [2 * cell + 1, 2 * cell]
-    return np.concatenate(rows), np.concatenate(columns)
-
-
-def jacobian(fields: Array, parameters: Array, velocity: Array | None = None) -> scipy.sparse.csc_array:
-    """Sparse Jacobian of the steady residual, unknowns interleaved (u and v of a cell side by side).
+def jacobian(equations: Equations, fields: Array, velocity: Array | None = None) -> scipy.sparse.csc_array:
+    """Sparse Jacobian of the steady residual, unknowns interleaved (the species of a cell side by side).
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
         velocity: Adds `velocity . grad` by central differences, which keeps the five-point pattern.
 
     Returns:
-        Matrix of shape (2 H W, 2 H W).
+        Matrix of shape (S H W, S H W).
     """
-    Du, Dv, F, k = (float(p) for p in parameters)
-    H, W = fields.shape[1:]
-    u, v = (f.ravel() for f in fields)
-    uu, uv, vu, vv = gray_scott.reaction_jacobian(u, v, F, k)
+    S, H, W = fields.shape
+    J = equations.reaction_jacobian(fields)
     cy, cx = velocity if velocity is not None else (0.0, 0.0)
     one = np.ones(H * W)
-    values = []
-    for D, diagonal in ((Du, uu), (Dv, vv)):
-        # `around` lists the neighbours above, below, left and right
-        values += [diagonal - 4 * D, *((D + s * c / 2) * one for c in (cy, cx) for s in (-1, 1))]
-    rows, columns = _stencil(H, W)
-    data = np.concatenate([*values, uv, vu])
-    return scipy.sparse.coo_array((data, (rows, columns)), shape=(2 * H * W, 2 * H * W)).tocsc()
+    values: list[Any] = []
+    for i, D in enumerate(equations.diffusivity):
+        # the neighbours above, below, left and right
+        values += [J[i][i].ravel() - 4 * D, *((D + s * c / 2) * one for c in (cy, cx) for s in (-1, 1))]
+    values += [J[i][j].ravel() for i in range(S) for j in range(S) if i != j]
+    rows, columns = stencil(S, H, W)
+    data = np.concatenate(values)
+    return scipy.sparse.coo_array((data, (rows, columns)), shape=(S * H * W, S * H * W)).tocsc()
 
 
 class SparseLU:
@@ -179,19 +131,24 @@ class Bordered:
     """The linear system of one state: its Jacobian, bordered by r translations.
 
     Attributes:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
         directions: The r independent translations, rows of unit vectors (row, column), shape (r, 2); r = 0 gives the
             plain Jacobian.
         velocity: Drift of the pattern along rows and columns, shape (2,).
         phase: Phase conditions, shape (r, 2, H, W); None is the translations of the state itself.
     """
 
+    equations: Equations
     fields: Array
-    parameters: Array
     directions: Array
     velocity: Array
     phase: Array | None = None
+
+    @property
+    def parameters(self) -> Array:
+        """Parameters of the instance, shape (P,)."""
+        return self.equations.values
 
 
 @dataclass(frozen=True)
@@ -199,7 +156,7 @@ class Solution:
     """Solution of a bordered system.
 
     Attributes:
-        x: Field part, shape (2, H, W); NaN where the matrix is singular to working precision.
+        x: Field part, shape (S, H, W); NaN where the matrix is singular to working precision.
         s: Border part, shape (r,).
         residual: Relative residual against the exact operator, in the 2-norm; infinite with NaN.
         products: Products with the operator that it took.
@@ -223,28 +180,27 @@ class BorderedJacobian:
 
     def __init__(self, system: Bordered) -> None:
         fields = system.fields
-        self._shape, self._system = fields.shape, system
-        self._fields, self._params = torch.from_numpy(fields)[None], Params(*system.parameters)
+        # values of its own: who wrote into the system's would change the operator and not its factors
+        values = system.parameters.copy()
+        self._shape, self._system = fields.shape, replace(system, equations=system.equations.with_values(values))
         r = len(system.directions)
-        self.columns = np.tensordot(system.directions, gradient(fields), axes=1) if r else np.zeros((0, *fields.shape))
+        self.columns = along(system.directions, fields) if r else np.zeros((0, *fields.shape))
         self.phase = self.columns if system.phase is None else system.phase
         self._factorise(SparseLU(self._matrix()))
 
     def _matrix(self) -> scipy.sparse.csc_array:
-        return jacobian(self._system.fields, self._system.parameters, self._system.velocity)
+        return jacobian(self._system.equations, self._system.fields, self._system.velocity)
 
     def _factorise(self, factors: SparseLU) -> None:
         self._robust = factors.robust
         self._factors = BorderedLU(factors, interleaved(self.columns), interleaved(self.phase))
 
     def apply(self, x: Array, s: Array, *, transpose: bool = False) -> tuple[Array, Array]:
-        """The exact operator (or its transpose) on a field part (2, H, W) and a border part, (r,) or (0,) for none."""
-        product = gray_scott.jacobian_transpose_product if transpose else gray_scott.jacobian_product
-        y = product(self._fields, self._params, torch.from_numpy(x)[None])[0].numpy()
-        velocity = self._system.velocity
+        """The exact operator (or its transpose) on a field part (S, H, W) and a border part, (r,) or (0,) for none."""
+        y, velocity = self._system.equations.product(self._system.fields, x, transpose=transpose), self._system.velocity
         if velocity.any():
             # the spectral derivative is antisymmetric
-            y = y + (-1 if transpose else 1) * np.tensordot(velocity, gradient(x), axes=1)
+            y = y + (-1 if transpose else 1) * along(velocity, x)
         column, row = (self.phase, self.columns) if transpose else (self.columns, self.phase)
         n = len(s)
         return y + np.tensordot(s, column[:n], axes=1), np.asarray(np.tensordot(row[:n], x, axes=3))
@@ -260,7 +216,7 @@ class BorderedJacobian:
         """Solve the system (or its transpose), refined against the exact operator.
 
         Args:
-            r: Field part of the right-hand side, shape (2, H, W).
+            r: Field part of the right-hand side, shape (S, H, W).
             q: Border part, shape (r,); zero by default.
             transpose: Solve with the transpose, as the adjoint needs.
             border: With the border; False solves with the plain Jacobian.

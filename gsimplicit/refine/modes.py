@@ -1,4 +1,4 @@
-"""What a step of length 1 does to the fastest modes, and the modes of a uniform state in closed form.
+"""What a step does to the fastest modes, and the modes of a uniform state in closed form.
 
 The equations damp what the explicit step may blow up: a mode of eigenvalue lambda is multiplied by `1 + lambda` a step,
 which for a chequerboard, lambda about `-(8 Du + F + v^2)`, leaves the unit circle at -2. A state that such a step holds
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit import gray_scott
+from gsimplicit.equations import Equations
+from gsimplicit.grid import laplacian_of
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -22,68 +23,62 @@ UNIFORM = 1e-3
 """Largest deviation from its mean at which a state's modes are taken in closed form."""
 
 
-def symbols(fields: Array, parameters: Array) -> Array:
-    """Jacobian of the mean of a state at every wave number, shape (H, W, 2, 2).
+def symbols(equations: Equations, fields: Array) -> Array:
+    """Jacobian of the mean of a state at every wave number, shape (H, W, S, S).
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
     """
-    Du, Dv, F, k = (float(p) for p in parameters)
-    u, v = (float(f.mean()) for f in fields)
-    a, b = (2 * np.cos(2 * np.pi * np.arange(n) / n) - 2 for n in fields.shape[1:])
-    lap = a[:, None] + b[None, :]
-    uu, uv, vu, vv = gray_scott.reaction_jacobian(u, v, F, k)
-    rows = [[uu + Du * lap, np.full_like(lap, uv)], [np.full_like(lap, vu), vv + Dv * lap]]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+    return equations.symbols([float(f.mean()) for f in fields], laplacian_of(fields.shape))
 
 
 def deviation(fields: Array) -> float:
-    """Largest deviation of u or v from its mean over the grid."""
+    """Largest deviation of a species from its mean over the grid."""
     return float(np.abs(fields - fields.mean(axis=(1, 2), keepdims=True)).max())
 
 
-def step_factor(fields: Array, parameters: Array) -> float:
+def step_factor(equations: Equations, fields: Array) -> float:
     """Largest |1 + eigenvalue| of the Jacobian at a state, over the modes that the equations damp.
 
-    Above 1 the step of length 1 blows up what the equations damp.
+    Above 1 the step blows up what the equations damp.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
 
     Returns:
         Exact for a uniform state, NaN where none of its modes is damped. At a pattern that of the fastest mode alone,
         from below: slow modes are damped by 1 - 1e-4 and the like, whatever the step.
     """
     if deviation(fields) < UNIFORM:
-        values = np.linalg.eigvals(symbols(fields, parameters))
+        values = np.linalg.eigvals(symbols(equations, fields))
         damped = values[values.real < 0]
-        return float(np.abs(1 + damped).max()) if damped.size else float("nan")
-    return abs(1 + _fastest(fields, parameters))
+        return float(np.abs(1 + equations.dt * damped).max()) if damped.size else float("nan")
+    return abs(1 + equations.dt * _fastest(equations, fields))
 
 
-def surely_damped(fields: Array, parameters: Array) -> bool:
-    """Whether no mode can be so fast that a step of 1 blows it up, by Gershgorin's discs: so it is at most patterns."""
-    Du, Dv, F, k = (float(p) for p in parameters)
-    u, v = (np.abs(f) for f in fields)
-    of_u = 8 * Du + F + v * v + 2 * u * v
-    of_v = 8 * Dv + F + k - 2 * fields[0] * fields[1] + v * v
-    return bool(max(of_u.max(), of_v.max()) < 2)
+def surely_damped(equations: Equations, fields: Array) -> bool:
+    """Whether no mode can be so fast that a step blows it up, by Gershgorin's discs: so it is at most patterns."""
+    J, most = equations.reaction_jacobian(fields), 0.0
+    for i, D in enumerate(equations.diffusivity):
+        beside = sum(np.abs(J[i][j]) for j in range(len(fields)) if j != i)
+        most = max(most, float(np.max(8 * D - J[i][i] + beside)))
+    return equations.dt * most < 2
 
 
-def growth(fields: Array, parameters: Array) -> float:
+def growth(equations: Equations, fields: Array) -> float:
     """Largest real part of an eigenvalue of the Jacobian of a uniform state, per unit time."""
-    return float(np.linalg.eigvals(symbols(fields, parameters)).real.max())
+    return float(np.linalg.eigvals(symbols(equations, fields)).real.max())
 
 
-def _fastest(fields: Array, parameters: Array) -> float:
+def _fastest(equations: Equations, fields: Array) -> float:
     """The most negative eigenvalue, by power iteration from a chequerboard with noise."""
     from gsimplicit.refine.linear import jacobian
 
-    J, (_, H, W) = jacobian(fields, parameters), fields.shape
+    J, (S, H, W) = jacobian(equations, fields), fields.shape
     board = np.where((np.arange(H)[:, None] + np.arange(W)) % 2, 1.0, -1.0)
-    x: Array = np.repeat((board + 0.1 * np.random.default_rng(0).standard_normal((H, W))).ravel(), 2)
+    x: Array = np.repeat((board + 0.1 * np.random.default_rng(0).standard_normal((H, W))).ravel(), S)
     value = 0.0
     for _ in range(ITERATIONS):
         x = x / np.linalg.norm(x)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit import gray_scott
+from gsimplicit.equations import Equations
 from gsimplicit.marching import cpu
 from gsimplicit.refine.modes import UNIFORM, deviation, growth, step_factor
 from gsimplicit.refine.newton import certify
@@ -40,19 +40,19 @@ SHORT, SPAN, RESTED = 0.25, 512, 0.1
 steps of 1 below which the shorter ones have let the state come to rest."""
 
 
-def reverses(fields: Array, parameters: Array) -> float:
+def reverses(equations: Equations, fields: Array) -> float:
     """The factor by which a step blows up what the equations damp, where the state is thrown back and forth by it.
 
     Args:
-        fields: u and v, float32 or float64, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Float32 or float64, shape (S, H, W).
 
     Returns:
-        The largest |1 + eigenvalue| at the state, its mean over two steps, and the upper uniform state where v comes
+        The largest |1 + dt eigenvalue| at the state, its mean over two steps, and the upper uniform state where v comes
         near it; 0 where none is above 1, or where one step does not undo most of the one before.
     """
-    one, _, _ = cpu.march(fields, parameters, 0.0, 1, 1)
-    two, _, change = cpu.march(one, parameters, 0.0, 1, 1)
+    one, _, _ = cpu.march(equations, fields, 0.0, 1, 1)
+    two, _, change = cpu.march(equations, one, 0.0, 1, 1)
     if np.isnan(change):
         return 0.0
     X, Y, Z = (np.asarray(x, dtype=np.float64) for x in (fields, one, two))
@@ -60,51 +60,50 @@ def reverses(fields: Array, parameters: Array) -> float:
     far, near = float(np.linalg.norm(there)), float(np.linalg.norm(back))
     if not float(there @ back) < REVERSAL * far * near or near > RUNAWAY * far:
         return 0.0
-    uniform = gray_scott.homogeneous_states(float(parameters[2]), float(parameters[3])).upper
-    states = [X, (X + Y) / 2]
-    if uniform is not None and X[1].max() > uniform[1] / 2:
-        states.append(np.broadcast_to(np.array(uniform)[:, None, None], X.shape))
-    largest = max(factor for factor in (step_factor(state, parameters) for state in states) if factor == factor)
+    states, seen = [X, (X + Y) / 2], equations.model.seen
+    close = [state for state in equations.model.excited(equations.values.tolist()) if X[seen].max() > state[seen] / 2]
+    states += [np.broadcast_to(np.array(state)[:, None, None], X.shape) for state in close]
+    largest = max(factor for factor in (step_factor(equations, state) for state in states) if factor == factor)
     return largest if largest > 1 else 0.0
 
 
-def overshoots(fields: Array, parameters: Array) -> bool:
+def overshoots(equations: Equations, fields: Array) -> bool:
     """Whether it is the step that keeps a state in motion, not the equations.
 
     So it is where the step throws it back and forth; where it moves about a uniform state whose every mode the
     equations damp and a step does not; and where steps of a quarter let it come to rest and steps of 1 do not.
     """
-    if reverses(fields, parameters):
+    if reverses(equations, fields):
         return True
     if deviation(fields) < UNIFORM:
-        return step_factor(fields, parameters) > 1 and growth(fields, parameters) < 0
-    before = certify(fields, parameters).raw
-    change = cpu.march(fields, parameters, 0.0, SPAN, SPAN)[2]
+        return step_factor(equations, fields) > 1 and growth(equations, fields) < 0
+    before = equations.dt * certify(equations, fields).raw
+    change = cpu.march(equations, fields, 0.0, SPAN, SPAN)[2]
     table = np.array([[1 - SHORT, 0.0, SHORT]])
-    after = cpu.stabilised(fields, parameters, table, round(SPAN / SHORT))[1]
+    after = cpu.stabilised(equations, fields, table, round(SPAN / SHORT))[1]
     return bool(change > RESTED**0.5 * before and after < RESTED * change)
 
 
-def motion(fields: Array, parameters: Array) -> Motion:
+def motion(equations: Equations, fields: Array) -> Motion:
     """What an unsteady state does over the next 2,048 steps.
 
     Args:
-        fields: u and v, float64, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Float64, shape (S, H, W).
 
     Returns:
         TRAVELLING where a rigid drift leaves less than a tenth of the residual; OVERSHOOTING where shorter steps would
         let it come to rest; OSCILLATING where the state comes back
         to within a quarter of its largest distance; else REARRANGING. UNKNOWN where it diverges.
     """
-    here = certify(fields, parameters)
+    here = certify(equations, fields)
     if here.bordered < DRIFT_SHARE * here.raw:
         return Motion.TRAVELLING
-    if overshoots(fields, parameters):
+    if overshoots(equations, fields):
         return Motion.OVERSHOOTING
     X, farthest = fields, 0.0
     for _ in range(LOOKS):
-        end, _, change = cpu.march(X, parameters, 0.0, EVERY, EVERY)
+        end, _, change = cpu.march(equations, X, 0.0, EVERY, EVERY)
         if np.isnan(change):
             return Motion.UNKNOWN
         X = np.asarray(end, dtype=np.float64)

@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit import gray_scott
 from gsimplicit.arrays import real_fields
-from gsimplicit.refine.linear import Bordered, gradient
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along, broken_translations, shifted, slopes
+from gsimplicit.refine.linear import Bordered
 from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MAX_STEP = 0.2
-"""Largest change of u or v in one Newton step."""
+"""Largest change of a species in one Newton step, and where fields are larger than 1 as a share of the largest."""
 
 MAX_ITERATIONS = 20
 
@@ -69,7 +70,7 @@ class Root:
     """Where Newton's method ended.
 
     Attributes:
-        fields: u and v, shape (2, H, W).
+        fields: Shape (S, H, W).
         drift: Velocity along rows and columns, cells per unit time, shape (2,); zeros for the lattice root.
         residual: Max norm of the residual it solved for, bordered or raw.
         evaluations: Residual evaluations.
@@ -85,37 +86,13 @@ class Root:
     factors: tuple[Prepared, Bordered] | None = None
 
 
-def residual(fields: Array, parameters: Array) -> Array:
-    """Steady residual of one instance, shape (2, H, W): the bits of `gray_scott.residual`, without its checks."""
-    Du, Dv, F, k = (float(p) for p in parameters)
-    u, v = fields
-    Su, Sv = _around(u), _around(v)
-    return np.stack([gray_scott.residual_u(u, v, Su, Du, F), gray_scott.residual_v(u, v, Sv, Dv, F, k)])
-
-
-def _around(x: Array) -> Array:
-    """Sum over the four neighbours, added in the order of `gray_scott.neighbour_sum`."""
-    rows = np.concatenate([x[-1:], x, x[:1]])
-    columns = np.concatenate([x[:, -1:], x, x[:, :1]], axis=1)
-    return np.asarray((columns[:, :-2] + columns[:, 2:]) + (rows[:-2] + rows[2:]))
-
-
-def broken_translations(fields: Array) -> Array:
-    """Independent directions in which the state is not uniform, unit vectors (row, column), shape (r, 2)."""
-    slopes = gradient(fields).reshape(2, -1)
-    values, vectors = np.linalg.eigh(slopes @ slopes.T / slopes.shape[1])
-    # squares of slopes: 1e-8 is a slope of 1e-4, far below any pattern and far above rounding
-    broken: Array = vectors.T[values > max(1e-8, 1e-10 * float(values.max()))]
-    return broken
-
-
 def position_share(fields: Array, directions: Array, cotangent: Array) -> float:
     """Share of a derivative in the fields that lies along translations of the state, in 0..1.
 
     Args:
-        fields: u and v, shape (2, H, W).
+        fields: Shape (S, H, W).
         directions: Translations the state breaks, shape (r, 2).
-        cotangent: Derivative of a loss in the fields, shape (2, H, W).
+        cotangent: Derivative of a loss in the fields, shape (S, H, W).
 
     Returns:
         `|P g| / |g|` with P the projection onto the translations; 0 where there are none, or no derivative.
@@ -123,32 +100,32 @@ def position_share(fields: Array, directions: Array, cotangent: Array) -> float:
     size = float(np.linalg.norm(cotangent))
     if not len(directions) or not size:
         return 0.0
-    columns = np.tensordot(directions, gradient(fields), axes=1).reshape(len(directions), -1)
+    columns = along(directions, fields).reshape(len(directions), -1)
     basis = np.linalg.qr(columns.T)[0]
     return float(np.linalg.norm(basis.T @ cotangent.ravel())) / size
 
 
-def certify(fields: Array, parameters: Array) -> Certified:
+def certify(equations: Equations, fields: Array) -> Certified:
     """Raw and bordered residual of any state, the drift fitted by least squares.
 
     Args:
-        fields: u and v, float64, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Float64, shape (S, H, W).
     """
-    R = residual(fields, parameters)
+    R = equations.residual(fields)
     directions = broken_translations(fields)
     raw = float(np.abs(R).max())
     if not len(directions):
         return Certified(raw, raw, np.zeros(2), directions)
-    columns = np.tensordot(directions, gradient(fields), axes=1).reshape(len(directions), -1)
+    columns = along(directions, fields).reshape(len(directions), -1)
     speeds = np.linalg.lstsq(columns.T, -R.ravel(), rcond=None)[0]
     bordered = float(np.abs(R.ravel() + speeds @ columns).max())
     return Certified(raw, bordered, speeds @ directions, directions)
 
 
 def newton(
+    equations: Equations,
     fields: Array,
-    parameters: Array,
     tol: float,
     *,
     bordered: bool = True,
@@ -159,13 +136,13 @@ def newton(
     """Refine one state to a root of the bordered (or the raw) residual.
 
     Args:
-        fields: Start, float64, shape (2, H, W); it fixes the phase.
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Start, float64, shape (S, H, W); it fixes the phase.
         tol: Max norm of the residual to reach, per unit time.
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
         patience: Iterations after which it must have got somewhere.
-        held: What the residual is to be instead of zero, shape (2, H, W): what a certified root leaves of its own, so
+        held: What the residual is to be instead of zero, shape (S, H, W): what a certified root leaves of its own, so
             that roots near by are followed from that very root.
 
     Returns:
@@ -173,14 +150,15 @@ def newton(
     """
     linear = Direct() if linear is None else guarded(linear)
     directions = broken_translations(fields) if bordered else np.zeros((0, 2))
-    phase = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else None
+    phase = along(directions, fields) if len(directions) else None
 
     def defect(X: Array, c: Array) -> Array:
-        R = residual(X, parameters) if held is None else residual(X, parameters) - held
-        return R + np.tensordot(c, gradient(X), axes=1) if c.any() else R
+        R = equations.residual(X) if held is None else equations.residual(X) - held
+        return R + along(c, X) if c.any() else R
 
-    X, c = fields, certify(fields, parameters).drift if bordered else np.zeros(2)
+    X, c = fields, certify(equations, fields).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
+    longest = MAX_STEP * max(1.0, float(np.abs(fields).max()))
     system: Prepared | None = None
     at: Bordered | None = None
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
@@ -189,7 +167,7 @@ def newton(
         if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
             break
         if system is None or fresh:
-            at = Bordered(X, parameters, directions, c, phase)
+            at = Bordered(equations, X, directions, c, phase)
             system = linear.prepare([at], system)
             fresh = True
         # the phase conditions are linear and hold from the start, so their right-hand side stays zero
@@ -198,7 +176,7 @@ def newton(
         evaluations += 0 if linear.factorises else step.products
         if not step.residual < max(1e-3, 2 * asked):
             break
-        scale = min(1.0, MAX_STEP / max(float(np.abs(step.x).max()), 1e-300))
+        scale = min(1.0, longest / max(float(np.abs(step.x).max()), 1e-300))
         for _ in range(5):
             X_new, c_new = X + scale * step.x, c + scale * (step.s @ directions)
             R_new = defect(X_new, c_new)
@@ -220,44 +198,32 @@ def newton(
     return Root(X, c, size, evaluations, bool(size <= tol), factors)
 
 
-def shifted(fields: Array, shift: Array) -> Array:
-    """Fields (2, H, W) moved rigidly by (rows, columns) cells, by the shift theorem; whole cells move exactly."""
-    hat = np.fft.fft2(fields)
-    for axis, (n, by) in enumerate(zip(fields.shape[-2:], shift, strict=True)):
-        factor = np.exp(-2j * np.pi * np.fft.fftfreq(n) * by)
-        if n % 2 == 0:
-            factor[n // 2] = factor[n // 2].real  # the Nyquist mode has no phase of its own
-        hat = hat * (factor[:, None] if axis == 0 else factor[None, :])
-    moved: Array = np.fft.ifft2(hat).real
-    return moved
-
-
 def rigid_distance(fields: Array, goal: Array) -> float:
-    """Largest difference of two patterns (2, H, W) after the rigid shift that fits best, in the max norm.
+    """Largest difference of two patterns (S, H, W) after the rigid shift that fits best, in the max norm.
 
     The shift is found to a cell by correlation, then by least squares.
 
     Raises:
-        ValueError: The patterns are not of one shape (2, H, W), not finite, or masked.
+        ValueError: The patterns are not of one shape (S, H, W), not finite, or masked.
         TypeError: One is no tensor or array of floats.
     """
     fields, goal = (
         np.asarray(real_fields(n, x, attached=False, device="cpu")) for n, x in (("fields", fields), ("goal", goal))
     )
-    if fields.ndim != 3 or len(fields) != 2 or fields.shape != goal.shape:
-        raise ValueError(f"fields and goal must be of one shape (2, H, W), got {fields.shape} and {goal.shape}")
+    if fields.ndim != 3 or fields.shape != goal.shape:
+        raise ValueError(f"fields and goal must be of one shape (S, H, W), got {fields.shape} and {goal.shape}")
     if not (np.isfinite(fields).all() and np.isfinite(goal).all()):
         raise ValueError("fields and goal must be finite")
-    correlation = np.fft.ifft2(np.fft.fft2(fields[1]) * np.fft.fft2(goal[1]).conj()).real
+    correlation = np.fft.ifft2(np.fft.fft2(fields[-1]) * np.fft.fft2(goal[-1]).conj()).real
     at = np.array(np.unravel_index(np.argmax(correlation), correlation.shape), dtype=np.float64)
     for _ in range(6):
         moved = shifted(goal, at)
-        slopes = gradient(moved).reshape(2, -1)
-        at = at - np.linalg.lstsq(slopes.T, (fields - moved).ravel(), rcond=None)[0]
+        steep = slopes(moved).reshape(2, -1)
+        at = at - np.linalg.lstsq(steep.T, (fields - moved).ravel(), rcond=None)[0]
     return float(np.abs(fields - shifted(goal, at)).max())
 
 
-def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None = None) -> Root:
+def pin(equations: Equations, root: Root, tol: float, linear: LinearSolver | None = None) -> Root:
     """Slide a drifting pattern along its translations to where the lattice holds it still.
 
     The lattice pins a pattern so weakly (rates of 1e-4 to 1e-10) that neither marching nor plain Newton gets there:
@@ -266,8 +232,8 @@ def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None =
     is not restoring the pattern moves on along its drift, so that the pinned state found is one that attracts.
 
     Args:
+        equations: Those of the instance.
         root: A converged bordered root.
-        parameters: Du, Dv, F, k.
         tol: Max norm of the raw residual to reach.
         linear: How the linear systems are solved; None is sparse LU.
 
@@ -277,13 +243,13 @@ def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None =
     fine = 1e-3 * tol  # the velocity must be known far better than it may be
 
     def refined(fields: Array) -> Root:
-        return newton(fields, parameters, fine, linear=linear)
+        return newton(equations, fields, fine, linear=linear)
 
     best, evaluations = refined(root.fields), 0
     now = best
     for _ in range(MAX_SLIDES):
         evaluations += now.evaluations
-        raw = float(np.abs(residual(now.fields, parameters)).max())
+        raw = float(np.abs(equations.residual(now.fields)).max())
         if np.linalg.norm(now.drift) <= np.linalg.norm(best.drift):
             best = now
         if raw <= tol:
@@ -302,5 +268,5 @@ def pin(root: Root, parameters: Array, tol: float, linear: LinearSolver | None =
         else:
             shift = _SLIDE * speeds / np.linalg.norm(speeds)
         now = refined(shifted(now.fields, shift @ directions))
-    raw = float(np.abs(residual(best.fields, parameters)).max())
+    raw = float(np.abs(equations.residual(best.fields)).max())
     return Root(best.fields, best.drift, raw, evaluations, False)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from gsimplicit.refine.linear import SparseLU, gradient, interleaved, jacobian, separate
-from gsimplicit.refine.newton import residual
+from gsimplicit.equations import Equations
+from gsimplicit.grid import interleaved, separate, slopes
+from gsimplicit.refine.linear import SparseLU, jacobian
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -30,32 +31,34 @@ ALONG = 0.9
 """Share of a null vector along the translations of a pattern above which it counts as one."""
 
 
-def reason(fields: Array, parameters: Array) -> str:
+def reason(equations: Equations, fields: Array) -> str:
     """Words for what makes the Jacobian of a root singular, or nearly so.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
     """
-    left, right, value = _null_vectors(fields, parameters)
-    if _conserved(left, fields, parameters):
+    left, right, value = _null_vectors(equations, fields)
+    if _conserved(equations, left, fields):
         law = " + ".join(
-            name if w == 1 else f"{w:.3g} {name}" for name, w in zip("uv", _weights(left), strict=True) if w
+            name if w == 1 else f"{w:.3g} {name}"
+            for name, w in zip(equations.model.species, _weights(left), strict=True)
+            if w
         )
         return (
             f"the equations conserve the mean of {law}, so that the root is one of a family (nothing feeds or removes)"
         )
-    if float(np.abs(residual(fields + FAR * right / np.abs(right).max(), parameters)).max()) < STEADY:
-        along = ", ".join(f"{w:.3g}" for w in _weights(right))
-        return f"the root is one of a family: moved by ({along}) in (u, v) everywhere it stays steady, as where F = 0"
+    if float(np.abs(equations.residual(fields + FAR * right / np.abs(right).max())).max()) < STEADY:
+        along, names = ", ".join(f"{w:.3g}" for w in _weights(right)), ", ".join(equations.model.species)
+        return f"the root is one of a family: moved by ({along}) in ({names}) everywhere it stays steady"
     if _along_translations(fields, right) > ALONG:
         return f"the lattice holds the position of the pattern with a rate of {value:.1e} at most"
     return f"a fold or another bifurcation is near: the least singular value is at most {value:.1e}"
 
 
-def _null_vectors(fields: Array, parameters: Array) -> tuple[Array, Array, float]:
+def _null_vectors(equations: Equations, fields: Array) -> tuple[Array, Array, float]:
     """The left and the right vector of the least singular value, and the value, by inverse iteration."""
-    J = jacobian(fields, parameters)
+    J = jacobian(equations, fields)
     n = J.shape[0]
     factors = SparseLU((J - SHIFT * scipy.sparse.eye_array(n)).tocsc(), robust=True)
     right: Array = interleaved(1.0 + 0.1 * np.random.default_rng(0).standard_normal((1, *fields.shape)))[:, 0]
@@ -67,15 +70,15 @@ def _null_vectors(fields: Array, parameters: Array) -> tuple[Array, Array, float
     return separate(left, fields.shape), separate(right, fields.shape), float(np.linalg.norm(J @ right))
 
 
-def _conserved(left: Array, fields: Array, parameters: Array) -> bool:
+def _conserved(equations: Equations, left: Array, fields: Array) -> bool:
     """Whether what the left null vector weighs is conserved at any state, not only about the root."""
     other = fields + 0.1 * np.random.default_rng(1).random(fields.shape)
-    R = residual(other, parameters)
+    R = equations.residual(other)
     return bool(abs((left * R).sum()) < EXACT * np.abs(left * R).sum())
 
 
 def _weights(x: Array) -> list[float]:
-    """Means of the two fields of a vector over the larger one, rounding taken out."""
+    """Means of the fields of a vector over the larger one, rounding taken out."""
     means = x.mean(axis=(1, 2))
     weights = means / means[np.argmax(np.abs(means))]
     return [float(np.round(w, 6)) + 0.0 for w in weights]
@@ -83,8 +86,8 @@ def _weights(x: Array) -> list[float]:
 
 def _along_translations(fields: Array, x: Array) -> float:
     """Share of a vector along the translations of a state."""
-    slopes = gradient(fields).reshape(2, -1)
-    if not slopes.any():
+    steep = slopes(fields).reshape(2, -1)
+    if not steep.any():
         return 0.0
-    basis = np.linalg.svd(slopes, full_matrices=False)[2]
+    basis = np.linalg.svd(steep, full_matrices=False)[2]
     return float(np.linalg.norm(basis @ x.ravel()) / np.linalg.norm(x))

@@ -334,7 +334,7 @@ class _Guarded:
             replace(
                 s,
                 fields=s.fields.copy(),
-                parameters=np.array(s.parameters),
+                equations=s.equations.with_values(s.parameters.copy()),
                 directions=s.directions.copy(),
                 velocity=s.velocity.copy(),
                 phase=None if s.phase is None else s.phase.copy(),

@@ -15,17 +15,16 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
+from gsimplicit.equations import Equations
+from gsimplicit.grid import along, interleaved
 from gsimplicit.marching import cpu
-from gsimplicit.refine.linear import BorderedLU, SparseLU, gradient, interleaved, jacobian
+from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Complex = np.ndarray[Any, np.dtype[np.complex128]]
-
-SHIFTS = (0.0, 0.03j, 0.08j)
-"""Points always looked around. Spots oscillate at 0.03, the uniform state at sqrt((F + k)(k - F))."""
 
 KICK_STEPS = 20_000
 KICK = 1e-7
@@ -59,8 +58,8 @@ class Spectrum:
 
 
 def leading(
+    equations: Equations,
     fields: Array,
-    parameters: Array,
     directions: Array,
     velocity: Array,
     count: int = 6,
@@ -72,13 +71,13 @@ def leading(
     dynamics in the frame that moves and shifts with the pattern.
 
     Args:
-        fields: u and v, shape (2, H, W).
-        parameters: Du, Dv, F, k.
+        equations: Those of the instance.
+        fields: Shape (S, H, W).
         directions: Translations to take out, unit vectors (row, column), shape (r, 2).
         velocity: Drift of the pattern along rows and columns, shape (2,).
         count: Number of eigenvalues, >= 1.
-        shifts: Points to look around. None is `SHIFTS` and where a kicked copy of the root leads, which only a root
-            has; with shifts of one's own a mode far from them is missed.
+        shifts: Points to look around. None is 0, frequencies of the reaction, and where a kicked copy of the root
+            leads, which only a root has; with shifts of one's own a mode far from them is missed.
 
     Returns:
         The `count` eigenvalues of largest real part among those found near the shifts; of one that is met several
@@ -87,13 +86,14 @@ def leading(
     Raises:
         np.linalg.LinAlgError: The Jacobian could not be factorised, or the iteration did not converge.
     """
-    J = jacobian(fields, parameters, velocity)
+    J = jacobian(equations, fields, velocity)
     n = J.shape[0]
-    G = np.tensordot(directions, gradient(fields), axes=1) if len(directions) else np.zeros((0, *fields.shape))
+    G = along(directions, fields) if len(directions) else np.zeros((0, *fields.shape))
     border = interleaved(G)
     values: list[complex] = []
     vectors: list[Complex] = []
-    for shift in (*SHIFTS, _fastest(fields, parameters, J)) if shifts is None else shifts:
+    around = (*_shifts(equations, fields), _fastest(equations, fields, J)) if shifts is None else shifts
+    for shift in around:
         complex_shift = complex(shift + _OFFSET)
         sigma = complex_shift if complex_shift.imag else complex_shift.real
         kind = np.complex128 if complex_shift.imag else np.float64
@@ -120,11 +120,16 @@ def leading(
         raise np.linalg.LinAlgError("no eigenpair was found to 1e-6")
     order = sorted(good, key=lambda i: -values[i].real)[:count]
     chosen = np.array([values[i] for i in order], dtype=np.complex128)
-    modes: Any = np.stack([np.reshape(vectors[i], (*fields.shape[1:], 2)).transpose(2, 0, 1) for i in order])
+    modes: Any = np.stack([np.reshape(vectors[i], (*fields.shape[1:], len(fields))).transpose(2, 0, 1) for i in order])
     return Spectrum(chosen, modes, max(_residual(J, border, values[i], vectors[i]) for i in order))
 
 
-def _fastest(fields: Array, parameters: Array, J: Any) -> complex:
+def _shifts(equations: Equations, fields: Array) -> tuple[complex, ...]:
+    """Points always looked around: what is slow, and what the reaction oscillates with."""
+    return (0.0, *(1j * w for w in equations.model.frequencies(equations.values.tolist(), list(fields))))
+
+
+def _fastest(equations: Equations, fields: Array, J: Any) -> complex:
     """First guess of the eigenvalue that grows fastest, from a kicked state marched on.
 
     The difference to the root is in the end the leading mode d, or the plane of a complex pair: the roots of
@@ -133,7 +138,7 @@ def _fastest(fields: Array, parameters: Array, J: Any) -> complex:
     d: Any = KICK * np.random.default_rng(1).standard_normal(fields.shape)
     steps, length = 0, KICK_STEPS // 20
     while steps < KICK_STEPS:
-        end, _, change = cpu.march(fields + d, parameters, 0.0, length, length)
+        end, _, change = cpu.march(equations, fields + d, 0.0, length, length)
         moved = np.asarray(end, dtype=np.float64) - fields
         size = float(np.abs(moved).max())
         if (np.isnan(change) or size > LINEAR) and length > 1:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gsimplicit.equations import Equations
 from gsimplicit.marching import cpu
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -49,8 +50,8 @@ class Tail:
     """Where an accelerated march ended.
 
     Attributes:
-        fields: u and v, shape (2, H, W).
-        change: Max norm of the residual there; NaN where not finite.
+        fields: Shape (S, H, W).
+        change: Max norm of `dt residual` there; NaN where not finite.
         evaluations: Residual evaluations spent.
     """
 
@@ -97,30 +98,29 @@ def _chebyshev(length: int, radius: float) -> Array:
     return np.array(rows)
 
 
-def march_on(fields: Array, parameters: Array, level: float, max_evaluations: int) -> Tail:
+def march_on(equations: Equations, fields: Array, level: float, max_evaluations: int) -> Tail:
     """March one instance by stabilised steps until its residual is below `level`.
 
     Args:
-        fields: u and v, float64, shape (2, H, W).
-        parameters: Du, Dv, F, k.
-        level: Max norm of the residual to reach, per unit time.
+        equations: Those of the instance; lengths of steps are in units of their dt.
+        fields: Float64, shape (S, H, W).
+        level: Change over a step to reach.
         max_evaluations: Cap on residual evaluations, passed by one batch at most.
 
     Returns:
         The state reached.
     """
-    # diffusion and the decay of u at v of about 0.5; a larger v shows as growth and shortens the step
-    radius = 8 * float(max(parameters[0], parameters[1])) + float(parameters[2]) + 0.25
-    X, change, spent = fields, cpu.stabilised(fields, parameters, chebyshev(1, radius), 0)[1], 1
+    radius = equations.dt * equations.model.radius(equations.values.tolist(), list(fields))
+    X, change, spent = fields, cpu.stabilised(equations, fields, chebyshev(1, radius), 0)[1], 1
     length = longest = LONGEST
     batches = 0
     while spent < max_evaluations and change >= level:
         if length == 1:
-            X, steps, change = _euler(X, parameters, level, BURST * BATCH)
+            X, steps, change = _euler(equations, X, level, BURST * BATCH)
             spent, length = spent + steps, min(3, longest)
             continue
         table = chebyshev(length, radius)
-        Y, after = cpu.stabilised(X, parameters, table, BATCH)
+        Y, after = cpu.stabilised(equations, X, table, BATCH)
         spent += BATCH * len(table) + 1
         if not after <= GROWTH * change:
             length //= 2
@@ -129,7 +129,7 @@ def march_on(fields: Array, parameters: Array, level: float, max_evaluations: in
         if change < level:
             break
         if batches % BURST_EVERY == 0:
-            X, steps, burst = _euler(X, parameters, level, BURST)
+            X, steps, burst = _euler(equations, X, level, BURST)
             spent += steps
             if burst < HELD_UP * change:
                 longest = max(longest // 2, 1)
@@ -142,6 +142,6 @@ def march_on(fields: Array, parameters: Array, level: float, max_evaluations: in
     return Tail(X, change, spent)
 
 
-def _euler(fields: Array, parameters: Array, level: float, steps: int) -> tuple[Array, int, float]:
-    end, taken, change = cpu.march(fields, parameters, level, steps, BURST)
+def _euler(equations: Equations, fields: Array, level: float, steps: int) -> tuple[Array, int, float]:
+    end, taken, change = cpu.march(equations, fields, level, steps, BURST)
     return np.asarray(end, dtype=np.float64), taken, change

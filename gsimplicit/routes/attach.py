@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import torch
 
-from gsimplicit.gray_scott import Params
+from gsimplicit.equations import ModelParams, instances
 from gsimplicit.results import NotSteady, SteadyState, copied
 from gsimplicit.routes.contract import Problem, Route, pulled_back
 from gsimplicit.surroundings import own_surroundings
@@ -17,11 +17,11 @@ from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 T = TypeVar("T")
 
 
-def outside(params: Params, find: Callable[[Params], T]) -> T:
+def outside(params: ModelParams, find: Callable[[ModelParams], T]) -> T:
     """What `find` makes of the parameters, outside the transform of torch.func they are under, if any."""
-    if not isinstance(params, Params) or not transformed(params.tensor()):
+    if not isinstance(params, ModelParams) or not transformed(params.tensor()):
         return find(params)
-    call = _Call(find)
+    call = _Call(params, find)
     _Outside.apply(params.tensor(), call)  # type: ignore[no-untyped-call]
     return call.found
 
@@ -31,8 +31,8 @@ class _Call(Generic[T]):
 
     found: T
 
-    def __init__(self, find: Callable[[Params], T]) -> None:
-        self.find = find
+    def __init__(self, params: ModelParams, find: Callable[[ModelParams], T]) -> None:
+        self.params, self.find = params, find
 
 
 class _Outside(torch.autograd.Function):
@@ -40,7 +40,7 @@ class _Outside(torch.autograd.Function):
 
     @staticmethod
     def forward(values: torch.Tensor, call: _Call[Any]) -> torch.Tensor:
-        call.found = call.find(Params.stack(values.detach()))
+        call.found = call.find(call.params._stacked(values.detach()))
         return values.clone()
 
     @staticmethod
@@ -60,16 +60,19 @@ class _Outside(torch.autograd.Function):
         raise RuntimeError(VMAP)
 
 
-def attached(values: torch.Tensor, asked: Asked) -> torch.Tensor:
-    """The fields of a state as a function of parameters (B, 4)."""
-    return cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+def attached(values: torch.Tensor, asked: Asked, start: torch.Tensor | None = None) -> torch.Tensor:
+    """The fields of a state as a function of parameters (B, P), and of initial fields (B, S, H, W) that want it."""
+    out = cast("torch.Tensor", _Attach.apply(values, asked))  # type: ignore[no-untyped-call]
+    if start is not None:
+        out = out + cast("torch.Tensor", _Start.apply(start, asked))  # type: ignore[no-untyped-call]
+    return out
 
 
 def singular_at(state: SteadyState, i: int) -> str:
     """Words for what makes the Jacobian of an instance singular."""
     from gsimplicit.refine.singular import reason
 
-    return reason(state.fields[i].detach().cpu().numpy(), state.params.tensor()[i].detach().numpy())
+    return reason(next(instances(state.params[i])), state.fields[i].detach().cpu().numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class Asked:
 
     @own_surroundings
     def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
-        """Gradients (L, B, 4) from derivatives in the fields, shape (L, B, 2, H, W)."""
+        """Gradients (L, B, P) from derivatives in the fields, shape (L, B, S, H, W)."""
         try:
             given = cotangents.detach().to(torch.float64)
         except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
@@ -100,9 +103,17 @@ class Asked:
             )
         return gradient
 
+    @own_surroundings
+    def of_start(self, cotangent: torch.Tensor) -> torch.Tensor:
+        """Derivatives in the initial fields, from those in the fields, both (B, S, H, W)."""
+        given = cotangent.detach().to("cpu", torch.float64)
+        found = self.route.pull_back_to_start(self.problem, self.state, given[None])[0]
+        found[~given.flatten(1).any(dim=1)] = 0.0
+        return found
+
 
 class _Attach(torch.autograd.Function):
-    """Fields of a state as a function of the parameters (B, 4), with the route's derivative."""
+    """Fields of a state as a function of the parameters (B, P), with the route's derivative."""
 
     @staticmethod
     def forward(values: torch.Tensor, asked: Asked) -> torch.Tensor:
@@ -156,3 +167,21 @@ class _Pull(torch.autograd.Function):
 
 
 SECOND = "gsimplicit.solve gives first derivatives only; second ones of a root: gsimplicit.hessian"
+
+
+class _Start(torch.autograd.Function):
+    """Zero, with the derivative of the fields of a state in the initial fields."""
+
+    @staticmethod
+    def forward(start: torch.Tensor, asked: Asked) -> torch.Tensor:
+        return torch.zeros_like(asked.state.fields)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        start, ctx.asked = inputs
+        ctx.dtype, ctx.device = start.dtype, start.device
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return ctx.asked.of_start(cotangents[0]).to(ctx.device, ctx.dtype), None

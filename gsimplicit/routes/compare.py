@@ -16,10 +16,13 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import Params, warn_if_unstable
+from gsimplicit.equations import ModelParams, warn_if_unstable
+from gsimplicit.losses.loss import FeatureLoss
+from gsimplicit.marching import Backend
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
-from gsimplicit.routes.contract import Problem, Route, differentiated, solved
+from gsimplicit.routes.ask import ask
+from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.gradient import (
     POSITION_LIMIT,
     Fields,
@@ -27,7 +30,6 @@ from gsimplicit.routes.gradient import (
     as_route,
     as_target,
     check_dtype,
-    losses_of,
 )
 from gsimplicit.routes.objective import Loss, Objective
 from gsimplicit.steady import March, device_of, paired, warn_of_steps
@@ -75,16 +77,18 @@ class Reason(IntEnum):
 
 @own_surroundings
 def compare(
-    params: Params,
+    params: ModelParams,
     routes: Sequence[str | Route] = ("implicit", "tangent", "unrolled", "truncated", "finite_difference"),
     share_root: bool = True,
-    loss: str | Loss = "spectrum",
+    loss: str | Loss | FeatureLoss = "spectrum",
     target: Fields | None = None,
     initial: Fields | None = None,
     tol: float = 1e-4,
     max_steps: int = 50_000,
     check_every: int = 64,
     device: torch.device | str | None = None,
+    dt: float = 1.0,
+    backend: Backend | None = None,
 ) -> Comparison:
     """The gradient by several routes, side by side, with price and meaning.
 
@@ -96,11 +100,13 @@ def compare(
             state, as `grad` does. Where an instance has no root, routes at finite time march from its initial fields.
         loss: Name of a loss of the steady state, or a callable of v (B, H, W) giving (B,).
         target: Target of a named loss, as for `grad`.
-        initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is one field of seed 0 on 128 x 128.
+        initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128.
         tol: Bound on the change over a marched step, >= 0.
         max_steps: Cap on the marching stage, and the steps taken from a shared root, >= 1.
         check_every: Steps between tests, >= 1.
         device: Where to march; None is where `initial` lies. Marching is in float64.
+        dt: Length of an explicit step in time units, > 0.
+        backend: What steps, as for `steady_state`.
 
     Returns:
         A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
@@ -134,10 +140,12 @@ def compare(
     for route in chosen:
         check_dtype(route, torch.float64)
         route.check(params.detach())
-    warn_if_unstable(params)
-    marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial))
+    marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
+    warn_if_unstable(params, marching.dt)
     H, W = fields.shape[2:]
-    objective = as_objective(loss, as_target(target), len(params), (int(H), int(W)))
+    objective = as_objective(
+        loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt
+    )
     problem = Problem(params.detach(), fields, marching)
     root_seconds = 0.0
     if share_root:
@@ -179,10 +187,9 @@ def measured(route: Route, problem: Problem, objective: Objective) -> Row:
     alone = replace(problem)  # knows no state yet, so that each route pays for its own
     with _Memory() as memory:
         begin = time.perf_counter()
-        state = solved(route, alone)
-        pulled = differentiated(route, alone, state, [objective])
+        answer = ask(route, alone, [objective])
         seconds = time.perf_counter() - begin
-    row = Row(route, state, pulled.gradient[0], losses_of(state, [objective])[0], pulled.certificates[0])
+    row = Row(route, answer.state, answer.gradient[0], answer.losses[0], answer.certificates[0])
     row.seconds, row.memory = seconds, memory.grown
     return row
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.equations import ModelParams
 from gsimplicit.results import Status
 from gsimplicit.routes.compare import Reason, Row, reason
 from gsimplicit.routes.contract import Route
@@ -24,13 +24,14 @@ class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
     def __repr__(self) -> str:
         if not {"route", "instance", "parameter"} <= set(self.dims) or not {"reason", "gradient"} <= set(self):
             return super().__repr__()
-        columns = ["route", "status", "loss", *PARAMETERS, "cosine", "difference", "seconds", "MiB", "products", ""]
+        names = [str(name) for name in self["parameter"].values]
+        columns = ["route", "status", "loss", *names, "cosine", "difference", "seconds", "MiB", "products", ""]
         root = self.attrs.get("root_seconds")
         lines = [f"Routes for the {self.attrs.get('loss')} loss, against {self.attrs.get('reference')}"]
         lines += [f"one root for all, found in {root:.2f} s"] if root else []
         for b in range(self.sizes["instance"]):
             at = self.isel(instance=b)
-            values = ", ".join(f"{name} {float(at[f'parameter_{name}']):.6g}" for name in PARAMETERS)
+            values = ", ".join(f"{name} {float(at[f'parameter_{name}']):.6g}" for name in names)
             rows = [columns]
             for r, name in enumerate(at["route"].values):
                 one = at.isel(route=r)
@@ -54,7 +55,7 @@ class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
         return "\n".join(lines)
 
 
-def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[str, Any]) -> Comparison:
+def table(rows: list[Row], routes: list[Route], params: ModelParams, settings: dict[str, Any]) -> Comparison:
     """The dataset of what the routes gave, compared with the first."""
     names: list[str] = []
     for route in routes:  # one route may come with several settings
@@ -65,9 +66,9 @@ def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[s
         names.append(name)
     gradient = torch.stack([row.gradient for row in rows])
     # compared in the parameters both answer for: a surrogate has none in those its training did not vary
-    answered = torch.tensor(
-        [[a and b for a, b in zip(route.answers, routes[0].answers, strict=True)] for route in routes]
-    )
+    every = (True,) * len(params.model.parameters)
+    answers = [route.answers or every for route in routes]
+    answered = torch.tensor([[a and b for a, b in zip(own, answers[0], strict=True)] for own in answers])
     ours, theirs = (torch.where(answered[:, None, :], g, 0.0) for g in (gradient, gradient[0]))
     lengths, size = ours.norm(dim=-1), theirs.norm(dim=-1)
     cosine = (ours * theirs).sum(dim=-1) / (lengths * size)
@@ -96,7 +97,9 @@ def table(rows: list[Row], routes: list[Route], params: Params, settings: dict[s
         "flag_values": np.array([int(m) for m in flags], np.int8),
         "flag_meanings": " ".join(m.name.lower() for m in flags),
     }
-    data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(PARAMETERS))
+    data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(params.model.parameters))
     values = params.tensor().numpy()
-    data = data.assign_coords({f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(PARAMETERS)})
+    data = data.assign_coords(
+        {f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(params.model.parameters)}
+    )
     return Comparison(data.data_vars, data.coords, {**settings, "reference": names[0]})

@@ -14,7 +14,8 @@ from typing import ClassVar
 
 import torch
 
-from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.equations import ModelParams
+from gsimplicit.losses.loss import sees_all
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of
@@ -31,6 +32,7 @@ __all__ = [
     "nothing",
     "of_the_package",
     "pulled_back",
+    "seen_by",
     "solved",
 ]
 
@@ -41,11 +43,11 @@ class Problem:
 
     Attributes:
         params: B instances, detached.
-        initial: Initial u and v, float64, shape (B, 2, H, W).
+        initial: Initial fields, float64, shape (B, S, H, W).
         marching: How states are marched.
     """
 
-    params: Params
+    params: ModelParams
     initial: torch.Tensor
     marching: March
     _found: list[tuple[Refine | None, SteadyState]] = field(default_factory=list, init=False, repr=False)
@@ -86,7 +88,7 @@ class Pulled:
     """Derivatives of L losses of B instances in the parameters.
 
     Attributes:
-        gradient: float64, shape (L, B, 4), columns Du, Dv, F, k; NaN where there is none.
+        gradient: float64, shape (L, B, P), columns in the order of the model's parameters; NaN where there is none.
         certificates: One a loss.
     """
 
@@ -117,11 +119,11 @@ class Route(ABC):
         return torch.float32
 
     @property
-    def answers(self) -> tuple[bool, ...]:
-        """Which of the parameters Du, Dv, F and k it has a derivative in; NaN stands for the others."""
-        return (True,) * len(PARAMETERS)
+    def answers(self) -> tuple[bool, ...] | None:
+        """Which of the model's parameters it has a derivative in, NaN standing for the others; None is all."""
+        return None
 
-    def check(self, params: Params) -> None:  # noqa: B027 (most routes take any parameters)
+    def check(self, params: ModelParams) -> None:  # noqa: B027 (most routes take any parameters)
         """Raise a ValueError for parameters the route cannot be asked at."""
 
     @abstractmethod
@@ -130,11 +132,22 @@ class Route(ABC):
 
     @abstractmethod
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
-        """Derivatives in the parameters from derivatives in the fields of `state`, shape (L, B, 2, H, W)."""
+        """Derivatives in the parameters from derivatives in the fields of `state`, shape (L, B, S, H, W)."""
+
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Derivatives in the initial fields from derivatives in the fields of `state`, both (L, B, S, H, W).
+
+        Raises:
+            ValueError: The route has none.
+        """
+        raise ValueError(
+            f"initial must not require gradients for the {self.name} route: it has no derivative in the initial fields"
+            + (", which is zero inside a basin: the root does not change with its start" if self.needs_root else "")
+        )
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Derivatives of losses of v in the parameters; cotangents by autograd unless a route does better."""
-        return self.pull_back(problem, state, cotangents(state.fields, losses))
+        return self.pull_back(problem, state, cotangents(state.fields, losses, state.model.seen))
 
 
 def solved(route: Route, problem: Problem) -> SteadyState:
@@ -176,7 +189,7 @@ def differentiated(route: Route, problem: Problem, state: SteadyState, losses: S
 
 
 def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
-    """The same from derivatives in the fields, shape (L, B, 2, H, W)."""
+    """The same from derivatives in the fields, shape (L, B, S, H, W)."""
     if of_the_package(route):
         return _plain(route, route.pull_back(problem, state, cotangents), state, len(cotangents))
     return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))
@@ -184,7 +197,7 @@ def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: 
 
 def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pulled:
     """What a route gave, in memory of its own and with no certificate for what is not finite."""
-    shape = (losses, len(state), len(PARAMETERS))
+    shape = (losses, len(state), len(state.model.parameters))
     if not isinstance(pulled, Pulled) or tuple(pulled.gradient.shape) != shape or len(pulled.certificates) != losses:
         found = tuple(pulled.gradient.shape) if isinstance(pulled, Pulled) else type(pulled).__name__
         raise TypeError(
@@ -193,7 +206,7 @@ def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pul
         )
     gradient = pulled.gradient.detach().to("cpu", torch.float64, copy=True)
     answers = route.answers
-    lost = ~torch.isfinite(gradient if all(answers) else gradient[..., list(answers)]).all(dim=-1)
+    lost = ~torch.isfinite(gradient if answers is None else gradient[..., list(answers)]).all(dim=-1)
     if route.needs_root:
         lost |= ~state.has_root
     for c, certificate in enumerate(pulled.certificates):
@@ -209,23 +222,36 @@ def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pul
     return Pulled(gradient, certificates)
 
 
-def cotangents(fields: torch.Tensor, losses: Sequence[Loss]) -> torch.Tensor:
-    """Derivatives of each loss of v in the fields (B, 2, H, W), as float64 of shape (L, B, 2, H, W).
+def cotangents(fields: torch.Tensor, losses: Sequence[Loss], seen: int = -1) -> torch.Tensor:
+    """Derivatives of each loss of the observed species in the fields (B, S, H, W), as float64 of shape (L, B, S, H, W).
+
+    Args:
+        fields: Shape (B, S, H, W).
+        losses: L callables of the observed species (B, H, W).
+        seen: Place of that species; the last one unless told.
 
     Raises:
         ValueError: A loss is cut off from v, or mixes instances.
     """
     out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
     for i, loss in enumerate(losses):
-        slope = slope_of(loss, fields[:, 1])
+        slope = slope_of(loss, seen_by(loss, fields, seen))
         if slope is None:
             raise ValueError(f"loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
-        out[i, :, 1] = slope
+        if sees_all(loss):
+            out[i] = slope
+        else:
+            out[i, :, seen] = slope
     return out
 
 
+def seen_by(loss: Loss, fields: torch.Tensor, seen: int) -> torch.Tensor:
+    """What a loss gets of fields (B, S, H, W): the observed species, or all."""
+    return fields if sees_all(loss) else fields[:, seen]
+
+
 def definitions(what: str, gradient: torch.Tensor) -> tuple[str, ...]:
-    """What was differentiated, an instance of a gradient (B, 4): "none" where it is not finite."""
+    """What was differentiated, an instance of a gradient (B, P): "none" where it is not finite."""
     return tuple(what if ok else "none" for ok in torch.isfinite(gradient).all(dim=1).tolist())
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 import torch
 
-from gsimplicit import checks, gray_scott
-from gsimplicit.gray_scott import Params
+from gsimplicit import checks
+from gsimplicit.equations import instances, model_residual
+from gsimplicit.grid import broken_translations, slopes, wave_numbers
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.results import Certificate, Status, SteadyState
@@ -95,10 +96,9 @@ class Deq(Route):
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
         from gsimplicit.refine.distance import is_of_a_family
         from gsimplicit.refine.linear import Bordered
-        from gsimplicit.refine.newton import broken_translations
 
-        values, g = problem.params.tensor().numpy(), cotangents.to("cpu", torch.float64)
-        gradient = torch.full((len(g), len(state), 4), torch.nan, dtype=torch.float64)
+        equations, g = list(instances(problem.params)), cotangents.to("cpu", torch.float64)
+        gradient = torch.full((len(g), len(state), len(state.model.parameters)), torch.nan, dtype=torch.float64)
         residuals = torch.full((len(g), len(state)), torch.inf, dtype=torch.float64)
         errors = torch.full((len(g), len(state)), torch.nan, dtype=torch.float64)
         products = torch.zeros((len(g), len(state)), dtype=torch.int64)
@@ -110,10 +110,11 @@ class Deq(Route):
                     continue
                 fields = state.fields[i].to("cpu", torch.float64).numpy()
                 still = state.status[i] == Status.STEADY
-                if still and is_of_a_family(fields, values[i]):
+                if still and is_of_a_family(equations[i], fields):
                     continue
                 directions = np.zeros((0, 2)) if still else broken_translations(fields)
-                system = Bordered(fields, values[i], directions, state.drift[i].numpy() if not still else np.zeros(2))
+                drift = np.zeros(2) if still else state.drift[i].numpy()
+                system = Bordered(equations[i], fields, directions, drift)
                 prepared = linear.prepare([system])
                 distances[i] = corrections(prepared, [system], border=True)[0].distance
                 for c in range(len(g)):
@@ -121,33 +122,45 @@ class Deq(Route):
                         found = self._differentiate(system, prepared, g[c, i])
                         gradient[c, i], residuals[c, i], products[c, i] = found
                         errors[c, i] = _distance(system, prepared, g[c, i], gradient[c, i])
-        what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
         gradient[~(residuals <= _limit(self.tol))] = torch.nan
+        return self._certified(gradient, residuals, errors, products, distances)
+
+    def _certified(
+        self,
+        gradient: torch.Tensor,
+        residuals: torch.Tensor,
+        errors: torch.Tensor,
+        products: torch.Tensor,
+        distances: torch.Tensor,
+    ) -> Pulled:
+        """Gradients (L, B, P) with what is known of them."""
+        what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
+        unknown = nothing(gradient.shape[1])
         certificates = tuple(
             Certificate(
                 definition=definitions(what, gradient[c]),
                 adjoint_residual=residuals[c],
-                other_definition=nothing(len(state)),
+                other_definition=unknown.clone(),
                 error=errors[c],
-                position=nothing(len(state)),
+                position=unknown.clone(),
                 products=products[c],
                 distance=distances,
             )
-            for c in range(len(g))
+            for c in range(len(gradient))
         )
         return Pulled(gradient, certificates)
 
     def _differentiate(
         self, system: Bordered, prepared: Prepared, cotangent: torch.Tensor
     ) -> tuple[torch.Tensor, float, int]:
-        """Gradient (4,), relative residual of the backward solve, and its iterations."""
+        """Gradient (P,), relative residual of the backward solve, and its iterations."""
         from torchdeq.grad import backward_factory
         from torchdeq.solver import get_solver
 
         size = float(cotangent.norm())
         values = torch.from_numpy(system.parameters[None].copy()).requires_grad_()
         if not size:
-            return torch.zeros(4, dtype=torch.float64), 0.0, 0
+            return torch.zeros(values.shape[1], dtype=torch.float64), 0.0, 0
         mapping, z = _mapping(system, prepared, values, self.damping)
         seen: list[Any] = []
         settings = {"max_iter": self.max_iterations, "tol": self.tol, "stop_mode": "rel"}
@@ -167,8 +180,7 @@ class Deq(Route):
 def _distance(system: Bordered, prepared: Prepared, cotangent: torch.Tensor, gradient: torch.Tensor) -> float:
     """Relative distance of torchdeq's gradient to that of the adjoint solved directly, with the factors at hand."""
     direct = prepared.solve([cotangent.numpy()], transpose=True)[0]
-    slopes = gray_scott.parameter_derivatives(torch.from_numpy(system.fields)[None])[0].numpy()
-    exact = -np.tensordot(slopes, direct.x, axes=3)
+    exact = -np.tensordot(system.equations.parameter_slopes(system.fields), direct.x, axes=3)
     apart, size = float(np.linalg.norm(gradient.numpy() - exact)), float(np.linalg.norm(exact))
     return apart / size if apart else 0.0
 
@@ -181,19 +193,17 @@ def _limit(tol: float) -> float:
 def _mapping(
     system: Bordered, prepared: Prepared, values: torch.Tensor, damping: float
 ) -> tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor]:
-    """The damped, preconditioned map on columns (1, 2 H W + r), and its fixed point."""
-    from gsimplicit.refine.linear import gradient
-
+    """The damped, preconditioned map on columns (1, S H W + r), and its fixed point."""
     shape, directions = system.fields.shape, torch.from_numpy(system.directions)
     n, r = system.fields.size, len(system.directions)
     base = torch.from_numpy(system.fields)
-    translations = torch.from_numpy(gradient(system.fields))
+    translations = torch.from_numpy(slopes(system.fields))
     phase = torch.einsum("rd,dchw->rchw", directions, translations).reshape(r, n)
-    waves = [_waves(size) for size in shape[1:]]
+    waves, model = [torch.from_numpy(wave_numbers(size)) for size in shape[1:]], system.equations.model
 
     def defect(z: torch.Tensor) -> torch.Tensor:
         x = z[:, :n].reshape(1, *shape)
-        out = gray_scott.residual(x, Params.stack(values)).reshape(1, n)
+        out = model_residual(model, x, values).reshape(1, n)
         if r:
             velocity = z[0, n:] @ directions
             symbol = velocity[0] * waves[0][:, None] + velocity[1] * waves[1][None, :]
@@ -212,14 +222,6 @@ def _mapping(
         return z - damping * _inverse(defect(z) - left, prepared, shape)
 
     return mapping, root
-
-
-def _waves(n: int) -> torch.Tensor:
-    """Symbol of the spectral derivative, the Nyquist mode dropped as in `refine.linear.gradient`."""
-    q = 2j * np.pi * np.fft.fftfreq(n)
-    if n % 2 == 0:
-        q[n // 2] = 0
-    return torch.from_numpy(q)
 
 
 class _Solve(torch.autograd.Function):

@@ -12,19 +12,22 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import PARAMETERS, Params
-from gsimplicit.marching import each
+from gsimplicit.equations import DEFAULT, ModelParams, instances
+from gsimplicit.grid import along
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import LinearSolver, chosen
-from gsimplicit.results import Certificate, Kind, Status, SteadyState, kinds
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.results import Certificate, Kind, Status, SteadyState
+from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing, seen_by
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.steady import as_refine, plain_refine
-from gsimplicit.threads import one_blas_thread
+from gsimplicit.threads import each, one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEPS = {False: 2.0**-29, True: 2.0**-20}
+_SHARE = 2.0**-16
+"""h as a share of the parameter, for models other than Gray-Scott: between rounding and curvature."""
+
 _ROOT_TOL = 1e-15
 _ROOT_LIMIT = 1e-12
 
@@ -44,7 +47,8 @@ class FiniteDifference(Route):
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding
             and curvature meet after 2,000 to 20,000 steps at 128 x 128, and 2^-20 = 9.5e-7 for roots. The log
-            spectrum is so rough that it needs steps this small.
+            spectrum is so rough that it needs steps this small. For other models than Gray-Scott None is 2^-16 of each
+            parameter, of the largest of a batch.
         refine: Difference certified roots instead of marched states; a `Refine` sets how the base root is found.
 
     Raises:
@@ -74,13 +78,23 @@ class FiniteDifference(Route):
         """Differences this small do not show in float32."""
         return torch.float64
 
-    def check(self, params: Params) -> None:
-        """Raise where a parameter lies too near 0 for a central difference."""
-        least = 2 * (self.step or _STEPS[self.needs_root])
-        for name in PARAMETERS:
-            value = getattr(params, name).min().item()
-            if value < least:
-                raise ValueError(f"{name} must be >= 2 h = {least:.1e} for central differences, got {value}")
+    def check(self, params: ModelParams) -> None:
+        """Raise where a parameter lies too near a bound of its range for a central difference."""
+        for name, h in zip(params.model.parameters, self._steps(params).tolist(), strict=True):
+            (low, high), values, reach = params.model.range_of(name), getattr(params, name), 2 * h
+            if (value := values.min().item()) - low < reach:
+                bound = f"2 h = {reach:.1e}" if low == 0 else f"{low:g} + 2 h = {low + reach:.6g}"
+                raise ValueError(f"{name} must be >= {bound} for central differences, got {value}")
+            if high - (value := values.max().item()) < reach:
+                raise ValueError(f"{name} must be <= {high:g} - 2 h for central differences, got {value}")
+
+    def _steps(self, params: ModelParams) -> torch.Tensor:
+        """H of each parameter, shape (P,)."""
+        count = len(params.model.parameters)
+        if self.step is not None or params.model is DEFAULT:
+            return torch.full((count,), self.step or _STEPS[self.needs_root], dtype=torch.float64)
+        size = params.tensor().detach().abs().amax(dim=0)
+        return _SHARE * torch.where(size > 0, size, 1.0)
 
     def solve(self, problem: Problem) -> SteadyState:
         """The marched state, or the certified root."""
@@ -95,58 +109,62 @@ class FiniteDifference(Route):
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
-        v = fields[:, :, 1].to(state.fields.device)  # where the loss is used to it
-        values = torch.stack([torch.stack([value_of(loss, one).cpu() for loss in losses]) for one in v])
+        seen, there = state.model.seen, fields.to(state.fields.device)  # where the loss is used to it
+        values = torch.stack(
+            [torch.stack([value_of(loss, seen_by(loss, one, seen)).cpu() for loss in losses]) for one in there]
+        )
         for c, loss in enumerate(losses):
-            dtype = dtype_of(loss, state.v)
+            dtype = dtype_of(loss, seen_by(loss, state.fields, seen))
             if dtype != torch.float64:
                 raise ValueError(
                     f"loss {name_of(loss)!r} must give float64 for central differences, got {dtype}: such small "
                     "differences do not show in it"
                 )
-            _require_alike(loss, state.v)
-            values[:, c, ~_smooth(loss, state.v)] = torch.nan
+            _require_alike(loss, seen_by(loss, state.fields, seen))
+            values[:, c, ~_smooth(loss, seen_by(loss, state.fields, seen))] = torch.nan
         return self._pulled(state, values, widths)
 
     def _perturbed(self, problem: Problem, state: SteadyState) -> tuple[torch.Tensor, torch.Tensor]:
-        """States at p + 2h, p + h, p - h, p - 2h of each parameter, (16, B, 2, H, W), and the widths, (2, 4, B)."""
-        h = self.step or _STEPS[self.needs_root]
+        """States at p + 2h, p + h, p - h, p - 2h of each parameter, (4 P, B, S, H, W), and the widths, (2, P, B)."""
+        base, h = problem.params.tensor(), self._steps(problem.params)
+        count = base.shape[1]
+        shifts = [(j, m * float(h[j])) for j, m in product(range(count), (2, 1, -1, -2))]
+        points = torch.stack([base + by * torch.eye(count, dtype=torch.float64)[j] for j, by in shifts])
+        # p + h is rounded: what counts is the distance of the points actually used
+        at = torch.stack([points[n, :, j] for n, (j, _) in enumerate(shifts)]).reshape(count, 4, -1)
+        widths = torch.stack([at[:, 1] - at[:, 2], at[:, 0] - at[:, 3]])
+        low, high = torch.tensor([state.model.range_of(n) for n in state.model.parameters], dtype=torch.float64).T
+        # elsewhere p - 2 h would lie outside a range: no central difference
+        reached = ((base >= low + 2 * h) & (base <= high - 2 * h)).all(dim=1).tolist()
+        fields = torch.full((len(shifts), *state.fields.shape), torch.nan, dtype=torch.float64, device="cpu")
+        if self.needs_root:
+            self._followed(problem, state, points, reached, fields)
+        else:
+            _marched_again(problem, state, points, reached, fields)
+        return fields, widths
+
+    def _followed(
+        self, problem: Problem, state: SteadyState, points: torch.Tensor, reached: list[bool], fields: torch.Tensor
+    ) -> None:
+        """Roots followed to the points."""
         settings = as_refine(self.refine)
         linear = chosen(None if settings is None else settings.linear, state.fields[0, 0].numel(), torch.device("cpu"))
-        base = problem.params.tensor()
-        reached = (base >= 2 * h).all(dim=1)  # elsewhere p - 2 h would be negative: no central difference
-        shifts = [(j, m * h) for j, m in product(range(4), (2, 1, -1, -2))]
-        points = torch.stack([base + by * torch.eye(4, dtype=torch.float64)[j] for j, by in shifts])
-        # p + h is rounded: what counts is the distance of the points actually used
-        at = torch.stack([points[n, :, j] for n, (j, _) in enumerate(shifts)]).reshape(4, 4, -1)
-        widths = torch.stack([at[:, 1] - at[:, 2], at[:, 0] - at[:, 3]])
 
         def one(at: tuple[int, int], bordered: bool = False) -> torch.Tensor:
             n, i = at
-            params = Params.stack(points[n, i : i + 1].clamp(min=0))
-            if self.needs_root:
-                lost = torch.full_like(state.fields[i], torch.nan, device="cpu")
-                return carried(state[i], params, linear, bordered=bordered) if reached[i] else lost
-            where = problem.marching
-            start = problem.initial[i : i + 1].to(where.device, where.dtype)
-            if state.status[i] == Status.DIVERGED or not reached[i]:
-                return torch.full_like(start, torch.nan)[0]
-            return replace(where, tol=0.0, max_steps=int(state.steps[i]))(start, params).fields[0]
+            return carried(state[i], problem.params._stacked(points[n, i : i + 1]), linear, bordered=bordered)
 
-        size = len(state)
         with one_blas_thread():
-            ends = each(one, list(product(range(len(shifts)), range(size))))
-            fields = torch.stack([e.cpu() for e in ends]).reshape(len(shifts), size, *ends[0].shape)
-            for i in range(size) if self.needs_root else ():
+            for i in (i for i in range(len(state)) if reached[i]):
+                all_of = [(n, i) for n in range(len(points))]
+                fields[:, i] = torch.stack(each(one, all_of))
                 # a pattern that the lattice hardly pins: its raw equations are singular, as for the implicit route
                 if state.status[i] == Status.STEADY and not torch.isfinite(fields[:, i]).all():
-                    again = each(partial(one, bordered=True), [(n, i) for n in range(len(shifts))])
-                    fields[:, i] = torch.stack(again)
-        return fields, widths
+                    fields[:, i] = torch.stack(each(partial(one, bordered=True), all_of))
 
     def _pulled(self, state: SteadyState, values: torch.Tensor, widths: torch.Tensor) -> Pulled:
-        """Extrapolated differences from values (16, L, B) at the points of `_perturbed`."""
-        at = values.reshape(4, 4, *values.shape[1:])
+        """Extrapolated differences from values (4 P, L, B) at the points of `_perturbed`."""
+        at = values.reshape(-1, 4, *values.shape[1:])
         near = (at[:, 1] - at[:, 2]) / widths[0][:, None]
         far = (at[:, 0] - at[:, 3]) / widths[1][:, None]
         gradient = ((4 * near - far) / 3).permute(1, 2, 0)
@@ -159,11 +177,24 @@ class FiniteDifference(Route):
                 other_definition=nothing(len(state)),
                 error=error[c],
                 position=nothing(len(state)),
-                products=torch.full((len(state),), 16) if self.needs_root else 16 * state.steps,
+                products=torch.full((len(state),), len(values)) if self.needs_root else len(values) * state.steps,
             )
             for c in range(gradient.shape[0])
         )
         return Pulled(gradient, certificates)
+
+
+def _marched_again(
+    problem: Problem, state: SteadyState, points: torch.Tensor, reached: list[bool], fields: torch.Tensor
+) -> None:
+    """States marched again at the points (n, B, P), each with its base point's number of steps."""
+    where, good = problem.marching, [i for i in range(len(state)) if reached[i] and state.status[i] != Status.DIVERGED]
+    for steps in sorted({int(state.steps[i]) for i in good}):
+        some = [i for i in good if state.steps[i] == steps]
+        params = problem.params._stacked(points[:, some].flatten(0, 1))
+        start = problem.initial[some].repeat(len(points), 1, 1, 1)
+        ends = replace(where, tol=0.0, max_steps=steps)(start, params).fields
+        fields[:, some] = ends.to("cpu", torch.float64).reshape(len(points), len(some), *ends.shape[1:])
 
 
 def _require_alike(loss: Loss, v: torch.Tensor) -> None:
@@ -188,7 +219,7 @@ def _smooth(loss: Loss, v: torch.Tensor) -> torch.Tensor:
 
 
 def carried(
-    base: SteadyState, params: Params, linear: LinearSolver | None = None, *, bordered: bool = False
+    base: SteadyState, params: ModelParams, linear: LinearSolver | None = None, *, bordered: bool = False
 ) -> torch.Tensor:
     """The fields of a root at other parameters near by, by Newton's method alone, so that its position is kept.
 
@@ -202,20 +233,20 @@ def carried(
         bordered: Use the bordered equations although it does not drift; those of a drifting root are.
 
     Returns:
-        Fields (2, H, W), NaN where the root is lost, or is of another kind there.
+        Fields (S, H, W), NaN where the root is lost, or is of another kind there.
     """
-    from gsimplicit.refine.linear import gradient
-    from gsimplicit.refine.newton import newton, residual
+    from gsimplicit.refine.newton import newton
 
     lost = torch.full_like(base.fields[0], torch.nan, device="cpu")
     if not bool(base.has_root[0]) or base.kind[0] == Kind.UNKNOWN:
         return lost
     bordered = bordered or bool(base.status[0] == Status.DRIFTING)
     at = base.fields[0].detach().to("cpu", torch.float64).numpy()
-    held = residual(at, base.params.tensor()[0].numpy())
+    held = next(instances(base.params)).residual(at)
     if bordered:
-        held = held + np.tensordot(base.drift[0].numpy(), gradient(at), axes=1)
-    root = newton(at, params.tensor()[0].numpy(), _ROOT_TOL, bordered=bordered, linear=linear, held=held)
+        held = held + along(base.drift[0].numpy(), at)
+    there = next(instances(params))
+    root = newton(there, at, _ROOT_TOL, bordered=bordered, linear=linear, held=held)
     fields = torch.from_numpy(root.fields)
-    same = kinds(fields[None])[0] == base.kind[0]
+    same = base.model.kinds(fields[None])[0] == base.kind[0]
     return fields if root.residual < _ROOT_LIMIT and bool(same) else lost

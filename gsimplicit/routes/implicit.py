@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from gsimplicit.gray_scott import mixed_derivative, parameter_derivatives
+from gsimplicit.equations import Equations, instances
+from gsimplicit.grid import broken_translations
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import chosen
 from gsimplicit.results import Certificate, Status, SteadyState
@@ -65,13 +66,11 @@ class Implicit(Route):
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """The same from the losses, which also tell how much their gradients change on the way to the closed root."""
-        return self._pulled(problem, state, cotangents(state.fields, losses), losses)
+        return self._pulled(problem, state, cotangents(state.fields, losses, state.model.seen), losses)
 
     def _pulled(self, problem: Problem, state: SteadyState, g: torch.Tensor, losses: Sequence[Loss]) -> Pulled:
-        from gsimplicit.refine.newton import broken_translations
-
         fields = state.fields.cpu().numpy()
-        rows = [[_NONE] * len(state) for _ in g]
+        rows = [[_none(len(state.model.parameters))] * len(state) for _ in g]
         roots = [i for i in range(len(state)) if state.status[i] in (Status.STEADY, Status.DRIFTING)]
         broken = {i: broken_translations(fields[i]) for i in roots}
         still = [i for i in roots if state.status[i] == Status.STEADY]
@@ -96,7 +95,7 @@ def _system(problem: Problem, state: SteadyState, i: int, directions: Array) -> 
     from gsimplicit.refine.linear import Bordered
 
     drift = np.zeros(2) if state.status[i] == Status.STEADY else state.drift[i].numpy()
-    return Bordered(state.fields[i].cpu().numpy(), problem.params.tensor()[i].numpy(), directions, drift)
+    return Bordered(next(instances(problem.params[i])), state.fields[i].cpu().numpy(), directions, drift)
 
 
 def _certificate(row: list[_Adjoint]) -> Certificate:
@@ -133,8 +132,8 @@ class _Group:
     still: list[bool]
 
     def adjoints(self, g: Array, state: SteadyState, losses: Sequence[Loss]) -> list[list[_Adjoint]]:
-        """Gradients of L losses, from their derivatives in the fields (L, B, 2, H, W) of the whole batch."""
-        slopes = parameter_derivatives(torch.from_numpy(np.stack([s.fields for s in self.systems]))).numpy()
+        """Gradients of L losses, from their derivatives in the fields (L, B, S, H, W) of the whole batch."""
+        slopes = np.stack([s.equations.parameter_slopes(s.fields) for s in self.systems])
         rows = [self._row(slopes, [cotangent[i] for i in self.members]) for cotangent in g]
         for border in {a.bordered for row in rows for a in row}:
             found = corrections(self.prepared, self.systems, border=border)
@@ -162,18 +161,18 @@ class _Group:
             found = _adjoint(name, slopes[j], bordered[j], bordered=True)
             if self.both:
                 found = _preferred(_adjoint("full jacobian", slopes[j], full[j], bordered=False), found)
-            elif self.still[j] and is_of_a_family(system.fields, system.parameters):
-                found = replace(found, definition="none", gradient=_NONE.gradient)
+            elif self.still[j] and is_of_a_family(system.equations, system.fields):
+                found = replace(found, definition="none", gradient=_none(len(found.gradient)).gradient)
             row.append(replace(found, position=position_share(system.fields, system.directions, right[j])))
         return row
 
     def _shifts(self, found: Sequence[Correction], state: SteadyState, losses: Sequence[Loss]) -> Array:
-        """Changes of the losses' derivatives in the fields on the way to the closed roots, (L, members, 2, H, W)."""
+        """Changes of the losses' derivatives in the fields on the way to the closed roots, (L, members, S, H, W)."""
         fields = state.fields.detach().to("cpu", torch.float64).clone()
         for i, correction in zip(self.members, found, strict=True):
             fields[i] += torch.from_numpy(np.nan_to_num(correction.fields))
         fields = fields.to(state.fields.device)  # where the losses are used to it
-        there, here = (cotangents(x, losses)[:, self.members] for x in (fields, state.fields))
+        there, here = (cotangents(x, losses, state.model.seen)[:, self.members] for x in (fields, state.fields))
         return np.asarray((there.cpu() - here.cpu()).numpy())
 
     def _with_errors(
@@ -187,27 +186,29 @@ class _Group:
             sizes = [max(float(np.linalg.norm(a.gradient)), 1e-300) for a in row]
             errors = [float(np.linalg.norm(x)) / size for x, size in zip(change, sizes, strict=True)]
             for j, correction in enumerate(found):
-                if _unmoved(correction.fields, slopes[j]):
+                if _unmoved(self.systems[j].equations, self.systems[j].fields, correction.fields, slopes[j]):
                     errors[j] = float("nan")
             out.append([replace(a, error=e) if a.bordered == border else a for a, e in zip(row, errors, strict=True)])
         return out
 
 
-def _unmoved(correction: Array, slopes: Array) -> bool:
+def _unmoved(equations: Equations, fields: Array, correction: Array, slopes: Array) -> bool:
     """Whether no parameter moves the closed root, as (1, 0): what gradient a certified one has is all error.
 
     Args:
-        correction: From the certified to the closed root, shape (2, H, W).
-        slopes: dR/dp at the certified one, shape (4, 2, H, W); linear in the fields.
+        equations: Those of the instance.
+        fields: The certified root, shape (S, H, W).
+        correction: From there to the closed root, shape (S, H, W).
+        slopes: dR/dp at the certified one, shape (P, S, H, W).
     """
-    there = slopes + mixed_derivative(torch.from_numpy(np.ascontiguousarray(correction))[None])[0].numpy()
+    there = slopes + equations.mixed(fields, correction)
     rounding = float(np.finfo(np.float64).eps * np.sqrt(slopes.size))
     return bool(np.linalg.norm(there) <= 0.01 * np.linalg.norm(slopes) + rounding)
 
 
 @dataclass(frozen=True, eq=False)
 class _Adjoint:
-    """Gradient (4,) of one loss of one instance, how well its adjoint closed, how far the other definition is."""
+    """Gradient (P,) of one loss of one instance, how well its adjoint closed, how far the other definition is."""
 
     definition: str
     gradient: Array
@@ -221,14 +222,16 @@ class _Adjoint:
     distance: float = float("nan")
 
 
-_NONE = _Adjoint("none", np.full(4, np.nan), float("inf"))
+def _none(count: int) -> _Adjoint:
+    """What stands for `count` derivatives that there are not."""
+    return _Adjoint("none", np.full(count, np.nan), float("inf"))
 
 
 def _adjoint(definition: str, slopes: Array, solution: Solution, *, bordered: bool) -> _Adjoint:
-    """The gradient from an adjoint; `slopes` are dR/dp, shape (4, 2, H, W)."""
+    """The gradient from an adjoint; `slopes` are dR/dp, shape (P, S, H, W)."""
     gradient = -np.tensordot(slopes, solution.x, axes=3)
     if not (solution.residual <= ADJOINT_LIMIT and np.isfinite(gradient).all()):
-        definition, gradient = "none", _NONE.gradient
+        definition, gradient = "none", _none(len(slopes)).gradient
     return _Adjoint(definition, gradient, solution.residual, solution, bordered, products=solution.products)
 
 

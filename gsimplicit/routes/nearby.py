@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from gsimplicit.gray_scott import mixed_derivative, second_derivative_transposed
+from gsimplicit.grid import along
 from gsimplicit.refine.solvers import LOOSE
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Correction:
     """What leads from a certified root to the closed one, to first order.
 
     Attributes:
-        fields: d, shape (2, H, W); NaN where the Jacobian is singular.
+        fields: d, shape (S, H, W); NaN where the Jacobian is singular.
         speeds: Change of the drift along the broken translations, shape (r,), or (0,) without a border.
         bend: Kantorovich's number along d, 0 where it is surely small: no root is proved to be near above 1/2.
     """
@@ -53,15 +52,7 @@ class Correction:
 
 def corrections(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> list[Correction]:
     """The correction of each of a batch of systems."""
-    from gsimplicit.refine.linear import gradient
-    from gsimplicit.refine.newton import residual
-
-    right = []
-    for system in systems:
-        R = residual(system.fields, system.parameters)
-        if system.velocity.any():
-            R = R + np.tensordot(system.velocity, gradient(system.fields), axes=1)
-        right.append(-R)
+    right = [-system.equations.defect(system.fields, system.velocity) for system in systems]
     solutions = prepared.solve(right, border=border, tol=LOOSE)
     closed = [s.residual <= 0.5 or not r.any() for s, r in zip(solutions, right, strict=True)]
     found = [Correction(s.x if ok else np.full_like(s.x, np.nan), s.s) for s, ok in zip(solutions, closed, strict=True)]
@@ -76,12 +67,12 @@ def _with_bends(
 
     out = []
     for i, (system, one, r) in enumerate(zip(systems, found, right, strict=True)):
-        if surely_proved(system.fields, one.fields, r):
+        if surely_proved(system.equations, system.fields, one.fields, r):
             out.append(one)
             continue
         directions = system.directions if border else system.directions[:0]
         solve = solves(prepared, systems, i, border=border)
-        out.append(replace(one, bend=kantorovich(system.fields, *solve(r), solve, directions)))
+        out.append(replace(one, bend=kantorovich(system.equations, system.fields, *solve(r), solve, directions)))
     return out
 
 
@@ -102,15 +93,13 @@ def changes(
         systems: B certified roots.
         found: Their corrections.
         adjoints: Their adjoints.
-        slopes: dR/dp, shape (B, 4, 2, H, W).
-        shifts: Changes of the loss's derivative in the fields, each of shape (2, H, W).
+        slopes: dR/dp, shape (B, P, S, H, W).
+        shifts: Changes of the loss's derivative in the fields, each of shape (S, H, W).
         border: Whether the adjoints are those of the bordered Jacobians.
 
     Returns:
-        Shape (B, 4), NaN where a Jacobian is singular, or an adjoint is of the other kind.
+        Shape (B, P), NaN where a Jacobian is singular, or an adjoint is of the other kind.
     """
-    from gsimplicit.refine.linear import gradient
-
     right, corner = [], []
     counts = [len(system.directions) if border else 0 for system in systems]
     mine = [len(adjoint.s) == count for adjoint, count in zip(adjoints, counts, strict=True)]
@@ -119,21 +108,21 @@ def changes(
             right.append(np.zeros_like(system.fields))
             corner.append(np.zeros(counts[j]))
             continue
-        d, x = (torch.from_numpy(np.nan_to_num(a))[None] for a in (correction.fields, adjoint.x))
-        r = shift - second_derivative_transposed(torch.from_numpy(system.fields)[None], d, x)[0].numpy()
+        d, x = np.nan_to_num(correction.fields), np.nan_to_num(adjoint.x)
+        r = shift - system.equations.second_transposed(system.fields, d, x)
         q = np.zeros(counts[j])
         if border:
-            moved = np.tensordot(system.directions, gradient(d[0].numpy()), axes=1)  # of the border, (r, 2, H, W)
-            r = r + np.tensordot(correction.speeds @ system.directions, gradient(x[0].numpy()), axes=1)
+            moved = along(system.directions, d)  # of the border, (r, S, H, W)
+            r = r + along(correction.speeds @ system.directions, x)
             r = r - np.tensordot(adjoint.s, moved, axes=1)
-            q = -np.tensordot(moved, x[0].numpy(), axes=3)
+            q = -np.tensordot(moved, x, axes=3)
         right.append(np.asarray(r))
         corner.append(q)
     solutions = prepared.solve(right, corner if border else None, transpose=True, border=border, tol=LOOSE)
     out = np.full((len(systems), slopes.shape[1]), np.nan)
-    for j, (correction, adjoint, solution) in enumerate(zip(found, adjoints, solutions, strict=True)):
+    for j, (system, correction, adjoint, solution) in enumerate(zip(systems, found, adjoints, solutions, strict=True)):
         if not mine[j]:
             continue
-        mixed = mixed_derivative(torch.from_numpy(correction.fields)[None])[0].numpy()
+        mixed = system.equations.mixed(system.fields, correction.fields)
         out[j] = -np.tensordot(mixed, adjoint.x, axes=3) - np.tensordot(slopes[j], solution.x, axes=3)
     return out

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
+
+from gsimplicit.losses.loss import FeatureLoss
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 """From v of shape (B, H, W) to one loss an instance, shape (B,), float64."""
@@ -20,32 +22,46 @@ class MixedInstancesError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A loss of v with its name and, where it has one, its target.
+    """A loss with its name and, where it has one, its target.
 
     Attributes:
         name: Name of the loss.
-        function: Of v and the target for a named loss, of v alone for a callable.
-        target: The target's v, float64, shape (B, H, W); None for a callable.
+        loss: A callable, or an object with features and a distance.
+        target: What features are compared with, float64, shape (B, H, W), or (B, S, H, W) of a loss of all species;
+            None for a callable.
     """
 
     name: str
-    function: Callable[..., torch.Tensor]
+    loss: Callable[..., torch.Tensor] | FeatureLoss
     target: torch.Tensor | None = None
+    _goal: list[torch.Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, v: torch.Tensor) -> torch.Tensor:
         """Loss of each instance, float64, shape (B,), as `value_of` has it; v is (B, H, W)."""
         return value_of(self, v)
 
     def evaluate(self, v: torch.Tensor) -> torch.Tensor:
-        """What the function says of v, unchecked.
+        """What the loss says of v, unchecked.
 
-        Named losses are evaluated an instance at a time, so that the bits do not depend on the batch. A callable gets
-        the batch: it may hold something of its own for each instance.
+        Losses with features are evaluated an instance at a time, so that the bits do not depend on the batch. A
+        callable gets the batch: it may hold something of its own for each instance.
         """
         if self.target is None:
-            return self.function(v)
-        target = self.target.to(v.device, copy=True)
-        return torch.cat([self.function(v[i : i + 1], target[i : i + 1]) for i in range(len(v))])
+            return cast("Callable[..., torch.Tensor]", self.loss)(v)
+        loss, goal = cast("FeatureLoss", self.loss), self.goal()
+        return torch.cat([loss.distance(loss.features(v[i : i + 1]), goal[i].to(v.device)) for i in range(len(v))])
+
+    def goal(self) -> list[torch.Tensor]:
+        """Features of the target, an instance each; computed once."""
+        if not self._goal:
+            assert self.target is not None
+            with torch.no_grad(), noted(self, "the features of the target"):
+                loss = cast("FeatureLoss", self.loss)
+                self._goal.extend([loss.features(one.clone()).detach() for one in torch.split(self.target, 1)])
+        return self._goal
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "loss": self.loss, "target": self.target, "_goal": []}
 
 
 def name_of(loss: Loss) -> str:
@@ -72,7 +88,7 @@ def value_of(loss: Loss, v: torch.Tensor, entry: str = "") -> torch.Tensor:
     finite, given = None, v
     if not math.isfinite(float(v.detach().sum())):  # a NaN or an infinity never adds up to a number
         finite = torch.isfinite(v.detach()).flatten(1).all(dim=1)
-        given = torch.where(finite[:, None, None], v, 0.0)
+        given = torch.where(finite.reshape(-1, *(1,) * (v.ndim - 1)), v, 0.0)
     with torch.enable_grad():
         found = _called(loss, given.to(torch.float64)) if v.requires_grad else _called_alone(loss, given)
         value = _checked(found, f"{entry}: loss" if entry else "loss", name_of(loss), given)

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gsimplicit.gray_scott import PARAMETERS, mixed_derivative, parameter_derivatives, second_derivative
-from gsimplicit.marching import each
+from gsimplicit.equations import Equations, instances
+from gsimplicit.grid import along, broken_translations
 from gsimplicit.refine.solvers import chosen, require_linear
 from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, noted, slope_of, value_of
 from gsimplicit.surroundings import own_surroundings
-from gsimplicit.threads import one_blas_thread
+from gsimplicit.threads import each, one_blas_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gsimplicit.refine.linear import Bordered
     from gsimplicit.refine.solvers import LinearSolver, Prepared
 
@@ -27,7 +29,7 @@ __all__ = ["hessian", "root_derivatives"]
 
 @own_surroundings
 def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> torch.Tensor:
-    """Derivatives of the fields of certified roots in Du, Dv, F and k.
+    """Derivatives of the fields of certified roots in each parameter.
 
     `J dX/dp = -dR/dp` with the full Jacobian at a steady root and the one bordered by translations at a drifting root,
     as the implicit route has it: with the latter the pattern's position is held.
@@ -37,8 +39,8 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
         linear: How linear systems are solved; None chooses, as for `Refine`.
 
     Returns:
-        du/dp and dv/dp, float64, shape (B, 4, 2, H, W), parameters in the order Du, Dv, F, k. One factorisation and
-        four solves an instance.
+        dX/dp, float64, shape (B, P, S, H, W), parameters in the model's order: Du, Dv, F, k for Gray-Scott. One
+        factorisation and P solves an instance.
 
     Raises:
         TypeError: Not a steady state.
@@ -54,23 +56,23 @@ def root_derivatives(state: SteadyState, linear: LinearSolver | None = None) -> 
     """
     roots = _on_cpu(state)
     require_linear(linear)
-    out = torch.empty((len(roots), len(PARAMETERS), *roots.fields.shape[1:]), dtype=torch.float64)
+    out = torch.empty((len(roots), len(roots.model.parameters), *roots.fields.shape[1:]), dtype=torch.float64)
     with one_blas_thread():
         for still in (True, False):
             group = [i for i in range(len(roots)) if _still(roots, i) == still]
             if group:
-                tangents = _tangents(_prepared(roots, group, linear), roots.fields[group], border=not still)
+                tangents = _tangents(_prepared(roots, group, linear), _systems(roots, group), border=not still)
                 out[group] = torch.from_numpy(np.stack([X for X, _ in tangents]))
     return out.to(state.fields.device)
 
 
 @own_surroundings
 def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) -> torch.Tensor:
-    """Second derivatives in Du, Dv, F and k of a loss of certified roots.
+    """Second derivatives in the parameters of a loss of certified roots.
 
     With X_i = dX/dp_i and the adjoint `J^T lambda = dL/dX`,
-    `H_ij = L_XX[X_i, X_j] - lambda . (R_XX[X_i, X_j] + R_Xi[X_j] + R_Xj[X_i])`, the drift's own derivatives included
-    where the root drifts. No third factorisation, no differences.
+    `H_ij = L_XX[X_i, X_j] - lambda . (R_XX[X_i, X_j] + R_Xi[X_j] + R_Xj[X_i] + R_ij)`, the drift's own derivatives
+    included where the root drifts. No third factorisation, no differences.
 
     Args:
         state: B certified roots, of `steady_state(..., refine=True)`.
@@ -78,7 +80,7 @@ def hessian(state: SteadyState, loss: Loss, linear: LinearSolver | None = None) 
         linear: How linear systems are solved; None chooses, as for `Refine`.
 
     Returns:
-        float64, shape (B, 4, 4), symmetric, in the order Du, Dv, F, k.
+        float64, shape (B, P, P), symmetric, in the model's order: Du, Dv, F, k for Gray-Scott.
 
     Raises:
         NotSteady: An instance is not certified.
@@ -110,19 +112,14 @@ def _on_cpu(state: SteadyState) -> SteadyState:
 
 def _require_untouched(state: SteadyState) -> None:
     """Raise where fields or parameters are others than those that were certified."""
-    from gsimplicit.refine.linear import gradient
-    from gsimplicit.refine.newton import residual
-
-    values, fields = state.params.tensor().detach().numpy(), state.fields.detach().to("cpu", torch.float64).numpy()
-    for i in range(len(state)):
-        R, told = residual(fields[i], values[i]), float(state.residual[i])
-        if not _still(state, i):
-            R = R + np.tensordot(state.drift[i].numpy(), gradient(fields[i]), axes=1)
-            told = float(state.bordered_residual[i])
-        if not float(np.abs(R).max()) <= 10 * told + _ROUNDING:
+    fields = state.fields.detach().to("cpu", torch.float64).numpy()
+    for i, equations in enumerate(instances(state.params)):
+        still = _still(state, i)
+        found = float(np.abs(equations.defect(fields[i], np.zeros(2) if still else state.drift[i].numpy())).max())
+        told = float(state.residual[i] if still else state.bordered_residual[i])
+        if not found <= 10 * told + _ROUNDING:
             raise NotSteady(
-                f"instance {i} was changed since it was certified: its residual is {float(np.abs(R).max()):.1e} now, "
-                f"and was {told:.1e}",
+                f"instance {i} was changed since it was certified: its residual is {found:.1e} now, and was {told:.1e}",
                 state,
             )
 
@@ -134,11 +131,10 @@ _ROUNDING = 1e-12
 def _system(state: SteadyState, i: int) -> Bordered:
     """The full Jacobian at a steady root, the bordered one at a drifting root."""
     from gsimplicit.refine.linear import Bordered
-    from gsimplicit.refine.newton import broken_translations
 
-    fields, values = state.fields[i].numpy(), state.params.tensor()[i].numpy()
+    fields, equations = state.fields[i].numpy(), next(instances(state.params[i]))
     directions = broken_translations(fields)
-    return Bordered(fields, values, directions, np.zeros(2) if _still(state, i) else state.drift[i].numpy())
+    return Bordered(equations, fields, directions, np.zeros(2) if _still(state, i) else state.drift[i].numpy())
 
 
 def _still(state: SteadyState, i: int) -> bool:
@@ -146,13 +142,17 @@ def _still(state: SteadyState, i: int) -> bool:
 
 
 def _prepared(state: SteadyState, group: list[int], linear: LinearSolver | None) -> Prepared:
-    return chosen(linear, state.fields[0, 0].numel(), torch.device("cpu")).prepare([_system(state, i) for i in group])
+    return chosen(linear, state.fields[0, 0].numel(), torch.device("cpu")).prepare(_systems(state, group))
 
 
-def _tangents(prepared: Prepared, fields: torch.Tensor, *, border: bool) -> list[tuple[Array, Array]]:
-    """An instance: dX/dp (4, 2, H, W) and the derivatives of the drift's components (4, r)."""
-    slopes = parameter_derivatives(fields).numpy()
-    solutions = [prepared.solve(list(-slopes[:, p]), border=border) for p in range(len(PARAMETERS))]
+def _systems(state: SteadyState, group: list[int]) -> list[Bordered]:
+    return [_system(state, i) for i in group]
+
+
+def _tangents(prepared: Prepared, systems: list[Bordered], *, border: bool) -> list[tuple[Array, Array]]:
+    """An instance: dX/dp (P, S, H, W) and the derivatives of the drift's components (P, r)."""
+    slopes = [system.equations.parameter_slopes(system.fields) for system in systems]
+    solutions = [prepared.solve([-s[p] for s in slopes], border=border) for p in range(len(slopes[0]))]
     _require(max(s.residual for row in solutions for s in row))
     return [(np.stack([s.x for s in one]), np.stack([s.s for s in one])) for one in zip(*solutions, strict=True)]
 
@@ -163,44 +163,52 @@ def _require(residual: float) -> None:
 
 
 def _hessian(state: SteadyState, i: int, loss: Loss, linear: LinearSolver | None, where: torch.device) -> torch.Tensor:
-    from gsimplicit.refine.linear import gradient
-
-    fields = state.fields[i : i + 1]
-    still, directions = _still(state, i), _system(state, i).directions
+    fields, seen = state.fields[i : i + 1], state.model.seen
+    still, system = _still(state, i), _system(state, i)
     prepared = _prepared(state, [i], linear)
-    X, c = _tangents(prepared, fields, border=not still)[0]
+    X, c = _tangents(prepared, [system], border=not still)[0]
     tangents = torch.from_numpy(X)
-    v = fields[:, 1].clone().to(where).requires_grad_()  # where the loss is used to it
+    v = fields[:, seen].clone().to(where).requires_grad_()  # where the loss is used to it
     with torch.enable_grad():
         value = value_of(loss, v, "hessian")
-        seen = value.requires_grad
+        attached = value.requires_grad
         with noted(loss, "the derivative of the loss"):
-            slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if seen else None
+            slope = torch.autograd.grad(value.sum(), v, create_graph=True, allow_unused=True)[0] if attached else None
         if slope is None:
             raise ValueError(f"hessian: loss {name_of(loss)!r} does not depend on v for autograd: does it detach v?")
         if not slope.requires_grad:
-            _require_linear(loss, v.detach(), slope, tangents[:, 1].to(where))
-        bends = [_bend(slope, v, t[None, 1].to(where)).cpu() for t in tangents]
+            _require_linear(loss, v.detach(), slope, tangents[:, seen].to(where))
+        bends = [_bend(slope, v, t[None, seen].to(where)).cpu() for t in tangents]
     if not bool(torch.isfinite(slope).all() and torch.isfinite(torch.stack(bends)).all()):
         raise ValueError(f"hessian: the derivatives of loss {name_of(loss)!r} in v are not finite at instance {i}")
-    cotangent = torch.stack([torch.zeros_like(slope[0]), slope[0].detach()]).cpu().numpy()
+    cotangent = np.zeros_like(system.fields)
+    cotangent[seen] = slope[0].detach().cpu().numpy()
     solution = prepared.solve([cotangent], transpose=True, border=not still)[0]
     _require(solution.residual)
-    adjoint = torch.from_numpy(solution.x)
-    mixed = mixed_derivative(tangents)
-    # the velocity's derivative moves the other tangent: c_i . grad X_j
-    moved = np.stack([np.tensordot(directions, gradient(x), axes=1) for x in X]) if c.shape[1] else None
-    n = len(PARAMETERS)
+    forces = _second_forces(system.equations, system, X, c)
+    n = len(X)
     out = torch.zeros((n, n), dtype=torch.float64)
     for a in range(n):
         for b in range(a, n):
-            force = second_derivative(fields, tangents[a : a + 1], tangents[b : b + 1])[0] + mixed[b, a] + mixed[a, b]
-            if moved is not None:
-                force = force + torch.from_numpy(
-                    np.tensordot(c[a], moved[b], axes=1) + np.tensordot(c[b], moved[a], axes=1)
-                )
-            out[a, b] = out[b, a] = float((bends[a] * tangents[b, 1]).sum() - (adjoint * force).sum())
+            bent = float((bends[a] * tangents[b, seen]).sum())
+            out[a, b] = out[b, a] = bent - float((solution.x * forces(a, b)).sum())
     return out
+
+
+def _second_forces(equations: Equations, system: Bordered, X: Array, c: Array) -> Callable[[int, int], Array]:
+    """What drives the second derivative of a root in two parameters, from its first ones X (P, S, H, W), c (P, r)."""
+    mixed = [equations.mixed(system.fields, x) for x in X]
+    own = equations.second_slopes(system.fields)
+    # the velocity's derivative moves the other tangent: c_i . grad X_j
+    moved = [along(system.directions, x) for x in X] if c.shape[1] else None
+
+    def force(a: int, b: int) -> Array:
+        out = equations.second(system.fields, X[a], X[b]) + mixed[b][a] + mixed[a][b] + own[a][b]
+        if moved is not None:
+            out = out + np.tensordot(c[a], moved[b], axes=1) + np.tensordot(c[b], moved[a], axes=1)
+        return np.asarray(out)
+
+    return force
 
 
 def _require_linear(loss: Loss, v: torch.Tensor, slope: torch.Tensor, directions: torch.Tensor) -> None:

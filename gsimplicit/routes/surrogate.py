@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from gsimplicit import dataset
-from gsimplicit.gray_scott import PARAMETERS, Params
+from gsimplicit.equations import ModelParams
 from gsimplicit.identity import identity, label
-from gsimplicit.losses import log_spectrum, windowed_log_spectrum
+from gsimplicit.losses import LOSSES
+from gsimplicit.losses.loss import sees_all
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
-from gsimplicit.routes.objective import Loss, value_of
+from gsimplicit.routes.objective import Loss, Objective, value_of
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def _itself(v: torch.Tensor) -> torch.Tensor:
 
 
 FEATURES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "spectrum": log_spectrum,
-    "windowed": windowed_log_spectrum,
+    **{name: loss.features for name, loss in LOSSES.items()},
     "v": _itself,
 }
 """What a network can be trained to give, of v (B, H, W); a callable loss is a feature of one number."""
@@ -110,14 +110,14 @@ class Surrogate(Route):
         """The parameters its training varied."""
         return tuple(self._networks.varied.tolist())
 
-    def check(self, params: Params) -> None:
+    def check(self, params: ModelParams) -> None:
         """Raise a ValueError for parameters outside the training range."""
         outside = self._networks.outside(params.tensor().detach())
         if bool(outside.any()):
             i, p = (int(n) for n in outside.nonzero()[0])
             low, high = float(self._networks.low[p]), float(self._networks.high[p])
             raise ValueError(
-                f"{PARAMETERS[p]} must lie in {low:g}..{high:g}, where the surrogate was trained, "
+                f"{params.model.parameters[p]} must lie in {low:g}..{high:g}, where the surrogate was trained, "
                 f"got {float(params.tensor()[i, p]):g}"
             )
 
@@ -147,7 +147,9 @@ class Surrogate(Route):
         def weighed(weight: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
             return (self._networks.features("v", at) * weight).sum((-2, -1))
 
-        return self._pulled(problem, state, [partial(weighed, c[:, 1].to("cpu", torch.float64)) for c in cotangents])
+        return self._pulled(
+            problem, state, [partial(weighed, c[:, state.model.seen].to("cpu", torch.float64)) for c in cotangents]
+        )
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
         """Derivative of the losses of what the networks give at the parameters.
@@ -158,9 +160,11 @@ class Surrogate(Route):
         return self._pulled(problem, state, [self._predicted(loss) for loss in losses])
 
     def _predicted(self, loss: Loss) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The loss of parameters (B, 4), shape (M, B) for M networks."""
-        name = getattr(loss, "name", label(loss))
-        function = getattr(loss, "function", loss)
+        """The loss of parameters (B, P), shape (M, B) for M networks."""
+        name = loss.name if isinstance(loss, Objective) else label(loss)
+        if sees_all(loss):
+            raise ValueError(f"loss must be of the observed species for the surrogate route, got {name!r} of all")
+        function = loss.loss if isinstance(loss, Objective) else loss
         target = getattr(loss, "target", None)
         if name in FEATURES and name in self._networks.heads and target is not None:
             goal = FEATURES[name](target)
@@ -172,7 +176,7 @@ class Surrogate(Route):
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
 
-    def _knows(self, name: str, loss: Loss) -> bool:
+    def _knows(self, name: str, loss: Any) -> bool:
         """Whether a callable is the very one the networks were trained for, not one of the same name."""
         try:
             return bool(json.loads(json.dumps(identity(loss))) == self._networks.callables.get(name))
@@ -227,12 +231,12 @@ class _Networks:
             first += len(basis)
 
     def outside(self, values: torch.Tensor) -> torch.Tensor:
-        """Which parameters (B, 4) lie outside the training range; rounding of its ends is forgiven."""
+        """Which parameters (B, P) lie outside the training range; rounding of its ends is forgiven."""
         slack = 1e-9 * self.high.abs()
         return (values < self.low - slack) | (values > self.high + slack)
 
     def features(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """Features of each network at parameters (B, 4), shape (M, B, ...)."""
+        """Features of each network at parameters (B, P), shape (M, B, ...)."""
         first, mean, basis = self.heads[name]
         inputs = scaled(values, self.low, self.high)[:, self.varied]
         out = torch.stack([network(w, self.layers, inputs) for w in self.weights])

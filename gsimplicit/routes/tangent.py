@@ -1,4 +1,4 @@
-"""Forward mode: the derivatives of the fields in the four parameters, then of any loss."""
+"""Forward mode: the derivatives of the fields in the parameters, then of any loss."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.marching import each, push_forward
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
+from gsimplicit.routes.unrolled import through_steps
 from gsimplicit.steady import as_refine, plain_refine
-from gsimplicit.threads import one_blas_thread
+from gsimplicit.threads import each, one_blas_thread
 
 
 @dataclass(frozen=True)
 class Tangent(Route):
-    """Forward mode through all marched steps, four tangents at once; at a root, the linearised equations.
+    """Forward mode through all marched steps, all tangents at once; at a root, the linearised equations.
 
     Exact, as the unrolled route is, without its history: no memory that grows with the steps, and one pass for any
     number of losses. With `refine` it solves `J dX/dp = -dR/dp` at a certified root, with the full
@@ -53,25 +53,8 @@ class Tangent(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
         """Tangents of the fields, contracted with the derivatives of the losses; NaN where there are none."""
-        settings, where = as_refine(self.refine), problem.marching
-        linear = None if settings is None else settings.linear
-
-        def one(i: int) -> torch.Tensor:
-            lost = torch.full((4, *state.fields.shape[1:]), torch.nan, dtype=torch.float64)
-            if settings is not None:
-                if not state.has_root[i]:
-                    return lost
-                try:
-                    return root_derivatives(state[i], linear)[0].cpu()
-                except np.linalg.LinAlgError:
-                    return lost
-            if state.status[i] == Status.DIVERGED:
-                return lost
-            start = problem.initial[i].to(where.device, where.dtype)
-            return push_forward(start, problem.params[i], int(state.steps[i]))[1].to("cpu", torch.float64)
-
-        with one_blas_thread():  # it cannot be had on the threads of `each`
-            tangents = torch.stack(each(one, range(len(state))))
+        settings, count = as_refine(self.refine), len(state.model.parameters)
+        tangents = self._marched(problem, state) if settings is None else _at_roots(state, settings)
         gradient = torch.einsum("lbchw,bpchw->lbp", cotangents.to("cpu", torch.float64), tangents)
         what = "tangents of marched steps" if settings is None else "tangents at a root"
         certificates = tuple(
@@ -81,8 +64,46 @@ class Tangent(Route):
                 other_definition=nothing(len(state)),
                 error=nothing(len(state)),
                 position=nothing(len(state)),
-                products=4 * state.steps if settings is None else torch.full((len(state),), 4),
+                products=count * state.steps if settings is None else torch.full((len(state),), count),
             )
             for of_loss in gradient
         )
         return Pulled(gradient, certificates)
+
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Of marched states by the adjoint of the steps: tangents of every cell would be too many."""
+        if self.needs_root:
+            return super().pull_back_to_start(problem, state, cotangents)
+        return through_steps(problem, state, cotangents)
+
+    def _marched(self, problem: Problem, state: SteadyState) -> torch.Tensor:
+        """Derivatives of marched fields, float64, shape (B, P, S, H, W); NaN where the march diverged."""
+        where, out = problem.marching, _none(state)
+        some = [i for i in range(len(state)) if state.status[i] != Status.DIVERGED]
+        if some:
+            start = where.placed(problem.initial[some])
+            found = where.by.push_forward(problem.params[some], start, state.steps[some], where.dt)[1]
+            out[some] = found.to("cpu", torch.float64)
+        return out
+
+
+def _none(state: SteadyState) -> torch.Tensor:
+    shape = (len(state), len(state.model.parameters), *state.fields.shape[1:])
+    return torch.full(shape, torch.nan, dtype=torch.float64, device="cpu")
+
+
+def _at_roots(state: SteadyState, settings: Refine) -> torch.Tensor:
+    """Derivatives of roots, float64, shape (B, P, S, H, W); NaN where there is none, or it is singular."""
+    out = _none(state)
+
+    def one(i: int) -> torch.Tensor | None:
+        try:
+            return root_derivatives(state[i], settings.linear)[0].cpu() if state.has_root[i] else None
+        except np.linalg.LinAlgError:
+            return None
+
+    with one_blas_thread():  # it cannot be had on the threads of `each`
+        for i, found in enumerate(each(one, range(len(state)))):
+            if found is not None:
+                out[i] = found
+    return out

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from gsimplicit import checks
-from gsimplicit.gray_scott import Params
-from gsimplicit.marching import march
+from gsimplicit.results import SteadyState
+from gsimplicit.routes.contract import Problem
 from gsimplicit.routes.unrolled import Unrolled
 
 
@@ -44,11 +44,19 @@ class Truncated(Unrolled):
         }
         checks.keep(self, values)
 
-    def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
-        through = int(self._products(torch.tensor(steps)))
-        if through == steps:
-            return start, steps
-        return march(start, params, tol=0.0, max_steps=steps - through).fields, through
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """That of the unrolled route where all steps are gone through, and zero where the start is held constant."""
+        out = super().pull_back_to_start(problem, state, cotangents)
+        out[:, self._products(state.steps) < state.steps] = 0.0
+        return out
+
+    def _last(self, problem: Problem, some: list[int], before: torch.Tensor) -> torch.Tensor:
+        start, where = super()._last(problem, some, before), problem.marching
+        for count in sorted(set(before.tolist()) - {0}):
+            these = [j for j, n in enumerate(before.tolist()) if n == count]
+            params = problem.params[[some[j] for j in these]]
+            start[these] = where.by.march(params, start[these], 0.0, count, count, where.dt).fields
+        return start
 
     def _products(self, steps: torch.Tensor) -> torch.Tensor:
         if self.detach == "last":

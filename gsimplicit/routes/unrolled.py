@@ -7,10 +7,20 @@ from typing import ClassVar
 
 import torch
 
-from gsimplicit.gray_scott import Params
-from gsimplicit.marching import each, pull_back
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+
+
+def through_steps(problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+    """Derivatives in the initial fields through all marched steps, float64, shape (L, B, S, H, W)."""
+    out = torch.full_like(cotangents, torch.nan, dtype=torch.float64, device="cpu")
+    some = [i for i in range(len(state)) if state.status[i] != Status.DIVERGED]
+    if some:
+        where, start = problem.marching, problem.marching.placed(problem.initial[some])
+        given = cotangents[:, some].to(where.device, where.dtype)
+        found = where.by.pull_back(problem.params[some], start, state.steps[some], given, where.dt)[1]
+        out[:, some] = found.to("cpu", torch.float64)
+    return out
 
 
 @dataclass(frozen=True)
@@ -36,17 +46,16 @@ class Unrolled(Route):
         return problem.state()
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
-        """Adjoint of the marched steps, an instance at a time; NaN for an instance that diverged."""
-        where = problem.marching
-
-        def one(i: int) -> torch.Tensor:
-            if state.status[i] == Status.DIVERGED:
-                return torch.full((len(cotangents), 4), torch.nan, dtype=torch.float64)
-            start = problem.initial[i : i + 1].to(where.device, where.dtype)
-            start, steps = self._last(start, problem.params[i], int(state.steps[i]))
-            return pull_back(start[0], problem.params[i], steps, cotangents[:, i].to(where.device))[0].cpu()
-
-        gradient = torch.stack(each(one, range(len(state))), dim=1)
+        """Adjoint of the marched steps; NaN for an instance that diverged."""
+        gradient = torch.full(
+            (*cotangents.shape[:2], len(state.model.parameters)), torch.nan, dtype=torch.float64, device="cpu"
+        )
+        some = [i for i in range(len(state)) if state.status[i] != Status.DIVERGED]
+        if some:
+            where, params, steps = problem.marching, problem.params[some], self._products(state.steps[some])
+            start = self._last(problem, some, state.steps[some] - steps)
+            given = cotangents[:, some].to(where.device, where.dtype)
+            gradient[:, some] = where.by.pull_back(params, start, steps, given, where.dt)[0].to("cpu", torch.float64)
         certificates = tuple(
             Certificate(
                 definition=definitions(self.definition, of_loss),
@@ -60,9 +69,14 @@ class Unrolled(Route):
         )
         return Pulled(gradient, certificates)
 
-    def _last(self, start: torch.Tensor, params: Params, steps: int) -> tuple[torch.Tensor, int]:
-        """Fields (1, 2, H, W) from which to pull back, and through how many steps."""
-        return start, steps
+    def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
+        """Adjoint of the marched steps, down to where they began; NaN for an instance that diverged."""
+        return through_steps(problem, state, cotangents)
+
+    def _last(self, problem: Problem, some: list[int], before: torch.Tensor) -> torch.Tensor:
+        """Fields from which to pull back, `before` steps from the start."""
+        return problem.marching.placed(problem.initial[some])
 
     def _products(self, steps: torch.Tensor) -> torch.Tensor:
+        """Steps pulled back, of those marched."""
         return steps.clone()

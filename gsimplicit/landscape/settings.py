@@ -11,7 +11,7 @@ import torch
 
 from gsimplicit import checks, routes
 from gsimplicit.identity import content
-from gsimplicit.marching.backend import KERNELS, TORCH, Kernels, Torch
+from gsimplicit.marching.backend import Kernels, Torch, by_name
 from gsimplicit.refine import Direct, Gmres, Refine
 from gsimplicit.steady import March
 
@@ -79,7 +79,7 @@ def decoded(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if "backend" in value:
-        return {backend.name: backend for backend in (KERNELS, TORCH)}[value["backend"]]
+        return by_name(value["backend"])
     if "torch" in value:
         name = value["torch"]
         return getattr(torch, name) if isinstance(getattr(torch, name, None), torch.dtype) else torch.device(name)

@@ -1,4 +1,4 @@
-"""What steps a batch: the protocol, the two that the package has, and how one is chosen.
+"""What steps a batch: the protocol, two that the package has (`gpu` is the third), and how one is chosen.
 
 Instances share nothing: one that turns non-finite never changes another's bits.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 import torch
 
 from gsimplicit.equations import Equations, instances
-from gsimplicit.marching import reference
+from gsimplicit.marching import reference, warned
 from gsimplicit.results import Status
 from gsimplicit.threads import each
 
@@ -141,7 +141,7 @@ class Torch:
         self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float
     ) -> Marched:
         """March by torch."""
-        values = _values(params, fields)
+        values = values_of(params, fields)
         with torch.no_grad():
             return Marched(*reference.march(params.model, fields.detach(), values, tol, max_steps, check_every, dt))
 
@@ -149,7 +149,7 @@ class Torch:
         self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, cotangents: torch.Tensor, dt: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Adjoint by autograd through checkpointed steps."""
-        values = _values(params, fields)
+        values = values_of(params, fields)
         gradient = torch.zeros((len(cotangents), *values.shape), dtype=torch.float64, device=fields.device)
         initial = torch.zeros(cotangents.shape, dtype=fields.dtype, device=fields.device)
         for count, some in _alike(steps):
@@ -162,7 +162,7 @@ class Torch:
         self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, dt: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Tangents by the linearised steps."""
-        values = _values(params, fields)
+        values = values_of(params, fields)
         B, P = values.shape
         end = torch.empty_like(fields)
         tangents = torch.empty((B, P, *fields.shape[1:]), dtype=fields.dtype, device=fields.device)
@@ -174,7 +174,8 @@ class Torch:
         return end, tangents
 
 
-def _values(params: ModelParams, fields: torch.Tensor) -> torch.Tensor:
+def values_of(params: ModelParams, fields: torch.Tensor) -> torch.Tensor:
+    """Parameters (B, P), float64, where the fields lie."""
     return params.tensor().detach().to(fields.device)
 
 
@@ -188,5 +189,23 @@ KERNELS, TORCH = Kernels(), Torch()
 
 
 def backend_for(device: torch.device) -> Backend:
-    """The backend for fields on a device: kernels on a CPU, plain torch elsewhere."""
-    return KERNELS if device.type == "cpu" else TORCH
+    """What steps fields on a device: compiled kernels where there are some, else plain torch, which is said once."""
+    if device.type == "cpu":
+        return KERNELS
+    if device.type == "cuda":
+        from gsimplicit.marching import cuda
+
+        why = cuda.missing()
+        if why is None:
+            return by_name("gpu")
+        warned.of_device(device.type, why)
+    elif device.type != "meta":
+        warned.of_device(device.type, "there are kernels for the CPU and for devices of CUDA's")
+    return TORCH
+
+
+def by_name(name: str) -> Backend:
+    """A backend of the package."""
+    from gsimplicit.marching.gpu import GPU
+
+    return {one.name: one for one in (KERNELS, TORCH, GPU)}[name]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from gsimplicit.marching import plain
-from gsimplicit.surroundings import caller
+from gsimplicit.marching import plain, warned
+from gsimplicit.marching.warned import UntracedWarning
 from gsimplicit.threads import STOP, Stopped
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _warn(error: Exception) -> None:
 def _by(equations: Equations, work: Callable[[_Engine], R]) -> R:
     """Do the work with the compiled kernels, and with the torch reference from where they cannot be compiled."""
     if equations.steps is None:
-        _warn_of_model(equations)
+        warned.of_model(equations.model)
         return work(plain)
     engine = _engine()
     if engine is plain:
@@ -89,26 +89,6 @@ def _by(equations: Equations, work: Callable[[_Engine], R]) -> R:
         if first:
             _warn(error)
     return work(plain)
-
-
-_told: set[tuple[str, str]] = set()
-
-
-def _warn_of_model(equations: Equations) -> None:
-    """Say once a model why its steps are slow."""
-    model = equations.model
-    if (known := (model.name, str(model.untraced))) not in _told:
-        _told.add(known)
-        warnings.warn(
-            f"the reaction of {model.name} is no formula that can be compiled ({model.untraced}), so that steps are "
-            "taken by torch, some hundred times slower",
-            UntracedWarning,
-            stacklevel=caller(),
-        )
-
-
-class UntracedWarning(UserWarning):
-    """A model's reaction could not be traced, so that nothing of it is compiled."""
 
 
 def march(

@@ -1,0 +1,309 @@
+"""Steps on a GPU: right first, then how fast, against plain torch and torch.compile on the same work.
+
+`python -m benchmarks.gpu` takes some four minutes on one device; what is found is written after every item, so that a
+run that is cut short still tells. `--dry` runs every item at toy size on the CPU, the kernels on threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import gsimplicit as gs
+from gsimplicit.equations import step
+from gsimplicit.marching import KERNELS, TORCH
+from gsimplicit.marching.gpu import GPU, Gpu, in_registers
+from gsimplicit.models import ModelParams
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = {"gray_scott": ("paper", 1.0), "schnakenberg": ("hexagons", 0.02), "gierer_meinhardt": ("spots", 0.01)}
+"""Preset and length of a step."""
+
+
+class Bench:
+    """What is measured where, and what was found so far."""
+
+    def __init__(self, file: Path, *, dry: bool, long: bool) -> None:
+        self.file, self.dry, self.long, self.found = file, dry, long, dict[str, Any]()
+        self.start = time.perf_counter()
+        if dry:
+            from benchmarks.shim import ThreadsMachine
+
+            self.gpu, self.device = Gpu(ThreadsMachine()), torch.device("cpu")
+        else:
+            self.gpu, self.device = GPU, torch.device("cuda")
+        self.processors = self.gpu.machine_for(self.device).processors
+
+    def size(self, real: int, toy: int) -> int:
+        """One number for a device and another for a dry run."""
+        return toy if self.dry else real
+
+    def keep(self, name: str, value: Any) -> None:
+        """Write what was found."""
+        self.found[name] = value
+        print(f"{time.perf_counter() - self.start:6.1f} s  {name}: {json.dumps(value)}", flush=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.found, indent=1) + "\n")
+
+    def seconds(self, work: Callable[[], object], repeats: int = 3) -> float:
+        """The least of some timings, after a first one that compiles."""
+        work()
+        best = float("inf")
+        for _ in range(1 if self.dry else repeats):
+            self.wait()
+            begin = time.perf_counter()
+            work()
+            self.wait()
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    def wait(self) -> None:
+        """Until the device is done."""
+        if not self.dry:
+            torch.cuda.synchronize()
+
+
+def fields_of(name: str, params: ModelParams, grid: tuple[int, int], seed: int = 0) -> torch.Tensor:
+    """Fields of different noise, one a parameter instance, float64."""
+    if name == "gray_scott":
+        return gs.initial_state(count=len(params), grid=grid, box=gs.Box(half=max(grid[0] // 8, 1)), seed=seed)
+    return gs.initial_state(count=len(params), grid=grid, model=params[0], seed=seed)
+
+
+def some(name: str, count: int) -> ModelParams:
+    """Instances around a preset, one a field."""
+    model = getattr(gs.models, name)
+    preset = model.preset(MODELS[name][0])
+    noise = np.random.default_rng(1).uniform(0.97, 1.0, (count, len(model.parameters)))
+    values = preset.tensor()[0].numpy() * noise
+    return model.params(**dict(zip(model.parameters, values.T.copy(), strict=True)))  # type: ignore[no-any-return]
+
+
+def right(b: Bench) -> None:
+    """Against the kernels of the CPU: march, stop test, adjoint, tangents; not-a-number, batches, shapes, dtypes."""
+    shapes = [(16, 16), (12, 50)] if b.dry else [(128, 128), (64, 64), (50, 50), (96, 64), (37, 41)]
+    for name, (_, dt) in MODELS.items():
+        for grid in shapes if name == "gray_scott" else shapes[:1]:
+            for dtype in (torch.float32, torch.float64):
+                b.keep(f"right {name} {grid[0]}x{grid[1]} {str(dtype)[6:]}", one_right(b, name, grid, dtype, dt))
+
+
+def one_right(b: Bench, name: str, grid: tuple[int, int], dtype: torch.dtype, dt: float) -> dict[str, Any]:
+    """Differences of one shape and dtype, relative to the largest entry."""
+    params, n = some(name, 5), b.size(300, 21)
+    x = fields_of(name, params, grid).to(dtype)
+    there = x.to(b.device)
+    march, steps = b.gpu.march(params, there, 0.0, n, 7, dt), torch.tensor([n, n - 1, 0, 64, 1]).clamp(max=n)
+    exact = KERNELS.march(params, x.double(), 0.0, n, 7, dt)
+    alone = b.gpu.march(params[3:4], there[3:4], 0.0, n, 7, dt)
+    bad = there.clone()
+    bad[2, 0, 5, 5] = torch.nan
+    hurt = b.gpu.march(params, bad, 0.0, n, 7, dt)
+    others = [0, 1, 3, 4]
+    settled = b.gpu.march(params, there, 1e-3, n, 5, dt)
+    by_torch = KERNELS.march(params, x, 1e-3, n, 5, dt)
+    c = torch.randn((2, *x.shape), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    gradient, initial = b.gpu.pull_back(params, there, steps, c.to(b.device, dtype), dt)
+    true_gradient, true_initial = KERNELS.pull_back(params, x.double(), steps, c, dt)
+    ends, tangents = b.gpu.push_forward(params, there, steps, dt)
+    true_ends, true_tangents = KERNELS.push_forward(params, x.double(), steps, dt)
+    return {
+        "layout": str(in_registers(x.shape[1], *grid, x.element_size())),
+        "march": apart(march.fields, exact.fields),
+        "alone same bits": bool(torch.equal(alone.fields[0], march.fields[3])),
+        "not a number": [str(hurt.change[2].item()), hurt.steps[2].item()],
+        "others same bits": bool(torch.equal(hurt.fields[others], march.fields[others])),
+        "steps": [settled.steps.tolist(), by_torch.steps.tolist()],
+        "change": apart(settled.change, by_torch.change),
+        "adjoint": [apart(gradient, true_gradient), apart(initial, true_initial)],
+        "tangents": [apart(ends, true_ends), apart(tangents, true_tangents)],
+        "again same bits": bool(torch.equal(b.gpu.pull_back(params, there, steps, c.to(b.device, dtype), dt)[0], gradient)),
+    }  # fmt: skip
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference over the largest entry."""
+    b = b.double()
+    return float((a.cpu().double() - b).abs().max() / b.abs().max())
+
+
+def forward(b: Bench) -> None:
+    """Nanoseconds an instance and step, with all multiprocessors at work."""
+    for name, grid, dtype in [
+        ("gray_scott", (128, 128), torch.float32), ("gray_scott", (64, 64), torch.float32),
+        ("gray_scott", (50, 50), torch.float32), ("gray_scott", (128, 128), torch.float64),
+        ("gray_scott", (64, 64), torch.float64), ("gray_scott", (127, 127), torch.float32),
+        ("gray_scott", (256, 256), torch.float32),
+        ("schnakenberg", (128, 128), torch.float32), ("gierer_meinhardt", (128, 128), torch.float32),
+    ]:  # fmt: skip
+        dt = MODELS[name][1]
+        grid = (16, 16) if b.dry else grid
+        layout = in_registers(2, *grid, 4 if dtype == torch.float32 else 8)
+        count, n = b.processors * (layout.blocks if layout else 1), b.size(10_240 if layout else 512, 8)
+        params = some(name, count)
+        x = fields_of(name, params, grid).to(b.device, dtype)
+        for many in (1, 4) if layout and not b.dry else (1,):
+            given, start = (params, x) if many == 1 else (repeated(params, many), x.repeat(many, 1, 1, 1))
+            best = b.seconds(lambda given=given, start=start, n=n, dt=dt: b.gpu.march(given, start, 0.0, n, 64, dt))  # type: ignore[misc]
+            key = f"forward {name} {grid[0]}x{grid[1]} {str(dtype)[6:]} of {len(given)}"
+            b.keep(key, {"ns": best / n / len(given) * 1e9, "us a step of one": best / n / many * 1e6})
+
+
+def repeated(params: ModelParams, many: int) -> ModelParams:
+    """All instances several times."""
+    return params[[i for _ in range(many) for i in range(len(params))]]
+
+
+def gradients(b: Bench) -> None:
+    """The adjoint of fixed steps against the march alone, and tangents."""
+    for grid, count, n in [
+        ((128, 128), b.processors, 1000),
+        ((64, 64), 2 * b.processors, 1000),
+        ((128, 128), 8, 20_000),
+    ]:
+        if b.dry:
+            grid, count, n = (16, 16), 2, 8
+        params = some("gray_scott", count)
+        x = fields_of("gray_scott", params, grid).to(b.device, torch.float32)
+        c, steps = torch.randn((1, *x.shape), device=b.device), torch.full((count,), n)
+        march = b.seconds(lambda: b.gpu.march(params, x, 0.0, n, 64, 1.0))
+        adjoint = b.seconds(lambda: b.gpu.pull_back(params, x, steps, c, 1.0))
+        value: dict[str, Any] = {
+            "march": march / n / count * 1e9,
+            "adjoint": adjoint / n / count * 1e9,
+            "of one march": adjoint / march,
+            "seconds": adjoint,
+        }
+        if n <= 1000:
+            tangents = b.seconds(lambda: b.gpu.push_forward(params, x, steps, 1.0), 1)
+            value |= {"tangents": tangents / n / count * 1e9}
+        b.keep(f"gradient {grid[0]}x{grid[1]} of {count}, {n} steps, ns an instance and step", value)
+
+
+def plane(b: Bench) -> None:
+    """Points of the F-k plane times samples as one batch, marched until they settle."""
+    samples, side, points = b.size(16, 1), b.size(128, 16), b.size(50, 2)
+    F, k = np.meshgrid(np.linspace(0.02, 0.07, points), np.linspace(0.053, 0.068, points), indexing="ij")
+    many = np.repeat(np.stack([F.ravel(), k.ravel()]), samples, axis=1)
+    params = gs.Params(Du=[0.16] * many.shape[1], Dv=0.08, F=many[0].copy(), k=many[1].copy())
+    box = gs.Box(half=side // 8)
+    x = gs.initial_state(count=samples, grid=(side, side), box=box).float().repeat(points**2, 1, 1, 1).to(b.device)
+    begin = time.perf_counter()
+    found = b.gpu.march(params, x, 1e-4, b.size(50_000, 16), 64, 1.0)
+    b.wait()
+    seconds, steps = time.perf_counter() - begin, int(found.steps.sum())
+    status = found.status(1e-4)
+    b.keep("plane", {"seconds": seconds, "instance steps": steps, "ns": seconds / steps * 1e9,
+                     "settled": float((status == gs.Status.SETTLED).double().mean())})  # fmt: skip
+
+
+def peers(b: Bench) -> None:
+    """Plain torch, and torch.compile with CUDA graphs, on a batch of 512."""
+    count, side = b.size(512, 2), b.size(128, 16)
+    params = some("gray_scott", count)
+    x = fields_of("gray_scott", params, (side, side)).to(b.device, torch.float32)
+    n = b.size(40, 4)
+    eager = b.seconds(lambda: TORCH.march(params, x, 0.0, n, n, 1.0)) / n / count
+    b.keep("plain torch", {"ns": eager * 1e9})
+    values = params.tensor().to(b.device, torch.float32)[:, :, None, None]
+
+    def stepped(y: torch.Tensor) -> torch.Tensor:
+        u, v = y[:, 0], y[:, 1]
+        Du, Dv, F, k = values.unbind(1)
+        w = u * v * v
+        around = [a.roll(1, -1) + a.roll(-1, -1) + a.roll(1, -2) + a.roll(-1, -2) - 4 * a for a in (u, v)]
+        return torch.stack([u + Du * around[0] - w + F * (1 - u), v + Dv * around[1] + w - (F + k) * v], 1)
+
+    assert apart(stepped(x), step(x.cpu().double(), params)) < 1e-5
+    if b.dry:
+        return
+    one, graph, buffer = torch.compile(stepped), torch.cuda.CUDAGraph(), x.clone()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        for _ in range(3):
+            one(buffer)
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        y = buffer
+        for _ in range(20):
+            y = one(y)
+        buffer.copy_(y)
+
+    def replayed() -> None:
+        for _ in range(10):
+            graph.replay()
+
+    b.keep("torch.compile in a CUDA graph", {"ns": b.seconds(replayed) / 200 / count * 1e9})
+
+
+def doors(b: Bench) -> None:
+    """The package's own doors with fields on the device: states, gradients by every route, a batch of gradients."""
+    if b.dry:
+        return
+    params, x = gs.Params.preset("paper"), gs.initial_state(grid=(64, 64))
+    for route in ("implicit", "unrolled", "truncated", "tangent", "finite_difference"):
+        begin = time.perf_counter()
+        there = gs.grad(params, route=route, loss=mean_square, initial=x.cuda(), tol=1e-4, max_steps=20_000)
+        seconds = time.perf_counter() - begin
+        here = gs.grad(params, route=route, loss=mean_square, initial=x, tol=1e-4, max_steps=20_000)
+        pairs = [(getattr(there.grad, name).cpu(), getattr(here.grad, name)) for name in ("Du", "Dv", "F", "k")]
+        difference = max(abs(a - b).item() / abs(b).item() for a, b in pairs)
+        b.keep(f"door grad {route}", {"difference": difference, "seconds": seconds,
+                                      "lies on": str(there.state.fields.device)})  # fmt: skip
+
+
+def mean_square(v: torch.Tensor) -> torch.Tensor:
+    """Mean of v^2."""
+    return (v**2).mean(dim=(-2, -1))
+
+
+ITEMS = (right, forward, peers, gradients, plane, doors)
+
+
+def main() -> None:
+    """Run all items; one that fails is kept with its words."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dry", action="store_true", help="toy size, on the CPU")
+    parser.add_argument("--long", action="store_true", help="also the plane of 50 x 50 points and 512 samples")
+    parser.add_argument("--output", type=Path, default=RESULTS / "gpu.json")
+    parser.add_argument("--only", nargs="*", default=[one.__name__ for one in ITEMS])
+    given = parser.parse_args()
+    if not given.dry and not torch.cuda.is_available():
+        sys.exit("there is no CUDA device here; --dry runs every item at toy size on the CPU")
+    b = Bench(given.output, dry=given.dry, long=given.long)
+    b.keep("machine", {
+        "device": "threads" if given.dry else torch.cuda.get_device_name(),
+        "processors": b.processors,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "cuda-bindings", "numpy")},
+    })  # fmt: skip
+    failed = False
+    for item in ITEMS:
+        if item.__name__ in given.only:
+            try:
+                item(b)
+            except Exception:
+                failed = True
+                b.keep(f"{item.__name__} failed", traceback.format_exc()[-1500:])
+    sys.exit(failed)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

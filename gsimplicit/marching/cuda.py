@@ -1,0 +1,162 @@
+"""Compiling by NVRTC and launching by the CUDA driver, through NVIDIA's own bindings, on torch's memory and streams.
+
+The bindings (`cuda-bindings`, extra `gpu`) come with torch for CUDA 13; NVRTC comes with every torch for CUDA.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gsimplicit.marching import kept
+
+if TYPE_CHECKING:
+    from gsimplicit.marching.gpu import Job, Layout
+
+HEAD = """
+#define DEVICE __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
+#define SHARED_MEMORY(name) extern __shared__ __align__(16) char name[]
+#define FETCH_AHEAD(from) asm volatile("prefetch.global.L2 [%0];" ::"l"(from))
+"""
+
+
+class CannotCompileError(RuntimeError):
+    """NVRTC refused the kernels, with its words."""
+
+
+def cubin_of(name: str, text: str, major: int, minor: int) -> tuple[bytes, str]:
+    """Machine code of a kernel for a compute capability, and what the assembler says of it. No device is needed.
+
+    Raises:
+        CannotCompileError: With the words of NVRTC.
+    """
+    nvrtc = _bindings("nvrtc")
+    program = _checked(nvrtc.nvrtcCreateProgram(headed(name, text).encode(), b"gsimplicit.cu", 0, [], []))
+    options = [f"--gpu-architecture=sm_{major}{minor}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
+    status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    try:
+        log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+        _checked(nvrtc.nvrtcGetProgramLog(program, log))
+        words = log.decode(errors="replace").strip(chr(0)).strip()
+        if int(status):
+            raise CannotCompileError(f"NVRTC: {words}")
+        code = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+        return code, words
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def headed(name: str, text: str) -> str:
+    """The whole source of a kernel."""
+    return f"{HEAD}#define WITH_{name}\n{text}"
+
+
+class CudaKernel:
+    """A kernel loaded on a device."""
+
+    def __init__(self, name: str, device: int, code: bytes) -> None:
+        self._name, self._device, self._driver = name, device, _bindings("driver")
+        self._context = _checked(self._driver.cuDevicePrimaryCtxRetain(device))
+        _checked(self._driver.cuCtxSetCurrent(self._context))
+        self._module = _checked(self._driver.cuModuleLoadData(code))
+        self._function = _checked(self._driver.cuModuleGetFunction(self._module, name.encode()))
+        self._shared = 48 * 1024
+
+    def launch(self, blocks: int, layout: Layout, job: Job) -> None:
+        """Start it on torch's stream of the moment."""
+        driver = self._driver
+        _checked(driver.cuCtxSetCurrent(self._context))  # of this thread
+        if layout.shared > self._shared:  # more has to be asked for
+            wanted = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            _checked(driver.cuFuncSetAttribute(self._function, wanted, layout.shared))
+            self._shared = layout.shared
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(job))
+        _checked(driver.cuLaunchKernel(
+            self._function, blocks, 1, 1, layout.threads, 1, 1, layout.shared, stream, ctypes.addressof(arguments), 0
+        ))  # fmt: skip
+
+
+class CudaMachine:
+    """A device of CUDA's."""
+
+    def __init__(self, index: int) -> None:
+        self._index, self._kernels = index, dict[str, CudaKernel]()
+        found = torch.cuda.get_device_properties(index)
+        self._capability = (found.major, found.minor)
+        self.processors = int(found.multi_processor_count)
+        driver = _bindings("driver")
+        _checked(driver.cuInit(0))
+        limit = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        self.shared_limit = int(_checked(driver.cuDeviceGetAttribute(limit, index)))
+
+    def compiled(self, name: str, text: str) -> CudaKernel:
+        """A kernel of a source text: compiled once, and kept on disk for the next process."""
+        whole = headed(name, text)
+        found = self._kernels.get(whole)
+        if found is None:
+            found = self._kernels[whole] = CudaKernel(name, self._index, self._code(name, text))
+        return found
+
+    def free_bytes(self) -> int:
+        """Memory that is free, what torch holds back for itself included."""
+        index = self._index
+        held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+        return int(torch.cuda.mem_get_info(index)[0]) + held
+
+    def _code(self, name: str, text: str) -> bytes:
+        made_of = f"{self._capability} {torch.version.cuda} {headed(name, text)}"
+        file = f"gsimplicit-{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.cubin"
+        for folder in kept.folders():
+            code = kept.read(folder / file)
+            if code is not None:
+                return code
+        code, _ = cubin_of(name, text, *self._capability)
+        for folder in kept.folders(make=True):
+            if kept.write(folder / file, code):
+                break
+        return code
+
+
+@lru_cache(maxsize=16)
+def _machine(index: int) -> CudaMachine:
+    return CudaMachine(index)
+
+
+def machine_of(device: torch.device) -> CudaMachine:
+    """The machine of a device of CUDA's."""
+    return _machine(torch.cuda.current_device() if device.index is None else device.index)
+
+
+@lru_cache(maxsize=1)
+def missing() -> str | None:
+    """Why there are no kernels for devices of CUDA's; None where there are."""
+    if torch.version.cuda is None:
+        return "this torch is not built for CUDA"
+    try:
+        _bindings("driver"), _bindings("nvrtc").nvrtcVersion()
+    except ImportError as error:
+        return f"{error}; `pip install gsimplicit[gpu]` brings it"
+    except Exception as error:  # the bindings are there, and a library of CUDA's is not
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _bindings(name: str) -> Any:
+    import importlib
+
+    return importlib.import_module(f"cuda.bindings.{name}")
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    """What a call of the bindings gives, or an error with the name of its status."""
+    status, *values = result
+    if int(status):
+        raise RuntimeError(f"CUDA: {status.name}")
+    return values[0] if values else None

@@ -1,0 +1,386 @@
+"""Explicit stepping on a GPU: whole instances on chip, a block each, for any model that is a formula.
+
+Where an instance fits into the registers of one multiprocessor it never leaves them; else it lies in shared memory, or
+in global memory. `kernels.cu` has the kernels, `source` writes a model's formulas for them, and a `Machine` compiles
+and launches: CUDA's, or one of threads that tests the same source without a GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import torch
+
+from gsimplicit.equations import constants
+from gsimplicit.marching import source, warned
+from gsimplicit.marching.backend import TORCH, Marched, values_of
+from gsimplicit.threads import look
+
+if TYPE_CHECKING:
+    from gsimplicit.equations import Model, ModelParams
+
+REGISTERS = 65536
+"""Of a multiprocessor, 32 bits each; a thread has at most 255."""
+
+STATE = 144
+"""Registers of a thread that fields may take: more leaves too few for the rest."""
+
+SPARE = 80
+"""Registers a thread needs beside its fields, as compiled kernels had."""
+
+LAUNCH = 3_000_000_000
+"""Pixels times steps of a multiprocessor in one launch: a quarter of a second or so, then it can be interrupted."""
+
+AHEAD = 1
+"""States before the first that an adjoint may ask for and does not use, as in `kernels.cu`."""
+
+HISTORY = 0.4
+"""Share of the free memory that recorded states may take."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an instance lies on a multiprocessor.
+
+    Attributes:
+        rows: Rows of a warp; 0 where the fields are not in registers.
+        cols: Columns of a lane.
+        lanes: Lanes of a warp that have columns.
+        warps: Warps.
+        threads: Threads of a block.
+        blocks: Blocks that shall fit on a multiprocessor.
+        shared: Bytes of shared memory of a block.
+    """
+
+    rows: int
+    cols: int
+    lanes: int
+    warps: int
+    threads: int
+    blocks: int
+    shared: int
+
+    @property
+    def text(self) -> str:
+        """As definitions for the compiler."""
+        defined = {"THREADS": self.threads, "BLOCKS": self.blocks}
+        if self.rows:
+            defined |= {"ROWS": self.rows, "COLS": self.cols, "LANES": self.lanes, "WARPS": self.warps}
+        lines = [f"#define {name} {value}" for name, value in defined.items()]
+        return "\n".join([*lines, "#define IN_REGISTERS" if self.rows else "#define IN_SHARED" if self.shared else ""])
+
+
+def in_registers(species: int, H: int, W: int, size: int) -> Layout | None:
+    """The layout of an instance whose fields lie in registers; None where they do not fit.
+
+    Args:
+        species: How many fields.
+        H: Rows of the grid.
+        W: Columns.
+        size: Bytes of a number.
+    """
+    found: list[tuple[float, Layout]] = []
+    for cols in (1, 2, 4, 8):
+        lanes = W // cols
+        if W % cols or lanes > 32:
+            continue
+        for warps in range(1, 33):
+            rows = H // warps
+            if H % warps:
+                continue
+            state = species * (rows + 1) * cols * size // 4
+            threads = 32 * warps
+            if state > STATE or threads * (state + SPARE) > REGISTERS:
+                continue
+            blocks = min(REGISTERS // (threads * (state + SPARE)), 8)
+            # rows and lanes at work, of those that are there: a warp has a row more than it needs
+            work = (rows + 1) / rows * 32 / lanes * (1 + 1 / cols)
+            few = max(1.0, 16 / (warps * blocks))  # too few warps leave the multiprocessor waiting
+            shared = 4 * species * warps * W * size
+            found.append((work * few, Layout(rows, cols, lanes, warps, threads, blocks, shared)))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def in_memory(fields: int, H: int, W: int, size: int, limit: int) -> Layout:
+    """The layout of an instance whose fields lie in shared memory, or in global memory where that is too small.
+
+    Args:
+        fields: How many fields, tangents included.
+        H: Rows of the grid.
+        W: Columns.
+        size: Bytes of a number.
+        limit: Bytes of shared memory that a block may have.
+    """
+    threads = min(512, -(-H * W // 32) * 32)
+    bytes_ = 2 * fields * H * W * size
+    return Layout(0, 0, 0, 0, threads, 1, bytes_ if bytes_ <= limit else 0)
+
+
+class Job(ctypes.Structure):
+    """What a kernel is told, as `Job` in `kernels.cu`: pointers, counts, and the tolerance in the dtype marched in."""
+
+    _fields_: ClassVar = [
+        *((name, ctypes.c_void_p) for name in ("fields", "other", "tangents", "other_tangents", "constants", "which",
+                                               "steps", "change", "history", "sums")),
+        ("capacity", ctypes.c_longlong),
+        *((name, ctypes.c_int) for name in ("instances", "most", "limit", "check")),
+    ]  # fmt: skip
+
+
+class SingleJob(Job):
+    """In float32."""
+
+    _fields_: ClassVar = [("tol", ctypes.c_float)]
+
+
+class DoubleJob(Job):
+    """In float64."""
+
+    _fields_: ClassVar = [("tol", ctypes.c_double)]
+
+
+class Kernel(Protocol):
+    """A compiled kernel."""
+
+    def launch(self, blocks: int, layout: Layout, job: Job) -> None:
+        """Start it, on the stream of the moment."""
+        ...
+
+
+class Machine(Protocol):
+    """What compiles and launches.
+
+    Attributes:
+        processors: Multiprocessors.
+        shared_limit: Bytes of shared memory that a block may have.
+    """
+
+    @property
+    def processors(self) -> int:
+        """Multiprocessors."""
+        ...
+
+    @property
+    def shared_limit(self) -> int:
+        """Bytes of shared memory that a block may have."""
+        ...
+
+    def compiled(self, name: str, text: str) -> Kernel:
+        """A kernel of a source text; kept."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Memory for fields that is free."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    """The kernels of a model for a shape and dtype, in the layout they are launched with; each compiled when needed."""
+
+    machine: Machine
+    text: str
+    layout: Layout
+
+    def __call__(self, name: str, job: Job, which: torch.Tensor) -> None:
+        job.which = which.data_ptr()
+        self.machine.compiled(name, self.text).launch(len(which), self.layout, job)
+
+
+def text_of(model: Model, H: int, W: int, dtype: torch.dtype, dt: float, layout: Layout) -> str:
+    """The source of the kernels of a model."""
+    steps = model.steps(dt)
+    assert steps is not None
+    double = dtype == torch.float64
+    head = ["#define DOUBLE\n#define T double" if double else "#define T float", f"#define H {H}", f"#define W {W}"]
+    return "\n".join([*head, layout.text, source.formulas(steps), source.kernels()])
+
+
+class Gpu:
+    """Whole instances on chip.
+
+    Args:
+        machine: What compiles and launches; None is CUDA's, for the device on which fields lie.
+    """
+
+    name: ClassVar[str] = "gpu"
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self._machine = machine
+
+    def march(
+        self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float
+    ) -> Marched:
+        """March, in launches of a fraction of a second."""
+        if not _is_formula(params.model, dt):
+            return TORCH.march(params, fields, tol, max_steps, check_every, dt)
+        x = fields.detach().clone(memory_format=torch.contiguous_format)
+        B, c = len(x), self._constants(params, x, dt)
+        kernels = self._kernels(params.model, x, dt, registers=True)
+        steps = torch.zeros(B, dtype=torch.int32, device=x.device)
+        change = torch.full((B,), torch.inf, dtype=x.dtype, device=x.device)
+        job = self._job(x, c, steps)
+        other = self._other(kernels.layout, x)
+        job.other, job.change, job.tol = _pointer(other), change.data_ptr(), _above(tol, x.dtype)
+        most = job.most = min(max_steps, 2**31 - 1)
+        job.check = min(check_every, most)
+        active = torch.arange(B, dtype=torch.int32, device=x.device)
+        while len(active):
+            look()
+            job.limit = min(max(self._share(x, len(active), kernels.layout) // job.check, 1) * job.check, most)
+            kernels("march", job, active)
+            active = active[((change >= job.tol) & torch.isfinite(change) & (steps < most))[active.long()]]
+        wide = change.to("cpu", torch.float64)
+        return Marched(x, steps.to("cpu", torch.int64), torch.where(torch.isfinite(wide), wide, torch.nan))
+
+    def pull_back(
+        self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, cotangents: torch.Tensor, dt: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adjoint over recorded states, a stretch of the march at a time, the last one first: two marches in all."""
+        if not _is_formula(params.model, dt):
+            return TORCH.pull_back(params, fields, steps, cotangents, dt)
+        most, bytes_ = int(steps.max()), fields[0].numel() * fields.element_size()
+        room = int(HISTORY * self.machine_for(fields.device).free_bytes())
+        stretch = stretch_of(most, room // (len(fields) * bytes_))
+        if stretch is None and len(fields) > 1:
+            return self._by_halves(params, fields, steps, cotangents, dt)
+        stretch = stretch or math.isqrt(most) + 1
+        x = fields.detach().clone(memory_format=torch.contiguous_format)
+        a = cotangents.detach().to(x).clone(memory_format=torch.contiguous_format)
+        L, (B, S, H, W), model = len(a), x.shape, params.model
+        kernels, c = self._kernels(model, x, dt, registers=True), self._constants(params, x, dt)
+        counts = steps.to(x.device, torch.int32)
+        formulas = model.steps(dt)
+        assert formulas is not None
+        sums = torch.zeros((L * B, formulas.sums), dtype=torch.float64, device=x.device)
+        capacity = min(stretch, most)
+        history = torch.empty((B, AHEAD + capacity, S, H, W), dtype=x.dtype, device=x.device)
+        now = torch.empty_like(counts)
+        forward, backward = self._job(x, c, now), self._job(a.view(L * B, S, H, W), c, now)
+        spare = self._other(kernels.layout, x), self._other(kernels.layout, a)
+        forward.other, backward.other = _pointer(spare[0]), _pointer(spare[1])
+        forward.capacity = backward.capacity = capacity
+        backward.history, backward.sums = history.data_ptr(), sums.data_ptr()
+        all_, both = (torch.arange(n, dtype=torch.int32, device=x.device) for n in (B, L * B))
+        starts = list(range(0, most, stretch))
+        states: list[torch.Tensor] = []
+        for begin in starts[:-1]:  # the last stretch is marched when it is recorded
+            look()
+            states.append(x.clone())
+            now.copy_((counts - begin).clamp(0, stretch))
+            forward.history = None
+            kernels("advance", forward, all_)
+        for begin in reversed(starts):
+            look()
+            if begin != starts[-1]:
+                x.copy_(states.pop())
+            now.copy_((counts - begin).clamp(0, stretch))
+            forward.history = history.data_ptr()
+            kernels("advance", forward, all_)
+            kernels("adjoint", backward, both)
+        found = formulas.derivatives_of(list(sums.unbind(1)), dt)
+        gradient = torch.stack([torch.as_tensor(g, dtype=torch.float64, device=x.device) for g in found], dim=-1)
+        return gradient.view(L, B, -1), a
+
+    def push_forward(
+        self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, dt: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tangents, a block an instance."""
+        if not _is_formula(params.model, dt):
+            return TORCH.push_forward(params, fields, steps, dt)
+        x = fields.detach().clone(memory_format=torch.contiguous_format)
+        (B, S, H, W), P, c = x.shape, len(params.model.parameters), self._constants(params, x, dt)
+        kernels = self._kernels(params.model, x, dt, registers=False, tangents=P)
+        tangents = torch.zeros((B, P, S, H, W), dtype=x.dtype, device=x.device)
+        counts, now = steps.to(x.device, torch.int32), torch.empty(B, dtype=torch.int32, device=x.device)
+        job = self._job(x, c, now)
+        spare = self._other(kernels.layout, x), self._other(kernels.layout, tangents)
+        job.other, job.other_tangents, job.tangents = _pointer(spare[0]), _pointer(spare[1]), tangents.data_ptr()
+        all_ = torch.arange(B, dtype=torch.int32, device=x.device)
+        most = int(steps.max())
+        stretch = max(self._share(x, B, kernels.layout) // (1 + P), 1)
+        for begin in range(0, most, stretch):
+            look()
+            now.copy_((counts - begin).clamp(0, stretch))
+            kernels("tangents", job, all_)
+        return x, tangents
+
+    def _by_halves(
+        self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, cotangents: torch.Tensor, dt: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The adjoint of one half of the batch and then of the other, where memory is short."""
+        half = len(fields) // 2
+        parts = [
+            self.pull_back(params[some], fields[some], steps[some], cotangents[:, some], dt)
+            for some in (slice(None, half), slice(half, None))
+        ]
+        return torch.cat([g for g, _ in parts], dim=1), torch.cat([x for _, x in parts], dim=1)
+
+    def machine_for(self, device: torch.device) -> Machine:
+        """What compiles and launches for fields on a device."""
+        if self._machine is not None:
+            return self._machine
+        from gsimplicit.marching.cuda import machine_of
+
+        return machine_of(device)
+
+    def _kernels(self, model: Model, x: torch.Tensor, dt: float, *, registers: bool, tangents: int = 0) -> _Kernels:
+        (S, H, W), size = x.shape[1:], x.element_size()
+        machine = self.machine_for(x.device)
+        layout = in_registers(S, H, W, size) if registers else None
+        if layout is None or layout.shared > machine.shared_limit:
+            layout = in_memory(S * (1 + tangents), H, W, size, machine.shared_limit - 1024)
+        return _Kernels(machine, text_of(model, H, W, x.dtype, dt, layout), layout)
+
+    def _constants(self, params: ModelParams, x: torch.Tensor, dt: float) -> torch.Tensor:
+        values = values_of(params, x)
+        return torch.stack([c[:, 0, 0] for c in constants(params.model, values, dt, x)], dim=1).contiguous()
+
+    def _job(self, x: torch.Tensor, c: torch.Tensor, steps: torch.Tensor) -> Job:
+        job = DoubleJob() if x.dtype == torch.float64 else SingleJob()
+        job.fields, job.constants, job.steps, job.instances = x.data_ptr(), c.data_ptr(), steps.data_ptr(), len(c)
+        return job
+
+    def _other(self, layout: Layout, x: torch.Tensor) -> torch.Tensor | None:
+        """The second buffer of fields in global memory; None where there is none."""
+        return None if layout.shared else torch.empty_like(x)
+
+    def _share(self, x: torch.Tensor, blocks: int, layout: Layout) -> int:
+        """Steps of one launch."""
+        waves = -(-blocks // (self.machine_for(x.device).processors * layout.blocks))
+        return LAUNCH // (waves * x.shape[-2] * x.shape[-1])
+
+
+def _is_formula(model: Model, dt: float) -> bool:
+    """Whether there are kernels of a model; where there are none, that is said once."""
+    if model.steps(dt) is None:
+        warned.of_model(model)
+        return False
+    return True
+
+
+def stretch_of(steps: int, states: int) -> int | None:
+    """How many steps to record at a time, where the memory holds so many states, those between stretches included.
+
+    None where no stretch is short enough.
+    """
+    if states >= steps:
+        return max(steps, 1)
+    inside = states * states - 4 * steps
+    return None if inside < 0 else max((states + math.isqrt(inside)) // 2, 1)
+
+
+def _pointer(x: torch.Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
+
+
+def _above(tol: float, dtype: torch.dtype) -> float:
+    """The smallest number of a dtype that is not below the tolerance: what is below the one is below the other."""
+    found = torch.tensor(tol, dtype=dtype, device="cpu")
+    return float(found if float(found) >= tol else torch.nextafter(found, torch.full_like(found, torch.inf)))
+
+
+GPU = Gpu()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--shim", action="store_true", help="also run the GPU's kernels on threads (`nox -s gpu`)")
     parser.addoption("--faults", action="store_true", help="try faults as often as a release asks for")
 
 
@@ -36,10 +37,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--slow"):
-        slow = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    for name in ("slow", "shim"):
+        if not config.getoption(f"--{name}"):
+            left = [item for item in items if item.get_closest_marker(name)]
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

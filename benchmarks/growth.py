@@ -15,8 +15,8 @@ import torch
 import gsimplicit as gs
 from gsimplicit.routes import Deq, FiniteDifference, Implicit, Route, Tangent, Truncated, Unrolled
 from gsimplicit.routes.compare import measured
-from gsimplicit.routes.contract import Problem
 from gsimplicit.routes.gradient import as_objective
+from gsimplicit.routes.route import Problem
 from gsimplicit.steady import March
 
 ROUTES: dict[str, Route] = {

@@ -16,7 +16,7 @@ import gsimplicit as gs
 from gsimplicit.equations import instances
 from gsimplicit.refine.linear import SparseLU, jacobian
 from gsimplicit.routes import FiniteDifference, Implicit
-from gsimplicit.routes.contract import Problem
+from gsimplicit.routes.route import Problem
 from gsimplicit.steady import March
 from studies.oracle import GRIDS, TABLE
 

@@ -17,7 +17,7 @@ from gsimplicit.initial import initial_state
 from gsimplicit.marching import Backend, Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
-from gsimplicit.refine.solvers import chosen
+from gsimplicit.refine.solvers import solver_for
 from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate
 from gsimplicit.surroundings import caller, own_surroundings
 from gsimplicit.threads import each, one_blas_thread
@@ -31,7 +31,7 @@ __all__ = [
     "check_finite",
     "device_of",
     "marched_state",
-    "paired",
+    "pair_up",
     "plain_refine",
     "solved_state",
     "steady_state",
@@ -140,7 +140,7 @@ def check_finite(name: str, tensor: torch.Tensor) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity in instance {int(bad.nonzero()[0, 0])}")
 
 
-def paired(params: ModelParams, initial: Any) -> tuple[ModelParams, torch.Tensor]:
+def pair_up(params: ModelParams, initial: Any) -> tuple[ModelParams, torch.Tensor]:
     """One batch from parameters and initial fields: equal sizes, or either of size 1 broadcast.
 
     Args:
@@ -230,7 +230,7 @@ def steady_state(
         >>> gs.Status(int(state.status[0])).name, gs.Kind(int(state.kind[0])).name
         ('STEADY', 'TRIVIAL')
     """
-    params, fields = paired(params, initial)
+    params, fields = pair_up(params, initial)
     settings = as_refine(refine)
     marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend)
     warn_if_unstable(params, marching.dt)
@@ -319,7 +319,7 @@ def solved_state(
     """
     params, fields = params.detach(), fields.to("cpu", torch.float64)
     equations = list(instances(params, marching.dt))
-    settings = replace(settings, linear=chosen(settings.linear, fields[0, 0].numel(), marching.device))
+    settings = replace(settings, linear=solver_for(settings.linear, fields[0, 0].numel(), marching.device))
     with one_blas_thread():
         known = each(lambda i: recognise(equations[i], fields[i].numpy(), settings), range(len(fields)))
     todo = [i for i, root in enumerate(known) if root is None]

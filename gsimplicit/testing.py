@@ -16,12 +16,12 @@ from gsimplicit.equations import DEFAULT, ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.refine import LinearSolver, Refine
-from gsimplicit.refine.solvers import chosen as solver
+from gsimplicit.refine.solvers import solver_for
 from gsimplicit.routes.ask import losses_of
-from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, posed
 from gsimplicit.routes.objective import Loss
+from gsimplicit.routes.route import Route, differentiate_by, solve_by
 from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["TaylorTest", "taylor_test"]
@@ -115,18 +115,18 @@ def taylor_test(
     objective = as_objective(
         loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt
     )
-    state = solved(chosen, problem)
+    state = solve_by(chosen, problem)
     linear: LinearSolver | None = None
     if chosen.needs_root:
         state.require_steady()
         settings = getattr(chosen, "refine", None)
         linear = settings.linear if isinstance(settings, Refine) else None
-        linear = solver(linear, state.fields[0, 0].numel(), torch.device("cpu"))
+        linear = solver_for(linear, state.fields[0, 0].numel(), torch.device("cpu"))
         problem = replace(problem, initial=state.fields.cpu())
     else:
         steps = max(1, int(state.steps[0]))
         problem = replace(problem, marching=replace(problem.marching, tol=0.0, max_steps=steps))
-    gradient = differentiated(chosen, problem, state, [objective]).gradient[0, 0].numpy()
+    gradient = differentiate_by(chosen, problem, state, [objective]).gradient[0, 0].numpy()
 
     def value(h: float) -> float:
         moved = problem.params._stacked(problem.params.tensor() + h * torch.from_numpy(along))
@@ -135,7 +135,7 @@ def taylor_test(
         elif chosen.needs_root:
             there = state.replace(fields=carried(state, moved, linear)[None])
         else:
-            there = solved(chosen, replace(problem, params=moved))
+            there = solve_by(chosen, replace(problem, params=moved))
         return float(losses_of(there, [objective])[0, 0])
 
     base, slope = value(0.0), float(gradient @ along)

@@ -13,8 +13,8 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, interleaved, separate
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
-from gsimplicit.refine.spectrum import leading
 
 __all__ = ["SCALE", "TOLERANCE", "Curve", "Point"]
 

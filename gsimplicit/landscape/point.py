@@ -16,8 +16,8 @@ from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.ask import ask, losses_of
-from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.objective import Objective
+from gsimplicit.routes.route import Problem, Route
 from gsimplicit.steady import March
 
 

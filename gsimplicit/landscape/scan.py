@@ -26,8 +26,8 @@ from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.refine import Refine
-from gsimplicit.routes.contract import Loss, Route
 from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
+from gsimplicit.routes.route import Loss, Route
 from gsimplicit.steady import March, as_fields, as_march, as_refine, marched_state
 from gsimplicit.surroundings import own_surroundings
 

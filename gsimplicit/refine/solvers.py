@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution
 
-__all__ = ["Direct", "Gmres", "LinearSolver", "Prepared", "chosen"]
+__all__ = ["Direct", "Gmres", "LinearSolver", "Prepared", "solver_for"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class Gmres:
 
 class _Iterated:
     def __init__(self, settings: Gmres, systems: Sequence[Bordered], before: _Iterated | None) -> None:
-        from gsimplicit.refine.krylov import BorderedOperator
+        from gsimplicit.refine.gmres import BorderedOperator
 
         self._settings, self._systems = settings, systems
         n = len(systems)
@@ -210,7 +210,7 @@ class _Iterated:
         return self._plain(r, transpose, tol)
 
     def _bordered(self, r: Sequence[Array], q: Sequence[Array] | None, transpose: bool, tol: float) -> list[Solution]:
-        from gsimplicit.refine.krylov import BORDER, gmres
+        from gsimplicit.refine.gmres import BORDER, gmres
         from gsimplicit.refine.linear import Solution
 
         def one(n: int) -> list[Solution]:
@@ -275,7 +275,7 @@ class _Iterated:
 
     def _responses(self, transpose: bool) -> list[list[Solution]]:
         """Bordered solutions for a unit right-hand side in each border slot."""
-        from gsimplicit.refine.krylov import BORDER
+        from gsimplicit.refine.gmres import BORDER
 
         zero = [np.zeros_like(s.fields) for s in self._systems]
         return [
@@ -372,7 +372,7 @@ def guarded(linear: LinearSolver) -> LinearSolver:
     return linear if type(linear) in (Direct, Gmres, _Guarded) else cast("LinearSolver", _Guarded(linear))
 
 
-def chosen(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:
+def solver_for(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:
     """The solver meant: the one given; else the direct one on a CPU, and GMRES on a GPU or where LU would not fit."""
     if linear is not None:
         return guarded(linear)

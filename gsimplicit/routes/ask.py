@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Route, differentiated, seen_by, solved
 from gsimplicit.routes.objective import value_of
+from gsimplicit.routes.route import Problem, Route, differentiate_by, seen_by, solve_by
 
 if TYPE_CHECKING:
     from gsimplicit.routes.objective import Objective
@@ -51,12 +51,12 @@ def ask(
         objectives: L losses.
         met: Called with the state before anything is differentiated; it may raise.
     """
-    state = solved(route, problem)
+    state = solve_by(route, problem)
     if met is not None:
         met(state)
     losses = losses_of(state, objectives)
-    pulled = differentiated(route, problem, state, objectives)
-    return Answer(state, losses, pulled.gradient, pulled.certificates)
+    found = differentiate_by(route, problem, state, objectives)
+    return Answer(state, losses, found.gradient, found.certificates)
 
 
 def losses_of(state: SteadyState, objectives: Sequence[Objective]) -> torch.Tensor:

@@ -22,7 +22,6 @@ from gsimplicit.marching import Backend
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
 from gsimplicit.routes.ask import ask
-from gsimplicit.routes.contract import Problem, Route
 from gsimplicit.routes.gradient import (
     POSITION_LIMIT,
     Fields,
@@ -32,7 +31,8 @@ from gsimplicit.routes.gradient import (
     check_dtype,
 )
 from gsimplicit.routes.objective import Loss, Objective
-from gsimplicit.steady import March, device_of, paired, warn_of_steps
+from gsimplicit.routes.route import Problem, Route
+from gsimplicit.steady import March, device_of, pair_up, warn_of_steps
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def compare(
     chosen = [as_route(route) for route in routes]
     if not chosen:
         raise ValueError("routes must name at least one route, got none")
-    params, fields = paired(params, initial)
+    params, fields = pair_up(params, initial)
     for route in chosen:
         check_dtype(route, torch.float64)
         route.check(params.detach())

@@ -11,7 +11,7 @@ import xarray as xr
 from gsimplicit.equations import ModelParams
 from gsimplicit.results import Status
 from gsimplicit.routes.compare import Reason, Row, reason
-from gsimplicit.routes.contract import Route
+from gsimplicit.routes.route import Route
 
 __all__ = ["Comparison", "table"]
 

@@ -31,16 +31,16 @@ from gsimplicit.results import (
 )
 from gsimplicit.routes.ask import ask
 from gsimplicit.routes.attach import Asked, attached, outside, singular_at
-from gsimplicit.routes.contract import Problem, Route, of_the_package, solved
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
 from gsimplicit.routes.implicit import Implicit
 from gsimplicit.routes.objective import Loss, Objective, slope_of
+from gsimplicit.routes.route import Problem, Route, of_the_package, solve_by
 from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import as_fields, as_march, check_finite, device_of, paired, warn_of_steps
+from gsimplicit.steady import as_fields, as_march, check_finite, device_of, pair_up, warn_of_steps
 from gsimplicit.surroundings import caller, own_surroundings
 
 ROUTES: dict[str, Callable[[], Route]] = {
@@ -186,7 +186,7 @@ def posed(
     backend: Backend | None = None,
 ) -> Problem:
     """The problem meant by the arguments of `grad` and `solve`."""
-    params, fields = paired(params, initial)
+    params, fields = pair_up(params, initial)
     params = params.detach()
     check_dtype(route, dtype)
     route.check(params if of_the_package(route) else params.detach())
@@ -375,7 +375,7 @@ def solve(
 
     def find(plain: ModelParams) -> tuple[Asked, SteadyState]:
         problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
-        state = solved(chosen, problem)
+        state = solve_by(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)

@@ -42,7 +42,7 @@ _OFFSET = 1e-7
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Eigenpairs:
     """Leading eigenpairs of the linearised dynamics.
 
     Attributes:
@@ -64,7 +64,7 @@ def leading(
     velocity: Array,
     count: int = 6,
     shifts: Sequence[complex] | None = None,
-) -> Spectrum:
+) -> Eigenpairs:
     """The leading eigenvalues of the Jacobian, or of the dynamics of the shape alone.
 
     With directions the translations are taken out: the eigenvalues are those of the bordered pencil, the linearised
@@ -121,7 +121,7 @@ def leading(
     order = sorted(good, key=lambda i: -values[i].real)[:count]
     chosen = np.array([values[i] for i in order], dtype=np.complex128)
     modes: Any = np.stack([np.reshape(vectors[i], (*fields.shape[1:], len(fields))).transpose(2, 0, 1) for i in order])
-    return Spectrum(chosen, modes, max(_residual(J, border, values[i], vectors[i]) for i in order))
+    return Eigenpairs(chosen, modes, max(_residual(J, border, values[i], vectors[i]) for i in order))
 
 
 def _shifts(equations: Equations, fields: Array) -> tuple[complex, ...]:

@@ -13,9 +13,9 @@ from test_refine import BOTH, CASES, NONE, TRANSPOSE, dense_bordered, example
 import gsimplicit as gs
 from gsimplicit.grid import broken_translations, slopes
 from gsimplicit.models.gray_scott import homogeneous_states
-from gsimplicit.refine.gmres import BORDER, BorderedOperator
 from gsimplicit.refine.linear import Bordered
 from gsimplicit.refine.newton import newton
+from gsimplicit.refine.operator import BORDER, BorderedOperator
 from gsimplicit.refine.solvers import Prepared, solver_for
 
 Array = np.ndarray

@@ -94,7 +94,7 @@ class Deq(Route):
 
     def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
-        from gsimplicit.refine.distance import is_of_a_family
+        from gsimplicit.refine.least_singular import is_of_a_family
         from gsimplicit.refine.linear import Bordered
 
         equations, g = list(instances(problem.params)), cotangents.to("cpu", torch.float64)

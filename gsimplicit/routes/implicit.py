@@ -150,7 +150,7 @@ class _Group:
 
     def _row(self, slopes: Array, right: list[Array]) -> list[_Adjoint]:
         """Gradients of one loss."""
-        from gsimplicit.refine.distance import is_of_a_family
+        from gsimplicit.refine.least_singular import is_of_a_family
         from gsimplicit.refine.newton import position_share
 
         bordered = self.prepared.solve(right, transpose=True)

@@ -20,7 +20,7 @@ from gsimplicit import equations as batches
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, laplacian
 from gsimplicit.marching import KERNELS, TORCH
-from gsimplicit.models.pointwise import ByTorch
+from gsimplicit.models.by_torch import ByTorch
 from gsimplicit.refine.linear import Bordered, BorderedJacobian
 from gsimplicit.refine.operator import BorderedOperator
 from gsimplicit.testing import taylor_test

@@ -32,6 +32,7 @@ from helpers import (
 
 import gsimplicit as gs
 from gsimplicit import equations, models
+from gsimplicit.arguments import March
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import reference
 from gsimplicit.models.gray_scott import PARAMETERS, homogeneous_states
@@ -39,7 +40,6 @@ from gsimplicit.refine.linear import jacobian
 from gsimplicit.refine.newton import newton
 from gsimplicit.routes import FiniteDifference, Implicit, Problem, Unrolled
 from gsimplicit.routes.gradient import default_target
-from gsimplicit.steady import March
 
 if TYPE_CHECKING:
     from collections.abc import Callable

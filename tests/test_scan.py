@@ -122,7 +122,7 @@ def test_a_point_without_a_steady_state_is_a_status_in_a_scan_and_an_error_in_gr
 
 
 def test_routes_that_refine_alike_share_one_root_and_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gsimplicit import steady
+    from gsimplicit import states
 
     calls: list[Any] = []
 
@@ -130,8 +130,8 @@ def test_routes_that_refine_alike_share_one_root_and_give_the_same_bits(monkeypa
         calls.append(args)
         return real(*args)
 
-    real = steady.refine
-    monkeypatch.setattr(steady, "refine", counted)
+    real = states.refine
+    monkeypatch.setattr(states, "refine", counted)
     other = gs.routes.Deq(refine=gs.Refine(eigenvalues=3))
     given: dict[str, Any] = {"axes": {"k": [0.06]}, "tol": 1e-4, "max_steps": 50_000, "dtype": torch.float64}
     together = scan(routes=["implicit", "deq", gs.routes.Tangent(refine=True)], **given)

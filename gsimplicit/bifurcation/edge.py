@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_fields
 from gsimplicit.equations import ModelParams, instances
 from gsimplicit.grid import broken_translations
 from gsimplicit.marching import KERNELS
 from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.newton import newton
-from gsimplicit.steady import as_fields
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit.arguments import March
 from gsimplicit.equations import ModelParams
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
@@ -18,7 +19,6 @@ from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.ask import ask, losses_of
 from gsimplicit.routes.objective import Objective
 from gsimplicit.routes.route import Problem, Route
-from gsimplicit.steady import March
 
 
 @dataclass(frozen=True, eq=False)

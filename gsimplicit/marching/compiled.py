@@ -11,7 +11,6 @@ import hashlib
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +23,7 @@ from gsimplicit.marching import lanes, rows, work, writer
 from gsimplicit.marching.checkpoints import segments
 from gsimplicit.marching.cpu import CannotCompile
 from gsimplicit.marching.kept import Kept
-from gsimplicit.models import expression, steps
+from gsimplicit.models import gray_scott_equations, operations, program, steps
 from gsimplicit.sources import made_of
 from gsimplicit.threads import look
 
@@ -97,8 +96,7 @@ def _(pair):
 def _fingerprint() -> str | None:
     """Of what goes into a kernel; None where that is not known."""
     # derived steps have their formulas in their key; those of Gray-Scott are gathered by hand
-    by_hand = import_module("gsimplicit.models.gray_scott")
-    modules = (lanes, rows, work, writer, expression, steps, by_hand, sys.modules[__name__])
+    modules = (lanes, rows, work, writer, operations, program, steps, gray_scott_equations, sys.modules[__name__])
     sources = [made_of(module) for module in modules]
     known = [source for source in sources if source is not None]
     return hashlib.sha256(b"".join([str(writer.BYTES).encode(), *known])).hexdigest() if known == sources else None

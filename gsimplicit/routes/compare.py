@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import March, device_of, pair_up
 from gsimplicit.equations import ModelParams, warn_if_unstable
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
@@ -32,7 +33,7 @@ from gsimplicit.routes.gradient import (
 )
 from gsimplicit.routes.objective import Loss, Objective
 from gsimplicit.routes.route import Problem, Route
-from gsimplicit.steady import March, device_of, pair_up, warn_of_steps
+from gsimplicit.states import warn_of_steps
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:

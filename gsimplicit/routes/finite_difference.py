@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_refine, plain_refine
 from gsimplicit.equations import DEFAULT, ModelParams, instances
 from gsimplicit.grid import along
 from gsimplicit.refine import Refine
@@ -19,7 +20,6 @@ from gsimplicit.refine.solvers import LinearSolver, solver_for
 from gsimplicit.results import Certificate, Kind, Status, SteadyState
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
 from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing, seen_by
-from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

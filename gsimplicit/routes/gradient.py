@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_fields, as_march, check_finite, device_of, pair_up
 from gsimplicit.arrays import real_fields
 from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
@@ -40,7 +41,7 @@ from gsimplicit.routes.surrogate import Surrogate, unknown_surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated
 from gsimplicit.routes.unrolled import Unrolled
-from gsimplicit.steady import as_fields, as_march, check_finite, device_of, pair_up, warn_of_steps
+from gsimplicit.states import warn_of_steps
 from gsimplicit.surroundings import caller, own_surroundings
 
 ROUTES: dict[str, Callable[[], Route]] = {

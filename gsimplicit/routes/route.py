@@ -14,12 +14,13 @@ from typing import ClassVar
 
 import torch
 
+from gsimplicit.arguments import March
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import sees_all
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of
-from gsimplicit.steady import March, marched_state, solved_state
+from gsimplicit.states import marched_state, refined_state
 
 __all__ = [
     "Derivatives",
@@ -74,7 +75,7 @@ class Problem:
             if refine is None:
                 state = marched_state(self.params, self.initial, self.marching)
             else:
-                state = solved_state(self.params, self.initial, self.marching, refine, self._known(None))
+                state = refined_state(self.params, self.initial, self.marching, refine, self._known(None))
             self._found.append((refine, state))
         return state
 

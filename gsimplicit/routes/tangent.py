@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_refine, plain_refine
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
 from gsimplicit.routes.unrolled import through_steps
-from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
 
 

@@ -15,8 +15,8 @@ import torch
 import gsimplicit as gs
 from gsimplicit.arguments import March
 from gsimplicit.routes import Deq, FiniteDifference, Implicit, Route, Tangent, Truncated, Unrolled
+from gsimplicit.routes.arguments import as_objective
 from gsimplicit.routes.compare import measured
-from gsimplicit.routes.gradient import as_objective
 from gsimplicit.routes.route import Problem
 
 ROUTES: dict[str, Route] = {

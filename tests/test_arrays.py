@@ -22,7 +22,7 @@ from gsimplicit.bifurcation import edge, uniform
 from gsimplicit.landscape import cliffs
 from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.tail import chebyshev
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from gsimplicit.testing import taylor_test
 
 P = gs.Params(0.16, 0.08, 0.035, 0.065)

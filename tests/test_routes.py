@@ -39,7 +39,7 @@ from gsimplicit.models.gray_scott import PARAMETERS, homogeneous_states
 from gsimplicit.refine.linear import jacobian
 from gsimplicit.refine.newton import newton
 from gsimplicit.routes import FiniteDifference, Implicit, Problem, Unrolled
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.refine import Refine
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
+from gsimplicit.routes.arguments import Fields, as_objective, as_route, as_target, check_dtype, check_loss
 from gsimplicit.routes.route import Loss, Route
 from gsimplicit.states import marched_state
 from gsimplicit.surroundings import own_surroundings

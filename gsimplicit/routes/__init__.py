@@ -2,9 +2,10 @@
 
 from gsimplicit.routes.deq import Deq
 from gsimplicit.routes.finite_difference import FiniteDifference
-from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.routes.gradient import grad
 from gsimplicit.routes.implicit import Implicit
 from gsimplicit.routes.route import Derivatives, Problem, Route, cotangents
+from gsimplicit.routes.solving import solve
 from gsimplicit.routes.surrogate import Surrogate
 from gsimplicit.routes.tangent import Tangent
 from gsimplicit.routes.truncated import Truncated

@@ -35,6 +35,7 @@ __all__ = [
     "pull_back_by",
     "seen_by",
     "solve_by",
+    "without",
 ]
 
 
@@ -118,6 +119,11 @@ class Route(ABC):
     def least_dtype(self) -> torch.dtype:
         """The least precise dtype the route can march in."""
         return torch.float32
+
+    @property
+    def precise(self) -> bool:
+        """Whether states are marched in float64 unless told."""
+        return self.through_steps or self.least_dtype == torch.float64
 
     @property
     def answers(self) -> tuple[bool, ...] | None:
@@ -216,11 +222,13 @@ def _plain(route: Route, given: Derivatives, state: SteadyState, losses: int) ->
     if not bool(lost.any()):
         return Derivatives(gradient, tuple(given.certificates))
     gradient[lost] = torch.nan
-    certificates = tuple(
-        replace(c, definition=tuple("none" if none else what for what, none in zip(c.definition, row, strict=True)))
-        for c, row in zip(given.certificates, lost.tolist(), strict=True)
-    )
-    return Derivatives(gradient, certificates)
+    return Derivatives(gradient, tuple(without(c, row) for c, row in zip(given.certificates, lost, strict=True)))
+
+
+def without(certificate: Certificate, lost: torch.Tensor) -> Certificate:
+    """A certificate that says of some instances, bool of shape (B,), that they have no gradient."""
+    told = zip(certificate.definition, lost.tolist(), strict=True)
+    return replace(certificate, definition=tuple("none" if none else what for what, none in told))
 
 
 def cotangents(fields: torch.Tensor, losses: Sequence[Loss], seen: int = -1) -> torch.Tensor:

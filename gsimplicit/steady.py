@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit.arguments import March as March  # pickles of version 0.1.0 look for it here
 from gsimplicit.arguments import as_march, as_refine, device_of, pair_up
 from gsimplicit.equations import ModelParams, warn_if_unstable
 from gsimplicit.marching import Backend

@@ -18,7 +18,7 @@ import pytest
 from helpers import PAPER, instance, small_start
 
 import gsimplicit
-from gsimplicit.marching import compiled, cpu, kept
+from gsimplicit.marching import cpu, kept, kernels
 from gsimplicit.models import gray_scott_equations
 from gsimplicit.sources import made_of, package_sources
 
@@ -74,11 +74,11 @@ def test_a_kernel_of_other_sources_is_not_taken(folder: Path) -> None:
 
 def test_kernels_are_known_by_what_they_are_made_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A kept kernel must not outlive a change of the equations."""
-    assert compiled._fingerprint() == compiled._MADE_OF
+    assert kernels.fingerprint() == kernels.MADE_OF
     other = tmp_path / "gray_scott_equations.py"
     other.write_text(Path(gray_scott_equations.__file__).read_text() + "\n# changed")
     monkeypatch.setattr(gray_scott_equations, "__file__", str(other))
-    assert compiled._fingerprint() != compiled._MADE_OF
+    assert kernels.fingerprint() != kernels.MADE_OF
 
 
 def cut(path: Path) -> None:
@@ -187,7 +187,7 @@ def test_sources_are_known_by_file_by_byte_code_and_by_neither() -> None:
 
 def test_kernels_of_unknown_sources_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gray_scott_equations, "__spec__", None)
-    assert compiled._fingerprint() is None
+    assert kernels.fingerprint() is None
 
 
 def marched(*path: str, **environment: str) -> bytes:

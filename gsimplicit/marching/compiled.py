@@ -1,8 +1,8 @@
 """Explicit stepping and its derivatives by compiled kernels, one instance at a time: what `cpu` calls where it can.
 
-The kernels go over steps and bands of rows, as schedules made here say; rows are worked by `lanes`, vector code, where the grid is as wide as
-some multiple of the machine's vectors, and else by `rows`. Both have the formulas of a model's steps and no
-fast-math, so that the same fields give the same bits on every machine and in either layout.
+The kernels go over steps and bands of rows, as schedules made here say; rows are worked by `lanes`, vector code, where
+the grid is as wide as some multiple of the machine's vectors, and else by `rows`. Both have the formulas of a model's
+steps and no fast-math, so that the same fields give the same bits on every machine and in either layout.
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ class Kernel:
         self.compiled = compiled
 
     def __call__(self, *arguments: Any) -> Any:
+        """Run it, compiled now where it was not before."""
         try:
             return self.compiled(*arguments)
         except MemoryError:

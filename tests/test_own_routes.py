@@ -254,3 +254,7 @@ def test_another_process_finds_the_store_of_a_users_route(tmp_path: Path) -> Non
     words = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "a.nc")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "3.0", done.stderr
+
+
+def test_the_former_name_of_derivatives_stays() -> None:
+    assert gs.routes.Pulled is Derivatives

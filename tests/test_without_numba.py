@@ -15,7 +15,7 @@ from helpers import PAPER, UNIFORM, farthest, instance, mean_square, random_fiel
 
 import gsimplicit as gs
 from gsimplicit.marching import compiled, cpu, kernels, plain
-from gsimplicit.refine import spectrum
+from gsimplicit.refine import eigenvalues
 
 FIELDS, EQUATIONS = random_fields(1, (9, 16))[0].numpy(), instance(PAPER)
 START = small_start(8, 2)
@@ -88,7 +88,7 @@ def everything() -> list[torch.Tensor]:
 
 
 def test_every_room_that_steps_works_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "KICK_STEPS", 200)
+    monkeypatch.setattr(eigenvalues, "KICK_STEPS", 200)
     expected = everything()
     monkeypatch.setattr(cpu, "_chosen", [plain])
     for found, wanted in zip(everything(), expected, strict=True):

@@ -224,7 +224,7 @@ def test_a_zip_without_sources_and_without_a_place_to_write_marches_all_the_same
     # matplotlib, of which nothing is asked, would want a folder too
     assert marched(str(tmp_path / "package.zip"), **nowhere, TMPDIR=str(tmp_path)) == here()
     if hasattr(os, "geteuid"):
-        assert one(tmp_path / f"gsimplicit-{os.geteuid()}").name.startswith("gsimplicit._march-")
+        assert one(tmp_path / f"gsimplicit-{os.geteuid()}").name.startswith("gsimplicit.march-")
 
 
 def other_user(*command: str) -> subprocess.CompletedProcess[str]:

@@ -29,8 +29,9 @@ from gsimplicit.results import (
     SteadyState,
 )
 from gsimplicit.routes.compare import Reason, compare
-from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.routes.gradient import grad
 from gsimplicit.routes.sensitivity import hessian, root_derivatives
+from gsimplicit.routes.solving import solve
 from gsimplicit.steady import steady_state
 from gsimplicit.version import __version__
 

@@ -14,7 +14,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import files
-from gsimplicit.routes.gradient import ROUTES
+from gsimplicit.routes.arguments import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 
 import gsimplicit as gs
 from gsimplicit import dataset
-from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
+from gsimplicit.bifurcation.edge import basin_edge, edge_state
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from studies import _single

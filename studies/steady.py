@@ -30,8 +30,8 @@ from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from gsimplicit.marching import cpu
 from gsimplicit.plotting import plane
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.newton import rigid_distance
-from gsimplicit.refine.spectrum import leading
 from studies._common import Claim, Datasets, Study, filled
 from studies.oracle import GRIDS, TABLE
 

@@ -18,11 +18,11 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit import losses, models
 from gsimplicit.arrays import real_array, real_tensor
-from gsimplicit.bifurcation import edge, uniform
+from gsimplicit.bifurcation import lifetime, uniform
 from gsimplicit.landscape import cliffs
 from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.tail import chebyshev
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from gsimplicit.testing import taylor_test
 
 P = gs.Params(0.16, 0.08, 0.035, 0.065)
@@ -116,7 +116,7 @@ FIELDS: dict[str, Callable[[Any], object]] = {
     "target": lambda x: unrolled(target=x),
     "target ": lambda x: scan(target=x),
     "fields": lambda x: gs.residual_loss(P, x),
-    "fields ": lambda x: edge.lifetime(P, x, horizon=5),
+    "fields ": lambda x: lifetime.lifetime(P, x, horizon=5),
     "v": lambda x: gs.spectrum_loss(x[:, 1], V),
     "target  ": lambda x: gs.windowed_loss(V, x[:, 1]),
     "v ": lambda x: losses.log_spectrum(x[:, 1]),

@@ -13,8 +13,8 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.bifurcation.branch import follow
-from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.bifurcation.fold import fold
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.bifurcation.uniform import turing_on_grid, upper_state
 from gsimplicit.landscape.cliffs import classes
 from gsimplicit.losses import log_spectrum

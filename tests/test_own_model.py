@@ -21,8 +21,8 @@ import gsimplicit as gs
 from gsimplicit.equations import Equations
 from gsimplicit.landscape import run
 from gsimplicit.marching import TORCH, Marched
-from gsimplicit.routes import Pulled, Route
-from gsimplicit.routes.contract import Problem, nothing
+from gsimplicit.routes import Derivatives, Route
+from gsimplicit.routes.route import Problem, nothing
 from gsimplicit.testing import taylor_test
 
 DT = 0.05
@@ -64,12 +64,12 @@ class Contracted(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         where, (L, B) = problem.marching, cotangents.shape[:2]
         tangents = where.by.push_forward(problem.params, where.placed(problem.initial), state.steps, where.dt)[1]
         gradient = torch.einsum("lbshw,bpshw->lbp", cotangents, tangents.double())
         made = gs.Certificate(("my tangents",) * B, nothing(B), nothing(B), nothing(B), nothing(B), state.steps)
-        return Pulled(gradient, (made,) * L)
+        return Derivatives(gradient, (made,) * L)
 
 
 class Counting:

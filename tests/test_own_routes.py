@@ -20,8 +20,8 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit.landscape import run
 from gsimplicit.landscape.settings import decoded, encoded
-from gsimplicit.routes import Pulled, Route
-from gsimplicit.routes.contract import Problem, nothing
+from gsimplicit.routes import Derivatives, Route
+from gsimplicit.routes.route import Problem, nothing
 
 AXES = {"F": [0.03, 0.035], "k": [0.06, 0.062, 0.065]}
 
@@ -39,11 +39,11 @@ class Slope(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         L, B = cotangents.shape[:2]
         at = round(float(problem.params.k[0]) * self.per) % len(self.words)
         made = gs.Certificate((self.words[at],) * B, nothing(B), nothing(B), nothing(B), nothing(B), torch.zeros(B))
-        return Pulled(torch.full((L, B, 4), self.weight, dtype=torch.float64), (made,) * L)
+        return Derivatives(torch.full((L, B, 4), self.weight, dtype=torch.float64), (made,) * L)
 
 
 def scan(**changes: Any) -> xr.Dataset:
@@ -189,7 +189,7 @@ class Implicit(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         return Slope().pull_back(problem, state, cotangents)
 
 
@@ -254,3 +254,7 @@ def test_another_process_finds_the_store_of_a_users_route(tmp_path: Path) -> Non
     words = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "a.nc")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "3.0", done.stderr
+
+
+def test_the_former_name_of_derivatives_stays() -> None:
+    assert gs.routes.Pulled is Derivatives

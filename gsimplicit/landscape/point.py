@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit.arguments import March
 from gsimplicit.equations import ModelParams
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses import residual_loss
 from gsimplicit.refine import Refine
 from gsimplicit.results import NotSteady, Status, SteadyState
-from gsimplicit.routes.ask import ask, losses_of
-from gsimplicit.routes.contract import Problem, Route
+from gsimplicit.routes.ask import ask, from_one_root, losses_of
 from gsimplicit.routes.objective import Objective
-from gsimplicit.steady import March
+from gsimplicit.routes.route import Problem, Route
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +157,7 @@ def _states(plan: Plan, params: ModelParams, out: Values) -> torch.Tensor:
         return reached
     root = None
     if plan.share_root:
-        root = problem.state(plan.refine or Refine())
-        # an instance without a root keeps its marched state, and its routes are not taken
-        problem = Problem(params, root.fields.cpu(), plan.marching)
+        problem, root = from_one_root(problem, plan.refine or Refine())
     out["route_definition"] = np.full(out["route_definition"].shape, _word(DEFINITIONS[0]), object)
     for r, route in enumerate(plan.routes):
         _route(plan, problem, root, route, {name: out[name][:, r] for name in ROUTE_VARIABLES}, columns)
@@ -209,23 +207,18 @@ def _route(
     """Gradient, loss and status of one route; `out` are views without the route's axis."""
     start = problem.state()
     try:
-        answer = ask(route, problem, plan.objectives)
+        answer = ask(route, problem, plan.objectives, root=root)
     except (np.linalg.LinAlgError, ArithmeticError):
-        out["route_status"][:] = Status.FAILED
+        out["route_status"][:] = _failed(root)
         return
     except NotSteady as error:  # of a user's route that asks for a root; ours leave it in the status
-        found = error.state.status.numpy()
-        out["route_status"][:] = np.where(error.state.has_root.numpy(), Status.FAILED, found)
+        out["route_status"][:] = _failed(error.state if root is None else root)
         return
     except Exception as error:
         error.add_note(f"in route {route.name!r}")
         raise
     state, status = answer.state, answer.state.status.numpy().astype(np.int8)
     gradient, loss = answer.gradient.numpy().transpose(1, 0, 2), answer.losses.numpy().T
-    if root is not None:
-        rootless = ~root.has_root.numpy()
-        gradient[rootless], loss[rootless] = np.nan, np.nan
-        status[rootless] = root.status.numpy()[rootless]
     gradient[~np.isfinite(loss)] = np.nan  # no value, no derivative
     asked = gradient if route.answers is None else gradient[..., list(route.answers)]
     gone = np.isnan(asked).any(axis=2)
@@ -236,3 +229,8 @@ def _route(
     out["route_definition"][:, columns] = np.where(gone, _word(DEFINITIONS[0]), named.T)
     out["route_moved"][:] = (state.fields.cpu() - start.fields.cpu()).abs().flatten(1).amax(dim=1).numpy()
     out["gradient"][:, columns], out["route_loss"][:, columns], out["route_status"][:] = gradient, loss, status
+
+
+def _failed(state: SteadyState | None) -> Any:
+    """Status of a route that failed, an instance: where there is no root, that of the state."""
+    return Status.FAILED if state is None else np.where(state.has_root.numpy(), Status.FAILED, state.status.numpy())

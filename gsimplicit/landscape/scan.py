@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks, dataset, models
+from gsimplicit.arguments import March, as_fields, as_march, as_refine
 from gsimplicit.arrays import real_array
 from gsimplicit.equations import DEFAULT, Model, ModelParams, in_words, warn_if_unstable
 from gsimplicit.identity import identity, label
@@ -26,9 +27,9 @@ from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.refine import Refine
-from gsimplicit.routes.contract import Loss, Route
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, check_dtype, check_loss
-from gsimplicit.steady import March, as_fields, as_march, as_refine, marched_state
+from gsimplicit.routes.arguments import Fields, as_objective, as_route, as_target, check_dtype, check_loss
+from gsimplicit.routes.route import Loss, Route
+from gsimplicit.states import marched_state
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:

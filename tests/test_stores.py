@@ -24,7 +24,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit import dataset, files, provenance
-from gsimplicit.landscape import progress, run, worker
+from gsimplicit.landscape import pool, progress, run, worker
 from gsimplicit.landscape.store import Store
 
 PACKAGE = Path(gs.__file__).parent
@@ -353,7 +353,7 @@ def test_where_no_worker_can_be_started_threads_give_the_same_bits(why: str, mon
     with pytest.raises(
         OSError, match=r"no worker processes could be started: .*; pass executor=ThreadPoolExecutor\(\)"
     ):
-        run.processes()
+        pool.processes()
 
 
 # paths

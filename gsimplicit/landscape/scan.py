@@ -66,11 +66,11 @@ def scan(
         axes: Values of the parameters that vary, by name; dimensions come in this order.
         base: Parameters held fixed, one instance, and the model with them; None is the paper's point of Gray-Scott.
         losses: Names ("spectrum", "windowed", "residual") or callables of v (B, H, W) giving (B,). "residual" is
-            evaluated at the target's u and v without marching; its derivative is exact whatever the route.
+            evaluated at all species of the target without marching; its derivative is exact whatever the route.
         routes: Names, as for `grad`, or objects of `gsimplicit.routes`.
-        initial: One field a sample, shape (S, 2, H, W); None is one field of seed 0 on 128 x 128.
-        target: v of shape (S, H, W) or u and v of shape (S, 2, H, W), or a batch of 1. None is `base` marched from
-            the scan's own fields, sample against sample, so that the marched loss is exactly 0 at `base`.
+        initial: One field a sample, shape (S, species, H, W); None is one field of seed 0 on 128 x 128.
+        target: v of shape (S, H, W) or all species, shape (S, species, H, W), or a batch of 1. None is `base` marched
+            from the scan's own fields, sample against sample, so that the marched loss is exactly 0 at `base`.
         tol: Bound on the change over a marched step; 0.0 marches exactly `max_steps` steps.
         max_steps: Cap on the marching stage, >= 1.
         check_every: Steps between tests, >= 1.

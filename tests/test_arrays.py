@@ -19,7 +19,7 @@ import gsimplicit as gs
 from gsimplicit import losses, models
 from gsimplicit.arrays import real_array, real_tensor
 from gsimplicit.bifurcation import lifetime, uniform
-from gsimplicit.landscape import cliffs
+from gsimplicit.landscape import boundaries
 from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.tail import chebyshev
 from gsimplicit.routes.arguments import default_target
@@ -65,7 +65,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     "direction": lambda x: taylor_test(P, "unrolled", losses.log_spectrum, direction=x, initial=START),
     "q": lambda x: uniform.eigenvalues(0.03, 0.05, x),
     "F ": lambda x: uniform.hopf(x),
-    "curve": lambda x: cliffs.curve_distance(xr.DataArray([0.1, 0.2]), x, 0.1),
+    "curve": lambda x: boundaries.curve_distance(xr.DataArray([0.1, 0.2]), x, 0.1),
 }
 """Entries that take numbers, by the name their errors have."""
 

@@ -28,7 +28,10 @@ ROOMS = [
     "gray_scott",
     "initial",
     "results",
+    "labels",
     "files",
+    "configuration",
+    "provenance",
     "dataset",
     "identity",
     "marching",
@@ -43,11 +46,12 @@ ROOMS = [
     "landscape",
     "inverse",
     "plotting",
+    "options",
     "__main__",
 ]
 FRONT_DOOR = "gsimplicit itself"
 """`import gsimplicit` or a name of it that is no room: for the leaves alone, everything else would import upward."""
-LEAVES = ("plotting", "__main__")
+LEAVES = ("plotting", "options", "__main__")
 
 
 def modules() -> list[Path]:

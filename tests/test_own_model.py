@@ -19,7 +19,7 @@ from helpers import mean_square, relative
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 from gsimplicit.marching import TORCH, Marched
 from gsimplicit.routes import Derivatives, Route
 from gsimplicit.routes.route import Problem, nothing
@@ -146,7 +146,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"backend": Counting(), "tile": 1, "store": tmp_path / "a.nc"}
-    tiles, original = [], run.evaluate_tile
+    tiles, original = [], worker.evaluate_tile
 
     def interrupted(*work: Any) -> Any:
         tiles.append(work)
@@ -155,7 +155,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
         return original(*work)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "evaluate_tile", interrupted)
+        patch.setattr(worker, "evaluate_tile", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scan(**given)
         part = gs.partial_scan(tmp_path / "a.nc")

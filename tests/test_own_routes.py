@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.routes import Derivatives, Route
 from gsimplicit.routes.route import Problem, nothing
@@ -88,7 +88,7 @@ def test_a_part_of_a_scan_of_a_users_route_can_be_looked_at_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"routes": [Slope(words=("zeta", "alpha", "none", "beta"))], "tile": 1}
-    tiles, original = [], run.evaluate_tile
+    tiles, original = [], worker.evaluate_tile
 
     def interrupted(*work: Any) -> Any:
         tiles.append(work)
@@ -96,7 +96,7 @@ def test_a_part_of_a_scan_of_a_users_route_can_be_looked_at_and_resumed(
             raise KeyboardInterrupt
         return original(*work)
 
-    monkeypatch.setattr(run, "evaluate_tile", interrupted)
+    monkeypatch.setattr(worker, "evaluate_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scan(**given, store=tmp_path / "a.nc")
     part = gs.partial_scan(tmp_path / "a.nc")
@@ -247,7 +247,7 @@ def test_another_process_finds_the_store_of_a_users_route(tmp_path: Path) -> Non
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import cloudpickle, test_own_routes as t\n"
         "route = cloudpickle.loads(cloudpickle.dumps(t.Slope(3.0)))\n"
-        "t.gs.landscape.run.evaluate_tile = None\n"
+        "t.gs.landscape.worker.evaluate_tile = None\n"
         "print(t.scan(routes=[route], store=sys.argv[2]).gradient.max().item())\n"
     )
     scan(routes=[Slope(3.0)], store=tmp_path / "a.nc")

@@ -16,7 +16,7 @@ import xarray as xr
 from helpers import OSCILLATING, small_start
 
 import gsimplicit as gs
-from gsimplicit import dataset
+from gsimplicit import provenance
 from gsimplicit.identity import identity
 from gsimplicit.landscape import run as running
 
@@ -347,7 +347,7 @@ def test_a_callable_with_something_untold_cannot_be_stored_and_built_in_names_ar
 
 def test_other_code_of_the_package_is_another_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan(store=tmp_path / "a.nc")
-    monkeypatch.setattr(dataset, "code_fingerprint", lambda: "another")
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: "another")
     with pytest.raises(gs.StoreMismatchError, match="code"):
         scan(store=tmp_path / "a.nc")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from gsimplicit import dataset
+from gsimplicit.configuration import digest
 from gsimplicit.equations import ModelParams
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import LOSSES
@@ -92,7 +92,7 @@ class Surrogate(Route):
     @property
     def digest(self) -> str:
         """What tells this model from another: its weights and components."""
-        parts = [f"{name} {dataset.digest(self.model[name].values)}" for name in sorted(map(str, self.model.data_vars))]
+        parts = [f"{name} {digest(self.model[name].values)}" for name in sorted(map(str, self.model.data_vars))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
+from gsimplicit.landscape.cells import CellClass, axes_of, classes
+from gsimplicit.landscape.cliffs import edges
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit.landscape.cliffs import CellClass, classes, edges, loss_range
+from gsimplicit.landscape.cells import CellClass, classes
+from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.plotting import line
 from studies._common import Claim, Datasets, Study, scanned
 

@@ -26,17 +26,10 @@ import xarray as xr
 from scipy.stats import beta
 
 import gsimplicit as gs
-from gsimplicit import dataset
-from gsimplicit.landscape.cliffs import (
-    Agreement,
-    CellClass,
-    agreement,
-    axes_of,
-    classes,
-    edge_map,
-    edges,
-    plateau_cells,
-)
+from gsimplicit.configuration import configuration_of
+from gsimplicit.landscape.cells import CellClass, axes_of, classes
+from gsimplicit.landscape.cliffs import edges, plateau_cells
+from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies._common import Claim, Datasets, Study, on_workers, scanned
 from studies._curves import F_RANGE, K_RANGE
 from studies._route_figure import DRAWN, plot
@@ -219,7 +212,7 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
     status, moved = (data[x].sel(route="implicit") for x in ("route_status", "route_moved"))
     steady, drifting = status == gs.Status.STEADY, status == gs.Status.DRIFTING
     root = steady | drifting
-    asked = next(r for r in dataset.configuration_of(data.attrs)["routes"] if r["type"] == "Implicit")
+    asked = next(r for r in configuration_of(data.attrs)["routes"] if r["type"] == "Implicit")
     return Claim(
         f"{name}: every pattern at the paper's stop goes on to a steady or rigidly drifting state (implicit in the "
         "paper)",
@@ -234,7 +227,7 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
 
 def _asks_roots(data: xr.Dataset) -> bool:
     """Whether the implicit route went on from the marched state."""
-    return "implicit" in data["route"] and not dataset.configuration_of(data.attrs)["share_root"]
+    return "implicit" in data["route"] and not configuration_of(data.attrs)["share_root"]
 
 
 TITLES = {

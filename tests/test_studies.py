@@ -11,7 +11,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import models
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from studies._common import Claim, Report, closing_table, verdict
 from studies.fig2 import STUDY
 

@@ -10,7 +10,7 @@ import torch
 
 from gsimplicit.equations import ModelParams, instances
 from gsimplicit.results import NotSteady, SteadyState, copied
-from gsimplicit.routes.contract import Problem, Route, pulled_back
+from gsimplicit.routes.route import Problem, Route, pull_back_by
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
@@ -90,7 +90,7 @@ class Asked:
             given = cotangents.detach().to(torch.float64)
         except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
             raise RuntimeError(BATCHED) from error
-        gradient = pulled_back(self.route, self.problem, self.state, given).gradient
+        gradient = pull_back_by(self.route, self.problem, self.state, given).gradient
         seen = given.cpu().flatten(2)
         gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
         # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error

@@ -10,7 +10,7 @@ import torch
 
 from gsimplicit.arguments import March
 from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual
-from gsimplicit.marching import Marched
+from gsimplicit.marching import Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import solver_for
@@ -36,7 +36,7 @@ def marched_state(params: ModelParams, fields: torch.Tensor, marching: March) ->
         stable=torch.full((size,), int(Stable.UNKNOWN)),
         steps=end.steps,
         change=end.change,
-        residual=residual(end.fields.to("cpu", torch.float64), params).abs().flatten(1).amax(dim=1),
+        residual=residual(end.fields.to(torch.float64), params).abs().flatten(1).amax(dim=1).cpu(),
         bordered_residual=_nan(size),
         drift=_nan(size, 2),
         moved=torch.zeros(size, dtype=torch.float64),
@@ -58,14 +58,26 @@ def _overshooting(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Motion and step factor of marched states: those that a step too long throws back and forth."""
     motion, factor = torch.zeros(len(end.fields), dtype=torch.int64), _nan(len(end.fields))
+    unsteady = (status == Status.UNSTEADY).nonzero().reshape(-1).tolist()
+    if unsteady and end.fields.device.type != "cpu":  # many at once, and few that do
+        unsteady = [unsteady[i] for i in _turned_back(params[unsteady], end.fields[unsteady], dt)]
     equations = list(instances(params, dt))
-    for i in (status == Status.UNSTEADY).nonzero().reshape(-1).tolist():
+    for i in unsteady:
         from gsimplicit.refine.motion import reverses
 
         found = reverses(equations[i], end.fields[i].detach().cpu().numpy())
         if found:
             motion[i], factor[i] = Motion.OVERSHOOTING, found
     return motion, factor
+
+
+def _turned_back(params: ModelParams, fields: torch.Tensor, dt: float) -> list[int]:
+    """Instances whose steps may undo each other: those that are worth a look, on their own device."""
+    by = backend_for(fields.device)
+    one = by.march(params, fields, 0.0, 1, 1, dt).fields
+    two = by.march(params, one, 0.0, 1, 1, dt).fields
+    there, back = ((b.double() - a.double()).flatten(1) for a, b in ((fields, one), (one, two)))
+    return (there * back).sum(dim=1).lt(0).nonzero().reshape(-1).tolist()
 
 
 def refined_state(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import threading
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
-from benchmarks.shim import ALONE, COMPILER, ThreadsMachine, built, text_for
+import xarray as xr
 
 import gsimplicit as gs
+from benchmarks.shim import ALONE, COMPILER, ThreadsMachine, built, text_for
+from gsimplicit.landscape.point import Together, evaluate
 from gsimplicit.marching import TORCH, cuda, gpu
 from gsimplicit.marching.backend import backend_for, by_name
 from gsimplicit.marching.warned import UntracedWarning
@@ -39,6 +43,11 @@ CASES: dict[str, tuple[gs.ModelParams, tuple[int, int], float, int]] = {
     "a model that divides": (GIERER, (16, 12), 0.01, 227 * 1024),
     "three species": (THREE.params(Du=0.1, Dv=0.2, Dw=0.1, a=0.4), (8, 16), 0.05, 227 * 1024),
 }
+
+
+def mean_square(v: torch.Tensor) -> torch.Tensor:
+    """Mean of v^2."""
+    return (v**2).mean(dim=(-2, -1))
 
 
 def start(params: gs.ModelParams, grid: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
@@ -135,7 +144,7 @@ def test_an_adjoint_that_lacks_memory_goes_by_stretches_and_then_by_halves_of_th
 @on_threads
 def test_the_doors_take_it_as_a_backend() -> None:
     params, x = gs.Params(*(0.16, 0.08, 0.035, 0.06)), start(GRAY_SCOTT[0], (16, 16), torch.float64)
-    by = {"initial": x, "loss": lambda v: (v**2).mean((-2, -1)), "tol": 0.0, "max_steps": 12, "check_every": 4}
+    by = {"initial": x, "loss": mean_square, "tol": 0.0, "max_steps": 12, "check_every": 4}
     for route in ("unrolled", "tangent", "truncated"):
         ours, theirs = (
             gs.grad(params, route=route, **by, **more) for more in ({"backend": gpu.Gpu(ThreadsMachine())}, {})
@@ -231,3 +240,28 @@ def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("nvidia")
     with pytest.raises(cuda.CannotCompileError, match="identifier"):
         cuda.cubin_of("march", "nonsense", 9, 0)
+
+
+def test_points_of_a_tile_as_one_batch_hold_what_each_holds_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills a device, here on the CPU: all variables of all points, and tiles that do not come out even."""
+    given: dict[str, Any] = {
+        "axes": {"F": [0.03, 0.035, 0.04], "k": [0.055, 0.06, 0.5]},
+        "losses": ["spectrum", "residual", mean_square],
+        "routes": ["unrolled", "implicit"],
+        "initial": gs.initial_state(count=2, grid=(16, 16), box=gs.Box(half=3)),
+        "target": gs.initial_state(count=2, grid=(16, 16), box=gs.Box(half=4), seed=3),
+        "max_steps": 64,
+        "tol": 1e-5,
+        "refine": gs.Refine(eigenvalues=1),
+        "keep": "v",
+        "progress": False,
+    }
+    alone = gs.scan(**given)
+    scan = sys.modules["gsimplicit.landscape.scan"]  # the package's name for it is the function
+
+    def chosen(work: Any, *given: Any, **named: Any) -> Any:
+        return Together(*given) if work is evaluate else partial(work, *given, **named)
+
+    monkeypatch.setattr(scan, "partial", chosen)
+    together = gs.scan(**given, tile=4)
+    xr.testing.assert_equal(together, alone)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks, models
-from gsimplicit.arguments import March, as_fields, as_march, as_refine
+from gsimplicit.arguments import March, as_fields, as_march, as_refine, device_of
 from gsimplicit.arrays import real_array
 from gsimplicit.equations import DEFAULT, Model, ModelParams, in_words
 from gsimplicit.identity import label
@@ -106,6 +106,7 @@ def as_arguments(
     dtype: torch.dtype | None,
     dt: float,
     backend: Backend | None,
+    device: torch.device | str | None,
 ) -> Arguments:
     """The arguments of `scan`, of the same names, checked and copied.
 
@@ -126,7 +127,9 @@ def as_arguments(
     precise = any(route.through_steps for route in chosen)
     return Arguments(
         axes=values, base=base, losses=asked, routes=chosen, initial=fields,
-        marching=as_march(tol, max_steps, check_every, dtype, None, dt, backend, precise=precise),
+        marching=as_march(
+            tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend, precise=precise
+        ),
         refine=as_refine(refine), share_root=share_root, keep=keep, follow=_follow(follow, list(values)),
         target=_target(target, len(fields), base.model),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -56,6 +56,16 @@ class Plan:
     def modes(self) -> int:
         """Eigenvalues kept of every root."""
         return self.refine.eigenvalues if self.refine is not None and self.objectives else 0
+
+    def repeated(self, times: int) -> Plan:
+        """The plan for several points at once: the samples of one after those of the other."""
+        many = (times, 1, 1, 1)
+        return replace(
+            self,
+            initial=self.initial.repeat(many),
+            objectives=tuple(objective.repeated(times) for objective in self.objectives),
+            residual_at=None if self.residual_at is None else self.residual_at.repeat(many),
+        )
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -19,7 +19,7 @@ from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.ask import ask, from_one_root, losses_of
 from gsimplicit.routes.route import Problem, Route
 
-__all__ = ["evaluate", "evaluate_row"]
+__all__ = ["Together", "evaluate", "evaluate_row"]
 
 _ROUTE_VARIABLES = [name for name, variable in VARIABLES.items() if variable.part == "route"]
 
@@ -46,19 +46,42 @@ def evaluate(plan: Plan, point: Sequence[float]) -> Values:
     return _evaluated(plan, point)[0]
 
 
-def _evaluated(plan: Plan, point: Sequence[float]) -> tuple[Values, torch.Tensor]:
-    """All variables of a point, and the fields it was evaluated at, float64."""
+class Together:
+    """The points of a tile as one batch with their samples: how a device is filled.
+
+    Args:
+        plan: Of the scan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __call__(self, point: Sequence[float]) -> Values:
+        """All variables of one point."""
+        return self.tile([point])[0]
+
+    def tile(self, points: Sequence[Sequence[float]]) -> list[Values]:
+        """All variables of each point."""
+        S = len(self.plan.initial)
+        found = _evaluated(self.plan.repeated(len(points)), *points)[0]
+        return [{name: value[n * S : (n + 1) * S] for name, value in found.items()} for n in range(len(points))]
+
+
+def _evaluated(plan: Plan, *points: Sequence[float]) -> tuple[Values, torch.Tensor]:
+    """All variables of a point, or of some that share the samples, and the fields they were evaluated at, float64."""
     out, fields = plan.blank(), plan.initial
     # the values were checked where the axes came in
-    params = plan.base._of(torch.tensor([list(point)] * len(plan.initial), dtype=torch.float64))
+    each = len(plan.initial) // len(points)
+    params = plan.base._of(torch.tensor([list(point) for point in points for _ in range(each)], dtype=torch.float64))
     try:
         if plan.residual_at is not None:
             _residual(plan, params, out)
         if plan.objectives:
             fields = _states(plan, params, out)
     except Exception as error:
-        named = zip(params.model.parameters, point, strict=True)
-        error.add_note(f"at {', '.join(f'{name} = {at!r}' for name, at in named)}")
+        first = ", ".join(f"{name} = {at!r}" for name, at in zip(params.model.parameters, points[0], strict=True))
+        more = f", or another of {len(points)} points" if len(points) > 1 else ""
+        error.add_note(f"at {first}{more}")
         raise
     return out, fields
 

@@ -106,13 +106,15 @@ class _Work:
 def _inline(work: _Work, items: Sequence[Any], tiles: list[list[int]], keep: Keep) -> list[list[int]]:
     """Evaluate tiles here while the rest would end sooner than workers start; returns what is left for them.
 
-    What cannot be copied to workers is all evaluated here.
+    What cannot be copied to workers is all evaluated here, and what fills a device.
     """
     begin = time.perf_counter()
     evaluate, alone = work.here() if tiles else (None, None)
     for done, tile in enumerate(tiles, start=1):
         assert evaluate is not None
         keep(tile, worker.evaluate_tile(evaluate, [items[i] for i in tile]))
+        if hasattr(evaluate, "tile"):
+            continue
         if (time.perf_counter() - begin) / done * (len(tiles) - done) > _INLINE_SECONDS:
             if alone is None:
                 return tiles[done:]

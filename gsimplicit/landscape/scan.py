@@ -17,7 +17,7 @@ from gsimplicit.landscape.arguments import Arguments, Axes, as_arguments
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.frame import frame_of
 from gsimplicit.landscape.plan import planned
-from gsimplicit.landscape.point import evaluate, evaluate_row
+from gsimplicit.landscape.point import Together, evaluate, evaluate_row
 from gsimplicit.landscape.recipe import recipe_of
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["scan"]
+
+
+_TOGETHER = 2048
+"""Instances of a batch that fills a device: several for each of its multiprocessors."""
 
 
 @own_surroundings
@@ -56,6 +60,7 @@ def scan(
     tile: int | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    device: torch.device | str | None = None,
 ) -> xr.Dataset:
     """Scan losses and gradients over one or more parameters.
 
@@ -87,10 +92,13 @@ def scan(
         executor: Any `concurrent.futures` executor; None is a pool of processes on all cores, or this process where all
             would be done within five seconds.
         progress: Show a progress bar.
-        tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16. The values do
+        tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16, and on a device
+            as many as make 2,048 instances. On the CPU the values do
             not depend on it, nor on the executor or on interruptions, to the bit.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        device: Where to march and to evaluate losses; None is where `initial` lies. On a device other than the CPU the
+            points of a tile and their samples are one batch, in this process, and bits are those of its kind.
 
     Returns:
         A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
@@ -114,9 +122,11 @@ def scan(
     asked = as_arguments(
         axes=axes, base=base, losses=losses, routes=routes, initial=initial, target=target, tol=tol,
         max_steps=max_steps, check_every=check_every, refine=refine, share_root=share_root, keep=keep, follow=follow,
-        dtype=dtype, dt=dt, backend=backend,
+        dtype=dtype, dt=dt, backend=backend, device=device,
     )  # fmt: skip
     warn_if_unstable(asked.base._stacked(asked.points()), asked.marching.dt)
+    if tile is None and asked.marching.device.type != "cpu":
+        tile = max(1, _TOGETHER // len(asked.initial))
     recipe, own = recipe_of(asked, kept=store is not None), asked.own()
     return fill(
         partial(_job, asked, recipe, own, kept=store is not None), recipe, store=store, overwrite=overwrite,
@@ -133,6 +143,7 @@ def _job(asked: Arguments, recipe: Mapping[str, Any], own: Mapping[str, Any], *,
     if kept and own:
         frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
     if asked.follow is None:
-        return Job(frame, axes, points.tolist(), partial(evaluate, plan), own)
+        how = partial(evaluate, plan) if asked.marching.device.type == "cpu" else Together(plan)
+        return Job(frame, axes, points.tolist(), how, own)
     rows = points.reshape(-1, len(asked.axes[axes[-1]]), points.shape[1]).tolist()
     return Job(frame, axes[:-1], rows, partial(evaluate_row, plan, asked.follow.startswith("-")), own)

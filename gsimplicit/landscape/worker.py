@@ -88,7 +88,8 @@ def work_on(key: str, work: bytes | None, items: Sequence[Any]) -> Values | None
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
     """The variables of some points, stacked."""
     with one_blas_thread(), _one_thread():
-        points = [evaluate(item) for item in items]
+        together = getattr(evaluate, "tile", None)
+        points = [evaluate(item) for item in items] if together is None else together(items)
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
 
 

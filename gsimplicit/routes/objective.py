@@ -43,13 +43,23 @@ class Objective:
     def evaluate(self, v: torch.Tensor) -> torch.Tensor:
         """What the loss says of v, unchecked.
 
-        Losses with features are evaluated an instance at a time, so that the bits do not depend on the batch. A
-        callable gets the batch: it may hold something of its own for each instance.
+        On the CPU, losses with features are evaluated an instance at a time, so that the bits do not depend on the
+        batch. A callable gets the batch: it may hold something of its own for each instance.
         """
         if self.target is None:
             return cast("Callable[..., torch.Tensor]", self.loss)(v)
         loss, goal = cast("FeatureLoss", self.loss), self.goal()
+        if v.device.type != "cpu":
+            return loss.distance(loss.features(v), torch.cat(goal).to(v.device))
         return torch.cat([loss.distance(loss.features(v[i : i + 1]), goal[i].to(v.device)) for i in range(len(v))])
+
+    def repeated(self, times: int) -> Objective:
+        """The same loss for a batch that holds the instances several times over."""
+        if self.target is None:
+            return self
+        copy = Objective(self.name, self.loss, self.target.repeat(times, *(1,) * (self.target.ndim - 1)))
+        copy._goal.extend(self.goal() * times)
+        return copy
 
     def goal(self) -> list[torch.Tensor]:
         """Features of the target, an instance each; computed once."""

@@ -33,6 +33,7 @@ def evaluate_row(plan: Plan, backwards: bool, points: Sequence[Sequence[float]])
     fields = plan.initial
     for point in reversed(points) if backwards else points:
         values, reached = _evaluated(replace(plan, initial=fields), point)
+        reached = reached.to("cpu", torch.float64)
         finite = torch.isfinite(reached).flatten(1).all(dim=1)
         fields = torch.where(finite[:, None, None, None], reached, fields)
         rows.append(values)
@@ -54,7 +55,7 @@ class Together:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self.plan = replace(plan, initial=plan.initial.to(plan.marching.device))
 
     def __call__(self, point: Sequence[float]) -> Values:
         """All variables of one point."""
@@ -68,7 +69,7 @@ class Together:
 
 
 def _evaluated(plan: Plan, *points: Sequence[float]) -> tuple[Values, torch.Tensor]:
-    """All variables of a point, or of some that share the samples, and the fields they were evaluated at, float64."""
+    """All variables of a point, or of some that share the samples, and the fields they were evaluated at."""
     out, fields = plan.blank(), plan.initial
     # the values were checked where the axes came in
     each = len(plan.initial) // len(points)
@@ -110,16 +111,15 @@ def _states(plan: Plan, params: ModelParams, out: Values) -> torch.Tensor:
     out["loss"][:, columns] = losses_of(state, list(plan.objectives)).numpy().T
     for name in ("status", "kind", "steps", "change", "residual"):
         out[name][:] = getattr(state, name).numpy()
-    v = state.observed.to("cpu", torch.float64)
-    out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).numpy(), v.std((-2, -1), correction=0).numpy()
+    v = state.observed.to(torch.float64)
+    out["v_mean"][:], out["v_std"][:] = v.mean((-2, -1)).cpu().numpy(), v.std((-2, -1), correction=0).cpu().numpy()
     if plan.modes:
         out["stable"][:] = state.stable.numpy()
         out["eigenvalue_real"][:], out["eigenvalue_imag"][:] = state.eigenvalues.real, state.eigenvalues.imag
     if plan.keep_v:
         out["v"][:] = state.observed.cpu().numpy()
-    reached = state.fields.to("cpu", torch.float64)
     if not plan.routes:
-        return reached
+        return state.fields
     root = None
     if plan.share_root:
         problem, root = from_one_root(problem, plan.refine or Refine())
@@ -128,7 +128,7 @@ def _states(plan: Plan, params: ModelParams, out: Values) -> torch.Tensor:
         _route(plan, problem, root, route, {name: out[name][:, r] for name in _ROUTE_VARIABLES}, columns)
     # words, which get their numbers where all of them are known: a user's route may have any
     out["route_definition"] = out["route_definition"].astype(str)
-    return reached
+    return state.fields
 
 
 def _route(

@@ -51,7 +51,7 @@ def from_one_root(problem: Problem, refine: Refine, marching: March | None = Non
     """
     root = problem.state(refine)
     found = root.fields.to("cpu", torch.float64)
-    start = torch.where(root.has_root[:, None, None, None], found, problem.initial)
+    start = torch.where(root.has_root[:, None, None, None], found, problem.initial.to(found))
     return Problem(problem.params, start, marching or problem.marching), root
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -34,7 +34,10 @@ class Objective:
     name: str
     loss: Callable[..., torch.Tensor] | FeatureLoss
     target: torch.Tensor | None = None
+    times: int = 1
+    """How often a batch holds the target's instances, one time after the other."""
     _goal: list[torch.Tensor] = field(default_factory=list, init=False, repr=False)
+    _there: dict[torch.device, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, v: torch.Tensor) -> torch.Tensor:
         """Loss of each instance, float64, shape (B,), as `value_of` has it; v is (B, H, W)."""
@@ -50,16 +53,25 @@ class Objective:
             return cast("Callable[..., torch.Tensor]", self.loss)(v)
         loss, goal = cast("FeatureLoss", self.loss), self.goal()
         if v.device.type != "cpu":
-            return loss.distance(loss.features(v), torch.cat(goal).to(v.device))
-        return torch.cat([loss.distance(loss.features(v[i : i + 1]), goal[i].to(v.device)) for i in range(len(v))])
+            return loss.distance(loss.features(v), self._goal_on(v.device))
+        return torch.cat([loss.distance(loss.features(v[i : i + 1]), goal[i % len(goal)]) for i in range(len(v))])
 
     def repeated(self, times: int) -> Objective:
         """The same loss for a batch that holds the instances several times over."""
         if self.target is None:
             return self
-        copy = Objective(self.name, self.loss, self.target.repeat(times, *(1,) * (self.target.ndim - 1)))
-        copy._goal.extend(self.goal() * times)
+        self.goal()
+        copy = replace(self, times=times)
+        object.__setattr__(copy, "_goal", self._goal)
+        object.__setattr__(copy, "_there", self._there)
         return copy
+
+    def _goal_on(self, device: torch.device) -> torch.Tensor:
+        """Features of the target as one batch, on a device."""
+        if device not in self._there:
+            self._there[device] = torch.cat(self.goal()).to(device)
+        one = self._there[device]
+        return one.repeat(self.times, *(1,) * (one.ndim - 1))
 
     def goal(self) -> list[torch.Tensor]:
         """Features of the target, an instance each; computed once."""
@@ -71,7 +83,7 @@ class Objective:
         return self._goal
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "loss": self.loss, "target": self.target, "_goal": []}
+        return {**vars(self), "_goal": [], "_there": {}}
 
 
 def name_of(loss: Loss) -> str:

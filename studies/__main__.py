@@ -13,7 +13,7 @@ from studies._record import load
 
 STUDIES = {
     module.STUDY.name: module.STUDY
-    for module in (fig2, fig3, routes, steady, gradients_at_a_cliff, bifurcations, basins)
+    for module in (fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff)
 }
 
 

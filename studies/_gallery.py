@@ -16,7 +16,7 @@ from studies._paper import NOT_YET
 from studies._record import Report, load, statements
 from studies._text import COARSE, found, source
 
-ORDER = ("fig2", "fig3", "routes", "steady", "gradients_at_a_cliff", "bifurcations", "basins")
+ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
 
 
 def write(results: Path, folder: Path) -> list[Path]:

@@ -57,7 +57,7 @@ nav ul { list-style: none; padding: 0; margin: .75rem 0; display: flex; flex-wra
 table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: .94rem; }
 caption { text-align: left; color: var(--soft); font-size: .9rem; padding-bottom: .4rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; font-weight: normal; }
+  overflow-wrap: break-word; font-weight: normal; }
 thead th { color: var(--soft); font-size: .85rem; border-bottom: 1px solid var(--ink); }
 tbody th { font-weight: 600; }
 .v { display: inline-block; white-space: nowrap; font-weight: 600; padding: 0 .45rem; border: 1.5px solid;
@@ -66,7 +66,9 @@ tbody th { font-weight: 600; }
 .refuted { color: var(--refuted); } .open { color: var(--open); border-style: dotted; }
 td:first-child { width: 8.5rem; }
 figure { margin: 1rem 0; }
-img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); }
+.wide { overflow-x: auto; border: 1px solid var(--line); width: fit-content; max-width: 100%; }
+.wide:focus-visible { outline: 3px solid #0b4a8f; }
+img { display: block; width: calc(.55 * var(--w)); max-width: 100%; height: auto; }
 figcaption { margin-top: .4rem; max-width: 52rem; }
 ol.tests { list-style: none; margin: 0; padding: 0; }
 ol.tests > li { padding: .6rem 0; border-bottom: 1px solid var(--line); display: grid;
@@ -87,16 +89,18 @@ dl.words dt { font-weight: 600; } dl.words dd { margin: 0; }
   th, td, td:first-child { border: 0; padding: .08rem 0; width: 100%; }
   td[data-head]::before { content: attr(data-head) ": "; color: var(--soft); }
   td:empty { display: none; }
+  img { width: calc(.42 * var(--w)); max-width: none; }
+  td:first-child { float: right; width: auto; padding-left: .5rem; }
   ol.tests > li { display: block; } ol.tests .v { margin-bottom: .25rem; }
   dl.words { display: block; } dl.words dd { margin-bottom: .4rem; }
 }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  html { font-size: 8.5pt; } body { max-width: none; padding: 0; }
   nav, .skip, .again { display: none; }
   a { color: inherit; text-decoration: none; }
   h2 { break-after: avoid; } h3 { break-after: avoid; }
   figure, tr, li { break-inside: avoid; }
-  img { max-height: 20cm; width: auto; }
+  .wide { overflow: visible; } img { width: auto; max-width: 100%; max-height: 16cm; }
   summary { list-style: none; } summary::-webkit-details-marker { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
@@ -111,7 +115,7 @@ def page(reports: Sequence[Report], folder: Path) -> str:
     body = [
         '<a class="skip" href="#paper">Skip to the verdicts</a>',
         "<header><h1>The loss landscape of Gray-Scott inversion, claim by claim</h1>",
-        f'<p>A paper (<a href="{PAPER}">arXiv 2606.11258</a>) recovers the parameters of a pattern by gradient descent, '
+        f'<p>A paper (<a href="{PAPER}">arXiv 2606.11258</a>) seeks the parameters of a pattern by gradient descent, '
         "finds plateaus and cliffs in the loss, and says why. This page tests what it says. "
         f"Of {len(paper)} of its claims {escape(counts_of(paper))}.</p>"
         if paper
@@ -123,7 +127,7 @@ def page(reports: Sequence[Report], folder: Path) -> str:
         + "</p></header>",
         '<nav aria-label="Contents"><ul><li><a href="#paper">The paper</a></li>'
         + ('<li><a href="#ours">Our own claims</a></li>' if own else "")
-        + "".join(f'<li><a href="#{r.name}">{escape(r.name)}</a></li>' for r in reports)
+        + "".join(f"<li>{_link(r.name)}</li>" for r in reports)
         + '<li><a href="#words">Words</a></li></ul></nav><main>',
     ]
     if paper:
@@ -156,13 +160,18 @@ def _table(lines: Iterable[Line], words: str, *, paper: bool) -> str:
         cells = [f"<td>{_badge(line.verdict)}</td>", f'<th scope="row">{escape(about.words)}</th>']
         if paper:
             cells += [_cell("Where", about.source), _cell("Paper's number", about.paper)]
-        links = ", ".join(f'<a href="#{name}">{escape(name)}</a>' for name in line.studies)
+        links = ", ".join(_link(name) for name in line.studies)
         cells += [_cell("Found here", found(line)), f'<td data-head="Study">{links}</td>']
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f'<th scope="col">{h}</th>' for h in heads)
     return (
         f"<table><caption>{escape(words)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def _link(study: str) -> str:
+    """A link to a study's section; a long name may break after its underscores."""
+    return f'<a href="#{study}">{escape(study).replace("_", "_<wbr>")}</a>'
 
 
 def _cell(head: str, text: str) -> str:
@@ -188,9 +197,11 @@ def _section(report: Report, folder: Path) -> str:
 def _figure(report: Report, folder: Path) -> str:
     content = (folder / report.figure).read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of a PNG: no text jumps while it is read
+    inside = base64.b64encode(content).decode()
     return (
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(content).decode()}" alt="{escape(report.alt)}" '
-        f'width="{width}" height="{height}"><figcaption>{escape(report.caption)}</figcaption></figure>'
+        '<figure><div class="wide" tabindex="0" role="region" aria-label="Figure, may scroll sideways">'
+        f'<img src="data:image/png;base64,{inside}" alt="{escape(report.alt)}" width="{width}" height="{height}" '
+        f'style="--w: {width}px"></div><figcaption>{escape(report.caption)}</figcaption></figure>'
     )
 
 

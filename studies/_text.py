@@ -19,7 +19,7 @@ def screen(reports: Sequence[Report]) -> str:
     out = ["", "The paper, claim by claim" + (f" ({COARSE})" if _coarse(reports) else "")]
     out += ["  ".join([*(cell.ljust(w) for cell, w in zip(row, wide, strict=False)), row[3]]).rstrip() for row in rows]
     if own:
-        out.append(f"and {len(own)} claims of ours: {counts_of(own)}")
+        out.append(f"besides, of {len(own)} claims of our own: {counts_of(own)}")
     return "\n".join(out)
 
 

@@ -26,7 +26,7 @@ from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.store import Values
 from studies import _single
-from studies._claims import Claim, ours
+from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled
 from studies._curves import CELL
 from studies._single import HORIZON, spot_edge
@@ -320,7 +320,7 @@ def judge(data: Datasets) -> list[Claim]:
         Claim(
             ours("Right cliff moves with the box"),
             "The right cliff moves with the size of the starting box, by over a cell at each F.",
-            f"by {float(span.min()):.1f} to {float(span.max()):.1f} cells",
+            f"by {between(float(span.min()), float(span.max()), '.1f')} cells",
             "; ".join(
                 f"F = {f:g}: {float(span.sel(F=f)):.1f} cells over half widths "
                 f"{int(median.sel(F=f).dropna('half')['half'].min())} to {int(width['half'].max())}, "

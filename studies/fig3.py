@@ -51,7 +51,7 @@ def plot(data: Datasets) -> Figure:
         cliff_lines(one, "spectrum", row[0], color="w")
         class_map(one, row[1])
         for ax, title, letter in zip(
-            row, ("loss; cliffs white, dotted where not settled", "class of each cell"), letters, strict=True
+            row, ("loss; cliffs white, dotted where not settled", "kind of state"), letters, strict=True
         ):
             ax.plot(truth[name], 0.035, marker="*", ms=9, mfc="w", mec="k", ls="none")
             ax.set_title(f"({letter}) {title}", loc="left")

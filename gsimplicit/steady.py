@@ -15,6 +15,7 @@ from gsimplicit.arrays import as_device, real_fields
 from gsimplicit.equations import Equations, Model, ModelParams, StabilityWarning, instances, residual, warn_if_unstable
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Backend, Marched, backend_for
+from gsimplicit.progress import line
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import chosen
@@ -193,6 +194,7 @@ def steady_state(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> SteadyState:
     """March to a steady state, and certify it if asked.
 
@@ -214,6 +216,7 @@ def steady_state(
             depend on it, how it is reached may.
         backend: What steps, an object with the methods of `gsimplicit.marching.Backend`; None is the compiled kernels
             on a CPU and torch elsewhere.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         Fields and, an instance, how the solve ended, on the CPU. It never raises for an outcome: see
@@ -234,11 +237,12 @@ def steady_state(
     settings = as_refine(refine)
     marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend)
     warn_if_unstable(params, marching.dt)
-    state = (
-        marched_state(params, fields, marching)
-        if settings is None
-        else solved_state(params, fields, marching, settings, factorise=True)
-    )
+    with line("steady_state", checks.flag("progress", progress)):
+        state = (
+            marched_state(params, fields, marching)
+            if settings is None
+            else solved_state(params, fields, marching, settings, factorise=True)
+        )
     warn_of_steps(state)
     return state
 

@@ -20,6 +20,7 @@ ROOMS = [
     "arrays",
     "surroundings",
     "transforms",
+    "progress",
     "threads",
     "sources",
     "models",

@@ -23,8 +23,8 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import dataset, files
-from gsimplicit.landscape import progress, run
+from gsimplicit import dataset, files, progress
+from gsimplicit.landscape import run
 from gsimplicit.landscape.store import Store
 
 PACKAGE = Path(gs.__file__).parent

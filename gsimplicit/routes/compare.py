@@ -19,6 +19,7 @@ from gsimplicit import checks
 from gsimplicit.equations import ModelParams, warn_if_unstable
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
+from gsimplicit.progress import line, stage
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
 from gsimplicit.routes.ask import ask
@@ -89,6 +90,7 @@ def compare(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> Comparison:
     """The gradient by several routes, side by side, with price and meaning.
 
@@ -107,6 +109,7 @@ def compare(
         device: Where to march; None is where `initial` lies. Marching is in float64.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
@@ -147,16 +150,16 @@ def compare(
         loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt
     )
     problem = Problem(params.detach(), fields, marching)
-    root_seconds = 0.0
-    if share_root:
-        begin = time.perf_counter()
-        asked = [getattr(route, "refine", None) for route in chosen]
-        refine = next((s for s in asked if isinstance(s, Refine)), Refine())
-        root = problem.state(refine)
-        start = torch.where(root.has_root[:, None, None, None], root.fields.to("cpu", torch.float64), fields)
-        problem = Problem(problem.params, start, replace(marching, tol=0.0))
-        root_seconds = time.perf_counter() - begin
-    rows = [measured(route, problem, objective) for route in chosen]
+    root_seconds, rows = 0.0, []
+    with line("compare", checks.flag("progress", progress)):
+        if share_root:
+            begin = time.perf_counter()
+            with stage("one root for all, "):
+                problem = _from_root(problem, chosen)
+            root_seconds = time.perf_counter() - begin
+        for n, route in enumerate(chosen, 1):
+            with stage(f"{route.name}, {n} of {len(chosen)}, "):
+                rows.append(measured(route, problem, objective))
     at_fault = [row.state for row in rows if bool((row.state.step_factor > 1).any())]
     if at_fault:
         warn_of_steps(at_fault[0])
@@ -169,6 +172,14 @@ def compare(
         "root_seconds": root_seconds,
     }
     return table(rows, chosen, params.detach(), settings)
+
+
+def _from_root(problem: Problem, routes: list[Route]) -> Problem:
+    """The problem from its certified root on, where it has one."""
+    asked = [getattr(route, "refine", None) for route in routes]
+    root = problem.state(next((s for s in asked if isinstance(s, Refine)), Refine()))
+    start = torch.where(root.has_root[:, None, None, None], root.fields.to("cpu", torch.float64), problem.initial)
+    return Problem(problem.params, start, replace(problem.marching, tol=0.0))
 
 
 class Row:

@@ -16,6 +16,7 @@ import torch
 
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import sees_all
+from gsimplicit.progress import note
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of
@@ -183,6 +184,7 @@ def differentiated(route: Route, problem: Problem, state: SteadyState, losses: S
         TypeError: What the route gives is not of the contract.
         ValueError: A loss is cut off from v, or mixes instances.
     """
+    note("differentiating")
     if of_the_package(route):
         return _plain(route, route.differentiate(problem, state, losses), state, len(losses))
     return _plain(route, route.differentiate(problem.lent(), copied(state), losses), state, len(losses))
@@ -190,6 +192,7 @@ def differentiated(route: Route, problem: Problem, state: SteadyState, losses: S
 
 def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
     """The same from derivatives in the fields, shape (L, B, S, H, W)."""
+    note("differentiating")
     if of_the_package(route):
         return _plain(route, route.pull_back(problem, state, cotangents), state, len(cotangents))
     return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))

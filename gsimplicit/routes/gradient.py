@@ -19,6 +19,7 @@ from gsimplicit.initial import Box, initial_state
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS, Backend
+from gsimplicit.progress import line, stage
 from gsimplicit.results import (
     Certificate,
     Gradient,
@@ -211,6 +212,7 @@ def grad(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> Gradient:
     """Loss of a steady state and its derivative in each parameter, by any route.
 
@@ -234,6 +236,7 @@ def grad(
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
@@ -257,18 +260,26 @@ def grad(
     chosen = as_route(route)
     if isinstance(loss, str) or not callable(loss):
         check_loss(loss)
+    progress = checks.flag("progress", progress)
     problem = posed(params, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
-    grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
-    objective = as_objective(
-        loss, as_target(target, params.model, loss), len(problem.params), grid, params.model, problem.marching.dt
-    )
 
     def met(state: SteadyState) -> None:
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
 
-    answer = ask(chosen, problem, [objective], met)
+    with line(f"grad by {chosen.name}", progress):
+        grid = cast("tuple[int, int]", tuple(problem.initial.shape[2:]))
+        with stage("the default target, "):
+            objective = as_objective(
+                loss,
+                as_target(target, params.model, loss),
+                len(problem.params),
+                grid,
+                params.model,
+                problem.marching.dt,
+            )
+        answer = ask(chosen, problem, [objective], met)
     state, value = answer.state, answer.losses[0]
     certificate = replace(answer.certificates[0], seconds=time.perf_counter() - begin)
     _require_gradient(chosen, objective, state, value, certificate)
@@ -333,6 +344,7 @@ def solve(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> SteadyState:
     """A steady state whose fields are attached to autograd in the parameters, by any route.
 
@@ -349,6 +361,7 @@ def solve(
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.
@@ -373,14 +386,17 @@ def solve(
         refuse_start(chosen)
         initial = start.detach()
 
+    progress = checks.flag("progress", progress)
+
     def find(plain: ModelParams) -> tuple[Asked, SteadyState]:
         problem = posed(plain, chosen, initial, tol, max_steps, check_every, dtype, device, dt, backend)
-        state = solved(chosen, problem)
+        with line(f"solve by {chosen.name}", progress):
+            state = solved(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
-        return Asked(chosen, problem.lent(), state), copied(state)
+        return Asked(chosen, problem.lent(), state, progress), copied(state)
 
     asked, given = outside(params, find)
     values = params.expand(len(given)).tensor()

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from gsimplicit.checks import meant
 from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def landscape(data: xr.Dataset, objective: str | None = None, figure: Figure | N
         raise ValueError(f"a figure shows one or two parameters, this scan varies {axes}: select a slice first")
     there = data["objective"].values.tolist()
     if objective is not None and objective not in there:
-        raise ValueError(f"objective must be one of {there}, got {objective!r}")
+        raise ValueError(f"objective must be one of {there}, got {objective!r}{meant(objective, there)}")
     names = there if objective is None else [objective]
     figure = _Drawn(figsize=(4.6 * len(names), 3.6), layout="constrained") if figure is None else figure
     panels = figure.subplots(1, len(names), squeeze=False)

@@ -353,7 +353,9 @@ class ParameterGradient(ByValue):
         return torch.stack(list(vars(self).values()), dim=1)
 
     def __getattr__(self, name: str) -> torch.Tensor:
-        raise AttributeError(f"the model has no parameter {name!r}: it has {', '.join(vars(self))}")
+        raise AttributeError(
+            f"the model has no parameter {name!r}: it has {', '.join(vars(self))}{checks.meant(name, vars(self))}"
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")

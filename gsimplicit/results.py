@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.notebooks import MOST, picture, table
 from gsimplicit.pickling import ByValue
 
 if TYPE_CHECKING:
@@ -256,6 +257,20 @@ class SteadyState(ByValue):
             [f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more]
         )
 
+    def _repr_html_(self) -> str:
+        grid = " x ".join(map(str, self.fields.shape[2:]))
+        heads = ["", self.model.observed, *self.model.parameters, "status", "kind", "steps", "residual", "stable"]
+        rows = []
+        for i in range(min(len(self), MOST)):
+            values = [f"{x:.6g}" for x in self.params.tensor()[i].tolist()]
+            seen = self.observed[i].detach().to("cpu", torch.float64).numpy()
+            words = [Status(int(self.status[i])), Kind(int(self.kind[i])), Stable(int(self.stable[i]))]
+            status, kind, stable = (word.name.lower() for word in words)
+            rest = [status, kind, f"{int(self.steps[i]):,}", f"{float(self.residual[i]):.1e}", stable]
+            rows.append([str(i), picture(seen, f"{self.model.observed} of instance {i}, {kind}"), *values, *rest])
+        title = f"{len(self)} {'state' if len(self) == 1 else 'states'} of {self.model.name} on {grid} pixels"
+        return table(title, heads, rows, len(self) - MOST)
+
 
 _UNBOUND = "no bound on the distance to the closed root: the Jacobian is singular"
 
@@ -394,6 +409,17 @@ class Gradient(ByValue):
         if len(self.loss) > 8:
             lines.append(f"  and {len(self.loss) - 8} more")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        c, names = self.certificate, list(vars(self.grad))
+        heads = ["", "loss", *(f"d/d{name}" for name in names), "state", "how far to trust it"]
+        rows = []
+        for i in range(min(len(self.loss), MOST)):
+            values = [f"{getattr(self.grad, name)[i].item():.6g}" for name in names]
+            state = f"{Status(int(self.state.status[i])).name.lower()}, {Kind(int(self.state.kind[i])).name.lower()}"
+            rows.append([str(i), f"{self.loss[i].item():.6g}", *values, state, _trust(c, i)])
+        title = f"Gradient of the {self.objective} loss by the {self.route} route, {c.seconds:.2g} s"
+        return table(title, heads, rows, len(self.loss) - MOST)
 
 
 def _trust(c: Certificate, i: int) -> str:

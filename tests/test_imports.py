@@ -28,6 +28,7 @@ ROOMS = [
     "equations",
     "gray_scott",
     "initial",
+    "notebooks",
     "results",
     "files",
     "dataset",

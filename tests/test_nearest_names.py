@@ -49,7 +49,7 @@ def test_a_parameter_of_a_gradient_misspelt_is_answered_with_the_nearest() -> No
 
 
 def test_a_name_far_from_all_is_answered_with_the_choices_alone() -> None:
-    with pytest.raises(ValueError, match="got 'adjoint'$"):
+    with pytest.raises(ValueError, match=r"got 'adjoint'$"):
         gs.grad(PARAMS, "adjoint")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MOST", "Html", "picture", "table"]
+__all__ = ["MOST", "Html", "limits", "picture", "table"]
 
 MOST = 8
 """Rows shown; of the rest the number."""
@@ -57,23 +57,39 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], mor
     )
 
 
-def picture(field: np.ndarray[Any, Any], words: str, width: int = 72) -> Html:
-    """A field (H, W) as a picture, its lowest value dark and its highest light; one value is all dark.
+LEAST = 0.05
+"""Range of values that a picture shows at least: a uniform state has one colour, whatever is left of its ripples."""
+
+
+def limits(fields: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """The values that are darkest and lightest in pictures of these fields side by side.
+
+    Examples:
+        >>> limits(np.array([0.0, 0.3])), limits(np.array([0.2, 0.2]))
+        ((0.0, 0.3), (0.2, 0.25))
+    """
+    finite = fields[np.isfinite(fields)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return low, max(high, low + LEAST)
+
+
+def picture(field: np.ndarray[Any, Any], words: str, ends: tuple[float, float], width: int = 72) -> Html:
+    """A field (H, W) as a picture.
 
     Args:
         field: Shape (H, W); what is not finite is grey.
         words: Of what it is, for who cannot see it.
+        ends: The values that are darkest and lightest.
         width: In the page.
 
     Examples:
-        >>> picture(np.zeros((3, 3)), "v").startswith('<img src="data:image/png;base64,')
+        >>> picture(np.zeros((3, 3)), "v", (0, 1)).startswith('<img src="data:image/png;base64,')
         True
     """
     values = np.asarray(field, dtype=np.float64)
     values = values[:: -(-values.shape[0] // SIDE), :: -(-values.shape[1] // SIDE)]
     finite = np.isfinite(values)
-    low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 0.0)
-    share = np.where(finite, (values - low) / ((high - low) or 1.0), 0.0)
+    share = (np.where(finite, values, ends[0]) - ends[0]) / (ends[1] - ends[0])
     places = np.linspace(0, 1, len(_RAMP))
     colours = np.stack([np.interp(share, places, _RAMP[:, c]) for c in range(3)], axis=-1)
     colours[~finite] = 128

@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.image import imread
 
 import gsimplicit as gs
-from gsimplicit.notebooks import Html, picture, table
+from gsimplicit.notebooks import Html, limits, picture, table
 
 PARAMS = gs.Params(0.16, 0.08, 0.035, torch.linspace(0.06, 0.064, 10, dtype=torch.float64))
 START = gs.initial_state(grid=(16, 20), box=gs.Box(half=3))
@@ -104,16 +104,21 @@ def colours(html: Html) -> np.ndarray:
 
 
 def test_a_picture_is_a_png_that_is_light_where_the_field_is_high_and_grey_where_it_is_lost() -> None:
-    found = colours(picture(np.array([[0.0, 1.0], [0.5, np.nan]]), "v"))
+    found = colours(picture(np.array([[0.0, 1.0], [0.5, np.nan]]), "v", (0.0, 1.0)))
     assert found.shape[:2] == (2, 2)
     light = found.mean(axis=2)
     assert light[0, 0] < light[1, 0] < light[0, 1]
     assert found[1, 1].tolist() == [128, 128, 128]
 
 
+def test_a_uniform_state_is_of_one_colour_whatever_is_left_of_its_ripples() -> None:
+    field = 0.2 + 1e-4 * np.arange(12.0).reshape(3, 4) / 12
+    assert np.ptp(colours(picture(field, "v", limits(field))), axis=(0, 1)).max() <= 1
+
+
 @pytest.mark.parametrize("field", [np.zeros((3, 4)), np.full((3, 4), np.nan), np.ones((700, 3))])
 def test_a_picture_of_any_field_is_small(field: np.ndarray) -> None:
-    assert max(colours(picture(field, "v")).shape[:2]) <= 96
+    assert max(colours(picture(field, "v", limits(field))).shape[:2]) <= 96
 
 
 def test_text_of_a_table_is_escaped_and_html_is_not() -> None:

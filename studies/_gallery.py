@@ -58,12 +58,12 @@ def _index(reports: Sequence[Report]) -> str:
         *(r.name for r in reports),
         "```",
     ]
-    for report in reports:
-        out += ["", f"## [{_capital(report.title)}]({report.name}.md)", "", *_image(report)]
     if paper:
         out += ["", "## What the paper claims", "", *_table(paper, paper=True)]
     if own:
         out += ["", "## What we claim besides", "", *_table(own, paper=False)]
+    for report in reports:
+        out += ["", f"## [{_capital(report.title)}]({report.name}.md)", "", *_image(report, small=True)]
     out += ["", "## What is not tested yet", "", "| claim | where |", "| --- | --- |"]
     out += [f"| {_text(s.words)} | {_text(s.source)} |" for s in NOT_YET]
     return "\n".join(out) + "\n"
@@ -90,8 +90,9 @@ def _test(claim: Claim) -> list[str]:
     return out
 
 
-def _image(report: Report, caption: str = "") -> list[str]:
-    return [f"```{{figure}} {report.figure}", f":alt: {report.alt}", "", *([caption] if caption else []), "```"]
+def _image(report: Report, caption: str = "", *, small: bool = False) -> list[str]:
+    options = [f":alt: {report.alt}", *([":width: 26rem"] if small else [])]
+    return [f"```{{figure}} {report.figure}", *options, "", *([caption] if caption else []), "```"]
 
 
 def _table(lines: Iterable[Line], *, paper: bool) -> list[str]:

@@ -25,7 +25,7 @@ import gsimplicit as gs
 from benchmarks.models import models_c, models_ours, models_torch
 from gsimplicit.equations import instances
 from gsimplicit.marching import KERNELS, Marched, reference
-from gsimplicit.models.gray_scott import step_coefficients
+from gsimplicit.models.gray_scott_equations import step_coefficients
 
 SIDE, STEPS, GRADIENT_STEPS = 128, 1000, 2000
 VALUES = gs.Params.preset("paper").tensor()[0].tolist()

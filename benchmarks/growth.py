@@ -13,11 +13,11 @@ import sys
 import torch
 
 import gsimplicit as gs
+from gsimplicit.arguments import March
 from gsimplicit.routes import Deq, FiniteDifference, Implicit, Route, Tangent, Truncated, Unrolled
+from gsimplicit.routes.arguments import as_objective
 from gsimplicit.routes.compare import measured
-from gsimplicit.routes.contract import Problem
-from gsimplicit.routes.gradient import as_objective
-from gsimplicit.steady import March
+from gsimplicit.routes.route import Problem
 
 ROUTES: dict[str, Route] = {
     "implicit": Implicit(),

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from gsimplicit.arguments import March
 from gsimplicit.equations import instances
 from gsimplicit.refine.linear import SparseLU, jacobian
 from gsimplicit.routes import FiniteDifference, Implicit
-from gsimplicit.routes.contract import Problem
-from gsimplicit.steady import March
+from gsimplicit.routes.route import Problem
 from studies.oracle import GRIDS, TABLE
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
-from gsimplicit.bifurcation.edge import lifetime
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.losses import log_spectrum
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from studies._curves import CELL
 from studies._single import hexagon_branch
 

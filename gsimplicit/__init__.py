@@ -8,8 +8,10 @@ from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan
-from gsimplicit.landscape.scan import scan, scan_arguments
-from gsimplicit.landscape.store import StoreLockedError, StoreMismatchError, StoreWarning
+from gsimplicit.landscape.recipe import scan_arguments
+from gsimplicit.landscape.refusals import StoreLockedError, StoreMismatchError
+from gsimplicit.landscape.scan import scan
+from gsimplicit.landscape.store import StoreWarning
 from gsimplicit.landscape.surrogate import train_surrogate
 from gsimplicit.losses import residual_loss, spectrum_loss, windowed_loss
 from gsimplicit.models.gray_scott import Params
@@ -29,8 +31,9 @@ from gsimplicit.results import (
     SteadyState,
 )
 from gsimplicit.routes.compare import Reason, compare
-from gsimplicit.routes.gradient import grad, solve
+from gsimplicit.routes.gradient import grad
 from gsimplicit.routes.sensitivity import hessian, root_derivatives
+from gsimplicit.routes.solving import solve
 from gsimplicit.steady import steady_state
 from gsimplicit.version import __version__
 

@@ -1,4 +1,4 @@
-"""Former home of the Gray-Scott equations: `gsimplicit.models.gray_scott` and `gsimplicit.equations` have them now.
+"""Former home of the Gray-Scott equations, now in `models.gray_scott`, `models.gray_scott_equations`, `equations`.
 
 What stood here works for one more version, with a warning.
 """
@@ -67,10 +67,26 @@ _MOVED: dict[str, tuple[str, Any]] = {
 }
 
 
+_HOMES = ("gsimplicit.models.gray_scott_equations", "gsimplicit.models.gray_scott")
+"""Modules that now have what stood here under the same name."""
+
+
+def _found(name: str) -> tuple[str, Any]:
+    """Where a name lives now, and what it stands for.
+
+    Raises:
+        AttributeError: It never stood here.
+    """
+    if name in _MOVED:
+        return _MOVED[name]
+    for home in _HOMES if not name.startswith("__") else ():
+        module = importlib.import_module(home)
+        if hasattr(module, name):
+            return f"{home}.{name}", getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def __getattr__(name: str) -> Any:
-    home = importlib.import_module("gsimplicit.models.gray_scott")
-    if name.startswith("__") or (name not in _MOVED and not hasattr(home, name)):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    where, found = _MOVED.get(name, (f"gsimplicit.models.gray_scott.{name}", getattr(home, name, None)))
+    where, found = _found(name)
     warnings.warn(f"gsimplicit.gray_scott.{name} is {where} now", DeprecationWarning, stacklevel=2)
     return found

@@ -23,7 +23,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gsimplicit.checks import meant
-from gsimplicit.landscape.cliffs import CellClass, axes_of, classes, edges
+from gsimplicit.landscape.cells import CellClass, axes_of, classes
+from gsimplicit.landscape.cliffs import edges
 from gsimplicit.results import Kind, Status
 
 if TYPE_CHECKING:

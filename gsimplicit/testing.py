@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,17 +11,19 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_march, device_of
 from gsimplicit.arrays import real_array
 from gsimplicit.equations import DEFAULT, ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
-from gsimplicit.refine import LinearSolver, Refine
-from gsimplicit.refine.solvers import chosen as solver
+from gsimplicit.refine import Refine
+from gsimplicit.refine.solvers import solver_for
+from gsimplicit.results import SteadyState
+from gsimplicit.routes.arguments import Fields, as_route, objective_of, problem_of
 from gsimplicit.routes.ask import losses_of
-from gsimplicit.routes.contract import Route, differentiated, solved
 from gsimplicit.routes.finite_difference import carried
-from gsimplicit.routes.gradient import Fields, as_objective, as_route, as_target, posed
 from gsimplicit.routes.objective import Loss
+from gsimplicit.routes.route import Problem, Route, differentiate_by, solve_by
 from gsimplicit.surroundings import own_surroundings
 
 __all__ = ["TaylorTest", "taylor_test"]
@@ -96,47 +98,26 @@ def taylor_test(
         >>> bool(abs(found.orders - 2).max() < 0.05)
         True
     """
-    numbers = "a sequence or array of real numbers"
-    lengths, along = real_array("sizes", sizes, numbers), _direction(params, direction, numbers)
-    good = lengths.ndim == 1 and len(lengths) >= 2 and bool((np.isfinite(lengths) & (lengths > 0)).all())
-    if not good or np.diff(lengths).max() >= 0:
-        raise ValueError(
-            f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
-        )
-    if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
-        raise ValueError(
-            f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}"
-        )
+    lengths, along = _sizes(sizes), _direction(params, direction)
     chosen = as_route(route)
-    problem = posed(params, chosen, initial, tol, max_steps, 64, torch.float64, None, dt, backend)
+    marching = as_march(tol, max_steps, 64, torch.float64, device_of(None, initial), dt, backend)
+    problem = problem_of(params, [chosen], initial, marching)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
-    H, W = problem.initial.shape[2:]
-    objective = as_objective(
-        loss, as_target(target, params.model, loss), 1, (int(H), int(W)), params.model, problem.marching.dt
-    )
-    state = solved(chosen, problem)
-    linear: LinearSolver | None = None
+    objective = objective_of(problem, loss, target)
+    state = solve_by(chosen, problem)
     if chosen.needs_root:
         state.require_steady()
-        settings = getattr(chosen, "refine", None)
-        linear = settings.linear if isinstance(settings, Refine) else None
-        linear = solver(linear, state.fields[0, 0].numel(), torch.device("cpu"))
         problem = replace(problem, initial=state.fields.cpu())
     else:
         steps = max(1, int(state.steps[0]))
         problem = replace(problem, marching=replace(problem.marching, tol=0.0, max_steps=steps))
-    gradient = differentiated(chosen, problem, state, [objective]).gradient[0, 0].numpy()
+    gradient = differentiate_by(chosen, problem, state, [objective]).gradient[0, 0].numpy()
+    state_at = _followed(chosen, problem, state)
 
     def value(h: float) -> float:
         moved = problem.params._stacked(problem.params.tensor() + h * torch.from_numpy(along))
-        if not h:
-            there = state
-        elif chosen.needs_root:
-            there = state.replace(fields=carried(state, moved, linear)[None])
-        else:
-            there = solved(chosen, replace(problem, params=moved))
-        return float(losses_of(there, [objective])[0, 0])
+        return float(losses_of(state_at(moved) if h else state, [objective])[0, 0])
 
     base, slope = value(0.0), float(gradient @ along)
     remainders = np.array([abs(value(float(h)) - base - h * slope) for h in lengths])
@@ -144,12 +125,44 @@ def taylor_test(
     return TaylorTest(lengths, remainders, np.array(ratios) / -np.diff(np.log(lengths)))
 
 
-def _direction(params: Any, direction: Any, numbers: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _followed(route: Route, problem: Problem, state: SteadyState) -> Callable[[ModelParams], SteadyState]:
+    """The states near by that belong to a base point's: its root followed, or as many steps as it took."""
+    if not route.needs_root:
+        return lambda moved: solve_by(route, replace(problem, params=moved))
+    settings = getattr(route, "refine", None)
+    linear = settings.linear if isinstance(settings, Refine) else None
+    linear = solver_for(linear, state.fields[0, 0].numel(), torch.device("cpu"))
+    return lambda moved: state.replace(fields=carried(state, moved, linear)[None])
+
+
+NUMBERS = "a sequence or array of real numbers"
+
+
+def _sizes(sizes: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The steps asked for, or a clear error."""
+    lengths = real_array("sizes", sizes, NUMBERS)
+    good = lengths.ndim == 1 and len(lengths) >= 2 and bool((np.isfinite(lengths) & (lengths > 0)).all())
+    if not good or np.diff(lengths).max() >= 0:
+        raise ValueError(
+            f"sizes must be at least two numbers > 0, each smaller than the one before, got {checks.shown(sizes)}"
+        )
+    return lengths
+
+
+def _direction(params: Any, direction: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The direction asked for, or the default one of the model."""
     if not isinstance(params, ModelParams):
         raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
-    if direction is not None:
-        return real_array("direction", direction, numbers)
+    along = _default_direction(params) if direction is None else real_array("direction", direction, NUMBERS)
+    if along.shape != (len(params.model.parameters),) or not np.isfinite(along).all() or not along.any():
+        raise ValueError(
+            f"direction must be {len(params.model.parameters)} finite numbers, not all 0, got {checks.shown(direction)}"
+        )
+    return along
+
+
+def _default_direction(params: ModelParams) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One of some length in every parameter: fixed for Gray-Scott, drawn in proportion to another model's."""
     if params.model is DEFAULT:
         return np.array([0.3, -0.2, 0.05, 0.1])
     size = np.abs(params.tensor().detach().numpy()[0])

@@ -17,9 +17,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit import dataset
+from gsimplicit import provenance
 from gsimplicit.landscape.fill import Job, fill
-from gsimplicit.landscape.run import processes
+from gsimplicit.landscape.pool import processes
 from studies._claims import Claim, counts
 from studies._record import Report, code, save
 
@@ -89,12 +89,14 @@ def scanned(store: Path, **settings: Any) -> xr.Dataset:
 def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
     """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
     script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
-    code = {"code": dataset.code_fingerprint(leaves=True), "script": script}
+    code = {"code": provenance.code_fingerprint(leaves=True), "script": script}
     configuration = {**settings, **code}
 
     def job() -> Job:
         made = prepare()
-        made.frame.attrs = dataset.provenance(f"Steady states of the Gray-Scott system: {store.stem}", configuration)
+        made.frame.attrs = provenance.global_attributes(
+            f"Steady states of the Gray-Scott system: {store.stem}", configuration
+        )
         return made
 
     return on_workers(lambda pool: fill(job, configuration, store=store, overwrite=True, executor=pool))

@@ -8,10 +8,11 @@ import numpy as np
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import dataset
-from gsimplicit.landscape.cliffs import CellClass, boundaries, classes
+from gsimplicit import labels
+from gsimplicit.landscape.boundaries import boundaries
+from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.fill import Job
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from studies._curves import CELL, F_RANGE, K_RANGE
 
 LOW = 0.0415
@@ -33,7 +34,7 @@ def cliffs(box: xr.Dataset, side: int, seeds: int, more: int) -> Job:
     frame = xr.Dataset(
         {"k": (("F", "side", "seed"), np.full(shape, np.nan), words)},
         {
-            "F": ("F", F, dataset.attributes("F")),
+            "F": ("F", F, labels.attributes("F")),
             "side": ("side", np.array(list(SIDES)), {"long_name": "cliff"}),
             "seed": ("seed", np.arange(seeds), {"long_name": "seed of the noise", "units": "1"}),
         },
@@ -79,10 +80,10 @@ def following(box: xr.Dataset, side: int) -> Job:
     shape = (len(one["F"]), len(k))
     frame = xr.Dataset(
         {
-            "kind": (("F", "k"), np.zeros(shape, np.int8), dataset.attributes("kind")),
-            "status": (("F", "k"), np.zeros(shape, np.int8), dataset.attributes("status")),
+            "kind": (("F", "k"), np.zeros(shape, np.int8), labels.attributes("kind")),
+            "status": (("F", "k"), np.zeros(shape, np.int8), labels.attributes("status")),
         },
-        {n: (n, at, dataset.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
+        {n: (n, at, labels.attributes(n)) for n, at in (("F", one["F"].values), ("k", k))},
     )
     return Job(frame, ("F",), items, _follow_row)
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gsimplicit import dataset, files
+from gsimplicit import files, provenance
 from studies._claims import OURS, Claim, Line, Statement, lines
 from studies._paper import TESTED
 
@@ -60,7 +60,7 @@ class Report:
 @cache
 def code() -> str:
     """Fingerprint of the package and the studies as they are now."""
-    found = hashlib.sha256(dataset.code_fingerprint(leaves=True).encode())
+    found = hashlib.sha256(provenance.code_fingerprint(leaves=True).encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         found.update(file.read_bytes())
     return found.hexdigest()[:12]

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from gsimplicit.landscape.cliffs import axes_of, edges, loss_range, plateau_cells
+from gsimplicit.landscape.cells import axes_of
+from gsimplicit.landscape.cliffs import edges, loss_range, plateau_cells
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Datasets
 from studies._curves import F_RANGE, draw, uniform

@@ -11,13 +11,13 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import dataset
+from gsimplicit import labels
 from gsimplicit.bifurcation.branch import Branch, follow
 from gsimplicit.bifurcation.edge import EdgeState, basin_edge, edge_state
 from gsimplicit.bifurcation.fold import fold
 from gsimplicit.bifurcation.uniform import hopf, turing, upper_state
 from gsimplicit.landscape.fill import Job
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from studies._curves import CELL
 
 SPOT = 32
@@ -54,7 +54,7 @@ CURVES = {
 def curves(feeds: tuple[float, ...]) -> Job:
     frame = xr.Dataset(
         {n: ("F", np.full(len(feeds), np.nan), {"long_name": w, "units": "1"}) for n, w in CURVES.items()},
-        {"F": ("F", np.array(feeds), dataset.attributes("F"))},
+        {"F": ("F", np.array(feeds), labels.attributes("F"))},
     )
     return Job(frame, ("F",), list(map(float, feeds)), _curves_at)
 
@@ -226,7 +226,7 @@ def spots(feeds: tuple[float, ...]) -> Job:
             for n, w in words.items()
         },
         {
-            "F": ("F", np.array(feeds), dataset.attributes("F")),
+            "F": ("F", np.array(feeds), labels.attributes("F")),
             "point": ("point", np.arange(count), {"long_name": "point along the branch", "units": "1"}),
             "edge": ("edge", np.arange(EDGES), {"long_name": "edge state between a faint spot and a full one"}),
         },

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gsimplicit.landscape.cliffs import CellClass, classes
+from gsimplicit.landscape.cells import CellClass, classes
 from studies._common import Datasets
 
 

@@ -21,10 +21,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit import dataset
-from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
+from gsimplicit import labels
+from gsimplicit.bifurcation.edge import basin_edge, edge_state
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.landscape.fill import Job
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from studies import _single
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled
@@ -93,7 +94,7 @@ def _width(side: int, halves: tuple[int, ...], feeds: tuple[float, ...], seeds: 
     frame = xr.Dataset(
         {"k": (("F", "half", "seed"), np.full(shape, np.nan), _words("kill rate at which the box dies"))},
         {
-            "F": ("F", np.array(feeds), dataset.attributes("F")),
+            "F": ("F", np.array(feeds), labels.attributes("F")),
             "half": ("half", np.array(halves), _words("half width of the box in pixels")),
             "seed": ("seed", np.arange(seeds), _words("seed of the noise")),
         },
@@ -120,7 +121,7 @@ def _starts(side: int, feeds: tuple[float, ...]) -> Job:
             )
         },
         {
-            "F": ("F", np.array(feeds), dataset.attributes("F")),
+            "F": ("F", np.array(feeds), labels.attributes("F")),
             "start": ("start", np.array(STARTS), {"long_name": "start"}),
         },
     )
@@ -189,7 +190,7 @@ def _edges(at: tuple[float, ...]) -> Job:
     }
     frame = xr.Dataset(
         {n: ("k", np.full(len(at), np.nan), _words(w)) for n, w in words.items()},
-        {"k": ("k", np.array(at), dataset.attributes("k"))},
+        {"k": ("k", np.array(at), labels.attributes("k"))},
     )
     return Job(frame, ("k",), list(map(float, at)), _edge_at)
 

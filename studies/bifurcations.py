@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from scipy.interpolate import PchipInterpolator
 
 import gsimplicit as gs
-from gsimplicit.landscape.cliffs import CellClass, boundaries, classes, curve_distance
+from gsimplicit.landscape.boundaries import boundaries, curve_distance
+from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.plotting import class_map
 from studies import _paper, _places, _single, _spots
 from studies._claims import Claim, ours

@@ -13,7 +13,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit.landscape.cliffs import CellClass, classes, edges, loss_range
+from gsimplicit.landscape.cells import CellClass, classes
+from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies import _paper
 from studies._claims import Claim, between

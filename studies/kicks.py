@@ -26,7 +26,7 @@ import gsimplicit as gs
 from gsimplicit.equations import Equations, instances
 from gsimplicit.grid import along, broken_translations
 from gsimplicit.marching import cpu
-from gsimplicit.refine.spectrum import leading
+from gsimplicit.refine.eigenvalues import leading
 from studies.certify import CERTIFIED
 from studies.oracle import GRIDS
 

@@ -26,17 +26,10 @@ import xarray as xr
 from scipy.stats import beta
 
 import gsimplicit as gs
-from gsimplicit import dataset
-from gsimplicit.landscape.cliffs import (
-    Agreement,
-    CellClass,
-    agreement,
-    axes_of,
-    classes,
-    edge_map,
-    edges,
-    plateau_cells,
-)
+from gsimplicit.configuration import configuration_of
+from gsimplicit.landscape.cells import CellClass, axes_of, classes
+from gsimplicit.landscape.cliffs import edges, plateau_cells
+from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _paper
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, on_workers, scanned
@@ -221,8 +214,8 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
     status, moved = (data[x].sel(route="implicit") for x in ("route_status", "route_moved"))
     steady, drifting = status == gs.Status.STEADY, status == gs.Status.DRIFTING
     root = steady | drifting
-    asked = next(r for r in dataset.configuration_of(data.attrs)["routes"] if r["type"] == "Implicit")
     count = f"{int((root & pattern).sum())} of {int(pattern.sum())}"
+    asked = next(r for r in configuration_of(data.attrs)["routes"] if r["type"] == "Implicit")
     return Claim(
         _paper.ALL_STEADY,
         f"{name}: every pattern at the paper's stop goes on to a steady state, or to one that drifts without changing "
@@ -239,7 +232,7 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
 
 def _asks_roots(data: xr.Dataset) -> bool:
     """Whether the implicit route went on from the marched state."""
-    return "implicit" in data["route"] and not dataset.configuration_of(data.attrs)["share_root"]
+    return "implicit" in data["route"] and not configuration_of(data.attrs)["share_root"]
 
 
 TITLES = {

@@ -24,14 +24,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import gsimplicit as gs
-from gsimplicit import dataset
+from gsimplicit import labels
 from gsimplicit.equations import instances
 from gsimplicit.landscape.fill import Job
-from gsimplicit.landscape.store import Values
+from gsimplicit.landscape.tiles import Values
 from gsimplicit.marching import cpu
 from gsimplicit.plotting import plane
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.newton import rigid_distance
-from gsimplicit.refine.spectrum import leading
 from studies import _paper
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled
@@ -191,7 +191,7 @@ def _plateau(cells: int) -> Job:
         "flag_values": np.arange(len(VERDICTS), dtype=np.int8),
         "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
     }
-    coordinates = {n: (n, at, dataset.attributes(n)) for n, at in (("F", F), ("k", k))}
+    coordinates = {n: (n, at, labels.attributes(n)) for n, at in (("F", F), ("k", k))}
     frame = xr.Dataset({"verdict": (("F", "k"), np.full((cells, cells), 3, np.int8), attrs)}, coordinates)
     return Job(frame, ("F", "k"), list(product(F.tolist(), k.tolist())), _verdict)
 

@@ -18,11 +18,11 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit import losses, models
 from gsimplicit.arrays import real_array, real_tensor
-from gsimplicit.bifurcation import edge, uniform
-from gsimplicit.landscape import cliffs
+from gsimplicit.bifurcation import lifetime, uniform
+from gsimplicit.landscape import boundaries
 from gsimplicit.refine.newton import rigid_distance
 from gsimplicit.refine.tail import chebyshev
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from gsimplicit.testing import taylor_test
 
 P = gs.Params(0.16, 0.08, 0.035, 0.065)
@@ -65,7 +65,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     "direction": lambda x: taylor_test(P, "unrolled", losses.log_spectrum, direction=x, initial=START),
     "q": lambda x: uniform.eigenvalues(0.03, 0.05, x),
     "F ": lambda x: uniform.hopf(x),
-    "curve": lambda x: cliffs.curve_distance(xr.DataArray([0.1, 0.2]), x, 0.1),
+    "curve": lambda x: boundaries.curve_distance(xr.DataArray([0.1, 0.2]), x, 0.1),
 }
 """Entries that take numbers, by the name their errors have."""
 
@@ -116,7 +116,7 @@ FIELDS: dict[str, Callable[[Any], object]] = {
     "target": lambda x: unrolled(target=x),
     "target ": lambda x: scan(target=x),
     "fields": lambda x: gs.residual_loss(P, x),
-    "fields ": lambda x: edge.lifetime(P, x, horizon=5),
+    "fields ": lambda x: lifetime.lifetime(P, x, horizon=5),
     "v": lambda x: gs.spectrum_loss(x[:, 1], V),
     "target  ": lambda x: gs.windowed_loss(V, x[:, 1]),
     "v ": lambda x: losses.log_spectrum(x[:, 1]),

@@ -13,10 +13,10 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.bifurcation.branch import follow
-from gsimplicit.bifurcation.edge import lifetime
 from gsimplicit.bifurcation.fold import fold
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.bifurcation.uniform import turing_on_grid, upper_state
-from gsimplicit.landscape.cliffs import classes
+from gsimplicit.landscape.cells import classes
 from gsimplicit.losses import log_spectrum
 from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.testing import taylor_test

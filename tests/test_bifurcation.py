@@ -13,8 +13,9 @@ import gsimplicit as gs
 from gsimplicit import equations
 from gsimplicit.bifurcation.branch import follow
 from gsimplicit.bifurcation.curve import SCALE, Curve, Point
-from gsimplicit.bifurcation.edge import basin_edge, edge_state, lifetime
+from gsimplicit.bifurcation.edge import basin_edge, edge_state
 from gsimplicit.bifurcation.fold import _singular, fold
+from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.bifurcation.uniform import (
     eigenvalues,
     hopf,

@@ -7,17 +7,10 @@ import pytest
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape.cliffs import (
-    CellClass,
-    agreement,
-    boundaries,
-    classes,
-    curve_distance,
-    edge_map,
-    edges,
-    loss_range,
-    plateau_cells,
-)
+from gsimplicit.landscape.boundaries import boundaries, curve_distance
+from gsimplicit.landscape.cells import CellClass, classes
+from gsimplicit.landscape.cliffs import edges, loss_range, plateau_cells
+from gsimplicit.landscape.edge_maps import agreement, edge_map
 
 
 def landscape(loss: list[float], slope: list[float], kind: list[int], status: list[int]) -> xr.Dataset:

@@ -11,7 +11,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.__main__ import main
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 
 SMALL = ["--grid", "32", "32", "--half", "5"]
 
@@ -71,8 +71,8 @@ def test_show_describes_draws_and_exports_what_is_there_of_a_scan_that_was_inter
             raise KeyboardInterrupt
         return original(evaluate, items)  # type: ignore[arg-type]
 
-    original = run.evaluate_tile
-    monkeypatch.setattr(run, "evaluate_tile", interrupted)
+    original = worker.evaluate_tile
+    monkeypatch.setattr(worker, "evaluate_tile", interrupted)
     axes = ["--axis", "F=0.03:0.04:2", "--axis", "k=0.06:0.07:3", "--tol", "0", "--max-steps", "50"]
     words = ["scan", *SMALL, *axes, "--store", str(tmp_path / "a.nc"), "--quiet"]
     assert main(words) == 130

@@ -167,6 +167,25 @@ def test_reasons_name_a_state_that_moved_a_dead_one_and_a_lack_of_a_gradient() -
     assert np.isfinite(lost["gradient"].values[0]).all()
 
 
+def test_from_one_root_an_instance_without_a_root_has_no_gradient_by_any_route() -> None:
+    params = gs.Params.stack(np.array([TRIVIAL, OSCILLATING]))
+    table = gs.compare(
+        params,
+        [Implicit(gs.Refine(max_evaluations=1000)), "unrolled", "tangent"],
+        loss=mean_square,
+        initial=small_start(48, 10),
+        max_steps=500,
+    )
+    for name in ("gradient", "route_loss"):
+        assert np.isfinite(table[name].sel(instance=0)).all()
+        assert np.isnan(table[name].sel(instance=1)).all()
+    assert (table["definition"].sel(instance=1) == "none").all()
+    assert (table["definition"].sel(instance=0) != "none").all()
+    assert table["route_status"].sel(instance=1).values.tolist() == [gs.Status.UNSTEADY] * 3
+    assert table["reason"].sel(instance=1).values.tolist()[1:] == [gs.Reason.NO_GRADIENT] * 2
+    assert (table["reason"].sel(instance=0) != gs.Reason.NO_GRADIENT).all()
+
+
 def test_a_dead_state_gives_zero_by_every_route_and_they_agree() -> None:
     table = gs.compare(gs.Params(*TRIVIAL), ["implicit", "tangent"], loss=mean_square, initial=small_start(16, 3))
     assert np.abs(table["gradient"]).max() < 1e-12

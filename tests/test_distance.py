@@ -17,7 +17,8 @@ from gsimplicit.bifurcation.uniform import saddle_node
 from gsimplicit.grid import broken_translations, slopes
 from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine import Refined
-from gsimplicit.refine.distance import least_singular, least_singular_of_uniform, nearness
+from gsimplicit.refine.distance import nearness
+from gsimplicit.refine.least_singular import least_singular, least_singular_of_uniform
 from gsimplicit.refine.linear import Bordered, BorderedJacobian, Solution
 from gsimplicit.refine.newton import certify, newton
 from gsimplicit.routes import Implicit

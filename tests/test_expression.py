@@ -15,23 +15,11 @@ from hypothesis import strategies as st
 import gsimplicit as gs
 from gsimplicit.marching import TORCH
 from gsimplicit.marching.cpu import UntracedWarning
-from gsimplicit.models.expression import (
-    FUNCTIONS,
-    Graph,
-    Program,
-    Symbol,
-    UntraceableError,
-    apart,
-    derivative,
-    is_number,
-    minus,
-    negative,
-    over,
-    plus,
-    times,
-    total,
-)
-from gsimplicit.models.pointwise import Formulas
+from gsimplicit.models.differentiation import derivative, is_number, minus, negative, over, plus, times, total
+from gsimplicit.models.expression import Graph, Symbol, UntraceableError
+from gsimplicit.models.formulas import Formulas
+from gsimplicit.models.operations import FUNCTIONS
+from gsimplicit.models.program import Program, apart
 
 X, Y = torch.tensor([0.3, 1.7, 2.9], dtype=torch.float64), torch.tensor([1.1, 0.2, 4.3], dtype=torch.float64)
 

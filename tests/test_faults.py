@@ -27,8 +27,8 @@ import xarray as xr
 from faulty import COMBINE, EVENTS, POINTS, same, small_scan
 
 import gsimplicit as gs
-from gsimplicit import dataset
-from gsimplicit.landscape import run
+from gsimplicit import dataset, provenance
+from gsimplicit.landscape import run, worker
 
 Record = Callable[[str, int], None]
 
@@ -227,7 +227,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do_and_nothing_is_lost(
 def test_a_disk_too_small_is_refused_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100_000))
-    monkeypatch.setattr(run, "evaluate_tile", None)
+    monkeypatch.setattr(worker, "evaluate_tile", None)
     with pytest.raises(IsADirectoryError, match="store must be a file to write, and is a folder"):
         small_scan(tmp_path)
     with pytest.raises(OSError, match=r"the dataset needs .* MB while it is made, and 0.1 MB are free"):
@@ -380,7 +380,7 @@ def test_a_store_that_another_process_finished_in_between_is_returned(
     def later(self: Any) -> Any:
         monkeypatch.setattr(gs.landscape.store.Store, "held", held)
         small_scan(store)  # the other one
-        monkeypatch.setattr(run, "evaluate_tile", None)  # and nothing is left to compute
+        monkeypatch.setattr(worker, "evaluate_tile", None)  # and nothing is left to compute
         return held(self)
 
     monkeypatch.setattr(gs.landscape.store.Store, "held", later)
@@ -481,8 +481,8 @@ def test_other_versions_cannot_go_on_from_what_one_set_of_them_began(
     all_tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = damaged(all_tiles, tmp_path / "a.nc", lambda folder: (folder / "tile-000000007.tile").unlink())
-    now = dataset.versions()
-    monkeypatch.setattr(dataset, "versions", lambda: {**now, "torch": "9.9"})
+    now = provenance.versions()
+    monkeypatch.setattr(provenance, "versions", lambda: {**now, "torch": "9.9"})
     with pytest.raises(gs.StoreMismatchError, match=r"versions\.torch: .* there, \"9\.9\" asked for"):
         small_scan(store)
 

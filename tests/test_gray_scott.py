@@ -26,11 +26,10 @@ import gsimplicit as gs
 from gsimplicit import equations
 from gsimplicit.grid import neighbour_sum
 from gsimplicit.models import stability
-from gsimplicit.models.gray_scott import (
-    PARAMETERS,
+from gsimplicit.models.gray_scott import PARAMETERS, homogeneous_states
+from gsimplicit.models.gray_scott_equations import (
     adjoint_step_u,
     adjoint_step_v,
-    homogeneous_states,
     residual_u,
     residual_v,
     step_coefficients,
@@ -557,13 +556,18 @@ def test_what_stood_in_the_former_home_works_with_a_warning() -> None:
             function = getattr(former, name)
         assert farthest(function(*arguments), expected) < 1e-15, name
     pointwise = {
-        *("step_u", "step_v", "residual_u", "residual_v", "adjoint_step_u", "adjoint_step_v", "step_coefficients"),
-        *("tangent_step_u", "tangent_step_v", "parameter_forces", "reaction_jacobian", "bending", "homogeneous_states"),
+        "gray_scott": ("homogeneous_states",),
+        "gray_scott_equations": (
+            *("step_u", "step_v", "residual_u", "residual_v", "adjoint_step_u", "adjoint_step_v", "step_coefficients"),
+            *("tangent_step_u", "tangent_step_v", "parameter_forces", "reaction_jacobian", "bending"),
+        ),
     }
+    for place, names in pointwise.items():
+        home = importlib.import_module(f"gsimplicit.models.{place}")
+        for name in names:
+            with pytest.warns(DeprecationWarning, match=f"gsimplicit.models.{place}.{name} now"):
+                assert getattr(former, name) is getattr(home, name)
     home = importlib.import_module("gsimplicit.models.gray_scott")
-    for name in pointwise:
-        with pytest.warns(DeprecationWarning, match=f"gsimplicit.models.gray_scott.{name} now"):
-            assert getattr(former, name) is getattr(home, name)
     for name in ("warn_if_unstable", "NOT_FELT"):
         with pytest.warns(DeprecationWarning, match=f"gsimplicit.models.stability.{name} now"):
             assert getattr(former, name) is getattr(stability, name)

@@ -11,7 +11,7 @@ import torch
 from helpers import UNIFORM, mean_square, small_start
 
 import gsimplicit as gs
-from gsimplicit.routes import Deq, FiniteDifference, Implicit, Problem, Pulled, Route, Tangent, Truncated, Unrolled
+from gsimplicit.routes import Deq, Derivatives, FiniteDifference, Implicit, Problem, Route, Tangent, Truncated, Unrolled
 from gsimplicit.routes.objective import value_of
 from gsimplicit.testing import taylor_test
 
@@ -310,10 +310,10 @@ class Vandal(Route):
         self.mine = state
         return state
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         pulled = Unrolled().pull_back(problem, state, cotangents)
         self._spoil(problem, state, cotangents, self.mine.fields)
-        return Pulled(
+        return Derivatives(
             pulled.gradient, tuple(replace(c, definition=("my own",) * len(state)) for c in pulled.certificates)
         )
 
@@ -348,10 +348,10 @@ def test_a_route_that_breaks_the_contract_is_named(gradient: torch.Tensor, certi
     class Broken(Vandal):
         name = "broken"
 
-        def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
-            return Pulled(gradient, Unrolled().pull_back(problem, state, cotangents).certificates[:certificates])
+        def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
+            return Derivatives(gradient, Unrolled().pull_back(problem, state, cotangents).certificates[:certificates])
 
-    with pytest.raises(TypeError, match="route 'broken' must give a Pulled with a gradient of shape"):
+    with pytest.raises(TypeError, match="route 'broken' must give Derivatives with a gradient of shape"):
         gs.grad(PARAMS, Broken(), mean_square, **SHORT)
 
 

@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import numba
@@ -19,10 +18,10 @@ import pytest
 from helpers import PAPER, instance, small_start
 
 import gsimplicit
-from gsimplicit.marching import compiled, cpu, kept
+from gsimplicit.marching import cpu, kept, kernels
+from gsimplicit.models import gray_scott_equations
 from gsimplicit.sources import made_of, package_sources
 
-gray_scott = import_module("gsimplicit.models.gray_scott")
 PACKAGE = Path(gsimplicit.__file__).parent
 NOT_WINDOWS = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of POSIX")
 MARCH = (
@@ -75,11 +74,11 @@ def test_a_kernel_of_other_sources_is_not_taken(folder: Path) -> None:
 
 def test_kernels_are_known_by_what_they_are_made_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A kept kernel must not outlive a change of the equations."""
-    assert compiled._fingerprint() == compiled._MADE_OF
-    other = tmp_path / "gray_scott.py"
-    other.write_text(Path(gray_scott.__file__).read_text() + "\n# changed")
-    monkeypatch.setattr(gray_scott, "__file__", str(other))
-    assert compiled._fingerprint() != compiled._MADE_OF
+    assert kernels.fingerprint() == kernels.MADE_OF
+    other = tmp_path / "gray_scott_equations.py"
+    other.write_text(Path(gray_scott_equations.__file__).read_text() + "\n# changed")
+    monkeypatch.setattr(gray_scott_equations, "__file__", str(other))
+    assert kernels.fingerprint() != kernels.MADE_OF
 
 
 def cut(path: Path) -> None:
@@ -179,16 +178,16 @@ def test_side_by_side_writers_leave_one_whole_file(tmp_path: Path) -> None:
 
 
 def test_sources_are_known_by_file_by_byte_code_and_by_neither() -> None:
-    assert made_of(gray_scott) == Path(gray_scott.__file__).read_bytes()
+    assert made_of(gray_scott_equations) == Path(gray_scott_equations.__file__).read_bytes()
     sources = package_sources()
     assert len(sources) == len(list(PACKAGE.rglob("*.py")))
-    assert sources["gsimplicit.models.gray_scott"] == made_of(gray_scott)
+    assert sources["gsimplicit.models.gray_scott_equations"] == made_of(gray_scott_equations)
     assert made_of(type(sys)("nothing")) is None
 
 
 def test_kernels_of_unknown_sources_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gray_scott, "__spec__", None)
-    assert compiled._fingerprint() is None
+    monkeypatch.setattr(gray_scott_equations, "__spec__", None)
+    assert kernels.fingerprint() is None
 
 
 def marched(*path: str, **environment: str) -> bytes:
@@ -225,7 +224,7 @@ def test_a_zip_without_sources_and_without_a_place_to_write_marches_all_the_same
     # matplotlib, of which nothing is asked, would want a folder too
     assert marched(str(tmp_path / "package.zip"), **nowhere, TMPDIR=str(tmp_path)) == here()
     if hasattr(os, "geteuid"):
-        assert one(tmp_path / f"gsimplicit-{os.geteuid()}").name.startswith("gsimplicit._march-")
+        assert one(tmp_path / f"gsimplicit-{os.geteuid()}").name.startswith("gsimplicit.march-")
 
 
 def other_user(*command: str) -> subprocess.CompletedProcess[str]:

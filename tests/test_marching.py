@@ -28,7 +28,7 @@ from helpers import (
 
 import gsimplicit as gs
 from gsimplicit import equations, models
-from gsimplicit.marching import KERNELS, TORCH, Backend, compiled, cpu, plain, reference
+from gsimplicit.marching import KERNELS, TORCH, Backend, compiled, cpu, kernels, plain, reference
 from gsimplicit.marching.checkpoints import segments
 from gsimplicit.threads import each
 
@@ -223,7 +223,7 @@ def test_the_kernel_counts_to_the_largest_cap() -> None:
     pair = compiled._states(compiled._packed(fields), 2)
     recipe, p = compiled._prepared(instance(UNIFORM), fields.dtype)
     last = compiled.LONGEST
-    n, change, _ = compiled._march(recipe, pair, 0, p, compiled._schedules(8), 0.0, last - 3, last, last, last)
+    n, change, _ = kernels.march(recipe, pair, 0, p, compiled._schedules(8), 0.0, last - 3, last, last, last)
     assert n == last
     assert np.isfinite(change)
 

@@ -20,9 +20,9 @@ from gsimplicit import equations as batches
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, laplacian
 from gsimplicit.marching import KERNELS, TORCH
-from gsimplicit.models.pointwise import ByTorch
-from gsimplicit.refine.krylov import BorderedOperator
+from gsimplicit.models.by_torch import ByTorch
 from gsimplicit.refine.linear import Bordered, BorderedJacobian
+from gsimplicit.refine.operator import BorderedOperator
 from gsimplicit.testing import taylor_test
 
 GRID = (16, 16)

@@ -19,10 +19,10 @@ from helpers import mean_square, relative
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 from gsimplicit.marching import TORCH, Marched
-from gsimplicit.routes import Pulled, Route
-from gsimplicit.routes.contract import Problem, nothing
+from gsimplicit.routes import Derivatives, Route
+from gsimplicit.routes.route import Problem, nothing
 from gsimplicit.testing import taylor_test
 
 DT = 0.05
@@ -64,12 +64,12 @@ class Contracted(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         where, (L, B) = problem.marching, cotangents.shape[:2]
         tangents = where.by.push_forward(problem.params, where.placed(problem.initial), state.steps, where.dt)[1]
         gradient = torch.einsum("lbshw,bpshw->lbp", cotangents, tangents.double())
         made = gs.Certificate(("my tangents",) * B, nothing(B), nothing(B), nothing(B), nothing(B), state.steps)
-        return Pulled(gradient, (made,) * L)
+        return Derivatives(gradient, (made,) * L)
 
 
 class Counting:
@@ -146,7 +146,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"backend": Counting(), "tile": 1, "store": tmp_path / "a.nc"}
-    tiles, original = [], run.evaluate_tile
+    tiles, original = [], worker.evaluate_tile
 
     def interrupted(*work: Any) -> Any:
         tiles.append(work)
@@ -155,7 +155,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
         return original(*work)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "evaluate_tile", interrupted)
+        patch.setattr(worker, "evaluate_tile", interrupted)
         with pytest.raises(KeyboardInterrupt):
             scan(**given)
         part = gs.partial_scan(tmp_path / "a.nc")

@@ -18,10 +18,10 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 from gsimplicit.landscape.settings import decoded, encoded
-from gsimplicit.routes import Pulled, Route
-from gsimplicit.routes.contract import Problem, nothing
+from gsimplicit.routes import Derivatives, Route
+from gsimplicit.routes.route import Problem, nothing
 
 AXES = {"F": [0.03, 0.035], "k": [0.06, 0.062, 0.065]}
 
@@ -39,11 +39,11 @@ class Slope(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         L, B = cotangents.shape[:2]
         at = round(float(problem.params.k[0]) * self.per) % len(self.words)
         made = gs.Certificate((self.words[at],) * B, nothing(B), nothing(B), nothing(B), nothing(B), torch.zeros(B))
-        return Pulled(torch.full((L, B, 4), self.weight, dtype=torch.float64), (made,) * L)
+        return Derivatives(torch.full((L, B, 4), self.weight, dtype=torch.float64), (made,) * L)
 
 
 def scan(**changes: Any) -> xr.Dataset:
@@ -88,7 +88,7 @@ def test_a_part_of_a_scan_of_a_users_route_can_be_looked_at_and_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"routes": [Slope(words=("zeta", "alpha", "none", "beta"))], "tile": 1}
-    tiles, original = [], run.evaluate_tile
+    tiles, original = [], worker.evaluate_tile
 
     def interrupted(*work: Any) -> Any:
         tiles.append(work)
@@ -96,7 +96,7 @@ def test_a_part_of_a_scan_of_a_users_route_can_be_looked_at_and_resumed(
             raise KeyboardInterrupt
         return original(*work)
 
-    monkeypatch.setattr(run, "evaluate_tile", interrupted)
+    monkeypatch.setattr(worker, "evaluate_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scan(**given, store=tmp_path / "a.nc")
     part = gs.partial_scan(tmp_path / "a.nc")
@@ -189,7 +189,7 @@ class Implicit(Route):
     def solve(self, problem: Problem) -> gs.SteadyState:
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: gs.SteadyState, cotangents: torch.Tensor) -> Derivatives:
         return Slope().pull_back(problem, state, cotangents)
 
 
@@ -247,10 +247,14 @@ def test_another_process_finds_the_store_of_a_users_route(tmp_path: Path) -> Non
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import cloudpickle, test_own_routes as t\n"
         "route = cloudpickle.loads(cloudpickle.dumps(t.Slope(3.0)))\n"
-        "t.gs.landscape.run.evaluate_tile = None\n"
+        "t.gs.landscape.worker.evaluate_tile = None\n"
         "print(t.scan(routes=[route], store=sys.argv[2]).gradient.max().item())\n"
     )
     scan(routes=[Slope(3.0)], store=tmp_path / "a.nc")
     words = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "a.nc")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "3.0", done.stderr
+
+
+def test_the_former_name_of_derivatives_stays() -> None:
+    assert gs.routes.Pulled is Derivatives

@@ -32,14 +32,14 @@ from helpers import (
 
 import gsimplicit as gs
 from gsimplicit import equations, models
+from gsimplicit.arguments import March
 from gsimplicit.losses import spectrum_loss, windowed_loss
 from gsimplicit.marching import reference
 from gsimplicit.models.gray_scott import PARAMETERS, homogeneous_states
 from gsimplicit.refine.linear import jacobian
 from gsimplicit.refine.newton import newton
 from gsimplicit.routes import FiniteDifference, Implicit, Problem, Unrolled
-from gsimplicit.routes.gradient import default_target
-from gsimplicit.steady import March
+from gsimplicit.routes.arguments import default_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

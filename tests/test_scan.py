@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers import OSCILLATING, small_start
 
 import gsimplicit as gs
-from gsimplicit import dataset
+from gsimplicit import provenance
 from gsimplicit.identity import identity
 from gsimplicit.landscape import run as running
 
@@ -122,7 +123,7 @@ def test_a_point_without_a_steady_state_is_a_status_in_a_scan_and_an_error_in_gr
 
 
 def test_routes_that_refine_alike_share_one_root_and_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gsimplicit import steady
+    from gsimplicit import states
 
     calls: list[Any] = []
 
@@ -130,8 +131,8 @@ def test_routes_that_refine_alike_share_one_root_and_give_the_same_bits(monkeypa
         calls.append(args)
         return real(*args)
 
-    real = steady.refine
-    monkeypatch.setattr(steady, "refine", counted)
+    real = states.refine
+    monkeypatch.setattr(states, "refine", counted)
     other = gs.routes.Deq(refine=gs.Refine(eigenvalues=3))
     given: dict[str, Any] = {"axes": {"k": [0.06]}, "tol": 1e-4, "max_steps": 50_000, "dtype": torch.float64}
     together = scan(routes=["implicit", "deq", gs.routes.Tangent(refine=True)], **given)
@@ -151,6 +152,30 @@ def test_share_root_starts_every_route_from_one_certified_root() -> None:
     # the unrolled route marches 64 steps from the root, which hardly moves
     assert losses.sel(route="unrolled").item() == pytest.approx(losses.sel(route="implicit").item(), rel=1e-3)
     assert data["loss"].item() != losses.sel(route="implicit").item()
+
+
+def test_share_root_leaves_a_point_without_a_root_without_a_gradient_as_compare_does() -> None:
+    start = small_start(48, 10)
+    refine = gs.Refine(max_evaluations=1000)
+    given: dict[str, Any] = {"tol": 1e-4, "max_steps": 500}
+    data = gs.scan(
+        {"k": [OSCILLATING[3]]},
+        gs.Params(*OSCILLATING),
+        losses=[mean_square],
+        routes=["implicit", "unrolled"],
+        initial=start,
+        refine=refine,
+        share_root=True,
+        progress=False,
+        **given,
+    )
+    assert np.isnan(data["gradient"]).all()
+    assert np.isnan(data["route_loss"]).all()
+    table = gs.compare(
+        gs.Params(*OSCILLATING), [gs.routes.Implicit(refine), "unrolled"], loss=mean_square, initial=start, **given
+    )
+    assert data["route_status"].values.ravel().tolist() == table["route_status"].values.ravel().tolist()
+    assert (data["route_definition"] == 0).all()
 
 
 def test_a_refined_scan_keeps_the_eigenvalues_it_was_asked_for(tmp_path: Path) -> None:
@@ -322,7 +347,7 @@ def test_a_callable_with_something_untold_cannot_be_stored_and_built_in_names_ar
 
 def test_other_code_of_the_package_is_another_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan(store=tmp_path / "a.nc")
-    monkeypatch.setattr(dataset, "code_fingerprint", lambda: "another")
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: "another")
     with pytest.raises(gs.StoreMismatchError, match="code"):
         scan(store=tmp_path / "a.nc")
 

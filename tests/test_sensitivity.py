@@ -12,11 +12,11 @@ import torch
 from helpers import PAPER, UNIFORM, instance, mean_square, small_start
 
 import gsimplicit as gs
+from gsimplicit.arguments import March
 from gsimplicit.models.gray_scott import homogeneous_states
 from gsimplicit.refine.newton import newton
-from gsimplicit.routes.contract import Problem
 from gsimplicit.routes.implicit import Implicit
-from gsimplicit.steady import March
+from gsimplicit.routes.route import Problem
 
 DIRECTION = torch.tensor([0.7, -0.5, 0.3, 0.4], dtype=torch.float64)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import gsimplicit as gs
+from gsimplicit.arguments import March
 from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.routes import Deq, FiniteDifference, Implicit, Tangent, Truncated
-from gsimplicit.steady import March
 
 i, f, b, s = np.int64, np.float32, np.bool_, np.str_
 PAIRS: list[tuple[Any, Any]] = [

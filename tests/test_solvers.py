@@ -13,10 +13,10 @@ from test_refine import BOTH, CASES, NONE, TRANSPOSE, dense_bordered, example
 import gsimplicit as gs
 from gsimplicit.grid import broken_translations, slopes
 from gsimplicit.models.gray_scott import homogeneous_states
-from gsimplicit.refine.krylov import BORDER, BorderedOperator
 from gsimplicit.refine.linear import Bordered
 from gsimplicit.refine.newton import newton
-from gsimplicit.refine.solvers import Prepared, chosen
+from gsimplicit.refine.operator import BORDER, BorderedOperator
+from gsimplicit.refine.solvers import Prepared, solver_for
 
 Array = np.ndarray
 CPU = torch.device("cpu")
@@ -278,10 +278,10 @@ def test_at_a_fold_the_gradient_is_refused_and_the_root_is_not(linear: gs.Linear
 
 
 def test_solver_is_chosen_by_size_and_device_and_overridden_by_object() -> None:
-    assert chosen(None, 128 * 128, CPU) == gs.Direct()
-    assert chosen(None, 4096 * 4096, CPU) == gs.Gmres(device=CPU)
-    assert chosen(None, 128 * 128, torch.device("meta")) == gs.Gmres(device=torch.device("meta"))
-    assert chosen(SHARP, 128 * 128, CPU) is SHARP
+    assert solver_for(None, 128 * 128, CPU) == gs.Direct()
+    assert solver_for(None, 4096 * 4096, CPU) == gs.Gmres(device=CPU)
+    assert solver_for(None, 128 * 128, torch.device("meta")) == gs.Gmres(device=torch.device("meta"))
+    assert solver_for(SHARP, 128 * 128, CPU) is SHARP
 
 
 def test_a_solver_of_ones_own_is_used(drifting_root: gs.SteadyState) -> None:

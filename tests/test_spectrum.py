@@ -12,8 +12,8 @@ from helpers import PAPER, UNIFORM, instance, small_start
 import gsimplicit as gs
 from gsimplicit.grid import broken_translations, interleaved, slopes
 from gsimplicit.models.gray_scott import homogeneous_states
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.linear import jacobian
-from gsimplicit.refine.spectrum import leading
 
 
 def dense(root: gs.SteadyState) -> np.ndarray:

@@ -23,8 +23,8 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import dataset, files, progress
-from gsimplicit.landscape import run
+from gsimplicit import dataset, files, progress, provenance
+from gsimplicit.landscape import pool, run, worker
 from gsimplicit.landscape.store import Store
 
 PACKAGE = Path(gs.__file__).parent
@@ -80,7 +80,7 @@ def test_an_unfinished_one_of_other_code_says_so_too(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Store, "finish", lambda self, whole: None)
         scan(tmp_path / "a.nc")
-    monkeypatch.setattr(dataset, "code_fingerprint", lambda: 64 * "0")
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: 64 * "0")
     with pytest.raises(gs.StoreMismatchError, match=r"a\.nc\.tiles was made by another version .*\(gsimplicit 0\."):
         scan(tmp_path / "a.nc")
 
@@ -93,11 +93,11 @@ def test_the_code_a_store_knows_is_all_that_a_value_can_depend_on() -> None:
             reached.add(file)
             waiting += imported(file)
     names = {".".join(f.relative_to(PACKAGE).with_suffix("").parts) for f in reached}
-    left_out = {name for name in names for leaf in dataset.LEAVES if f"{name}.".startswith(f"{leaf}.")}
+    left_out = {name for name in names for leaf in provenance.LEAVES if f"{name}.".startswith(f"{leaf}.")}
     assert left_out == {"version"}
-    places = [PACKAGE.joinpath(*leaf.split(".")) for leaf in dataset.LEAVES]
+    places = [PACKAGE.joinpath(*leaf.split(".")) for leaf in provenance.LEAVES]
     assert all(place.is_dir() or place.with_suffix(".py").exists() for place in places)
-    assert dataset.code_fingerprint() != dataset.code_fingerprint(leaves=True)
+    assert provenance.code_fingerprint() != provenance.code_fingerprint(leaves=True)
 
 
 def imported(file: Path) -> list[Path]:
@@ -353,7 +353,7 @@ def test_where_no_worker_can_be_started_threads_give_the_same_bits(why: str, mon
     with pytest.raises(
         OSError, match=r"no worker processes could be started: .*; pass executor=ThreadPoolExecutor\(\)"
     ):
-        run.processes()
+        pool.processes()
 
 
 # paths
@@ -367,7 +367,7 @@ def test_a_store_is_found_below_the_home_folder_and_by_every_form_of_its_name(
     data = scan("~/deep/a.nc")
     assert names(tmp_path) == ["home", "home/deep", "home/deep/a.nc"]
     (tmp_path / "link.nc").symlink_to("home/deep/a.nc")
-    monkeypatch.setattr(run, "evaluate_tile", None)
+    monkeypatch.setattr(worker, "evaluate_tile", None)
     for form in (
         Path("~/deep/a.nc"), "home/deep/a.nc", b"home/deep/a.nc", "./home/../home/deep/a.nc", np.str_("~/deep/a.nc"),
         tmp_path / "link.nc", str(tmp_path / "home/deep/a.nc"),
@@ -412,7 +412,7 @@ def test_a_path_that_cannot_work_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
-    monkeypatch.setattr(run, "evaluate_tile", None)
+    monkeypatch.setattr(worker, "evaluate_tile", None)
     with pytest.raises(ValueError, match=message):
         scan(store)
     assert names(tmp_path) == ["pipe"]
@@ -550,7 +550,7 @@ def test_a_loss_that_differs_is_named_with_what_changed_in_it(tmp_path: Path, mo
     )
     monkeypatch.setattr(dataset, "save", None)
     monkeypatch.setitem(globals(), "FACTOR", 1.0)
-    monkeypatch.setattr(dataset, "code_fingerprint", lambda: 64 * "0")
+    monkeypatch.setattr(provenance, "code_fingerprint", lambda: 64 * "0")
     told = refused(losses=[power, Weighted(1.0)], routes=["unrolled"]).replace("\n", " ")
     assert "the same call with another store repeats them" in told
     assert "scan_arguments" not in told

@@ -11,7 +11,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import models
-from gsimplicit.routes.gradient import default_target
+from gsimplicit.routes.arguments import default_target
 from studies._claims import Claim, ours
 
 ROOT = Path(__file__).parents[1]

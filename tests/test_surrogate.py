@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape import run
+from gsimplicit.landscape import worker
 
 GRID = (16, 16)
 F, K = np.linspace(0.03, 0.04, 7), np.linspace(0.045, 0.05, 7)
@@ -190,7 +190,7 @@ def test_training_that_is_interrupted_resumes_at_the_networks_that_are_left(
 ) -> None:
     given: dict[str, Any] = {"losses": [mean_square], "members": 3, "epochs": 50, "progress": False}
     whole = gs.train_surrogate(states, **given)
-    original, trained = run.evaluate_tile, []
+    original, trained = worker.evaluate_tile, []
 
     def interrupted(evaluate: Any, items: Any) -> Any:
         trained.append(items)
@@ -198,7 +198,7 @@ def test_training_that_is_interrupted_resumes_at_the_networks_that_are_left(
             raise KeyboardInterrupt
         return original(evaluate, items)
 
-    monkeypatch.setattr(run, "evaluate_tile", interrupted)
+    monkeypatch.setattr(worker, "evaluate_tile", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gs.train_surrogate(states, store=tmp_path / "model.nc", **given)
     resumed = gs.train_surrogate(states, store=tmp_path / "model.nc", **given)

@@ -18,7 +18,7 @@ from helpers import mean_square
 
 import gsimplicit as gs
 from gsimplicit import losses, testing
-from gsimplicit.bifurcation import branch, edge, fold, uniform
+from gsimplicit.bifurcation import branch, edge, fold, lifetime, uniform
 from gsimplicit.models.gray_scott import Params
 from gsimplicit.surroundings import is_door
 
@@ -96,7 +96,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "train_surrogate": trained,
     "taylor_test": lambda: testing.taylor_test(params(), "unrolled", mean_square, **SHORT).remainders,
     "follow": lambda: branch.follow(CURVED, "k", low=0.05, max_points=3).values,
-    "lifetime": lambda: edge.lifetime(gs.Params(0.16, 0.08, 0.035, 0.08), SPOT, 500),
+    "lifetime": lambda: lifetime.lifetime(gs.Params(0.16, 0.08, 0.035, 0.08), SPOT, 500),
     "turing": lambda: uniform.turing([0.02, 0.05, 0.3]),
     "hopf": lambda: uniform.hopf_of_steps([0.02, 0.05, 0.3]),
 }

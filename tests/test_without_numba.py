@@ -14,8 +14,8 @@ import torch
 from helpers import PAPER, UNIFORM, farthest, instance, mean_square, random_fields, relative, small_start
 
 import gsimplicit as gs
-from gsimplicit.marching import compiled, cpu, plain
-from gsimplicit.refine import spectrum
+from gsimplicit.marching import compiled, cpu, kernels, plain
+from gsimplicit.refine import eigenvalues
 
 FIELDS, EQUATIONS = random_fields(1, (9, 16))[0].numpy(), instance(PAPER)
 START = small_start(8, 2)
@@ -88,7 +88,7 @@ def everything() -> list[torch.Tensor]:
 
 
 def test_every_room_that_steps_works_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "KICK_STEPS", 200)
+    monkeypatch.setattr(eigenvalues, "KICK_STEPS", 200)
     expected = everything()
     monkeypatch.setattr(cpu, "_chosen", [plain])
     for found, wanted in zip(everything(), expected, strict=True):
@@ -124,7 +124,7 @@ def test_a_kernel_that_does_not_compile_is_said_once_and_replaced(monkeypatch: p
         return pair.no_such_thing
 
     monkeypatch.setattr(cpu, "_chosen", [compiled])
-    monkeypatch.setattr(compiled, "_march", compiled._Kernel(unknown))
+    monkeypatch.setattr(kernels, "march", kernels.Kernel(unknown))
     expected = plain.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0]
     with pytest.warns(RuntimeWarning, match=r"(?s)steps are taken by torch.*no_such_thing") as said:
         assert np.array_equal(cpu.march(EQUATIONS, FIELDS, 0.0, 10, 64)[0], expected)

@@ -20,7 +20,7 @@ import torch
 from helpers import mean_square, small_start
 
 import gsimplicit as gs
-from gsimplicit.landscape import pool, run, sent
+from gsimplicit.landscape import pool, run, sent, worker
 from gsimplicit.landscape.by_value import by_name, by_value, loads
 from gsimplicit.landscape.home import Home, here
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_copied_is_computed_here_and_refused_elsewhere(
 
 def test_what_can_neither_be_sent_by_value_nor_told_is_refused_by_workers(mine: ModuleType) -> None:
     mine.hidden = (one for one in [1])
-    packed = sent.parcel(run.evaluate_tile, {"loss 'by_text'": mine.by_text})
+    packed = sent.parcel(worker.evaluate_tile, {"loss 'by_text'": mine.by_text})
     assert packed.unchecked == ("loss 'by_text'",)
     sent.opened(packed)
     with pytest.raises(RuntimeError, match="'by_text' can neither be sent by value nor be told"):
@@ -320,7 +320,7 @@ class Seen:
 def test_a_point_is_evaluated_with_the_settings_of_the_process_that_asked() -> None:
     def seen(home: Home) -> dict[str, Any]:
         packed = replace(sent.parcel(Seen(), {}), home=home)
-        return {name: one.item() for name, one in (run.work_on("", sent.pickle.dumps(packed), [0]) or {}).items()}
+        return {name: one.item() for name, one in (worker.work_on("", sent.pickle.dumps(packed), [0]) or {}).items()}
 
     plain = seen(Home.now())
     shared = {"dtype": torch.float64, "precision": "medium", "deterministic": (True, True), "mkldnn": False}
@@ -346,7 +346,7 @@ def test_a_large_loss_is_sent_once_to_a_worker(monkeypatch: pytest.MonkeyPatch) 
     def of_big(v: torch.Tensor) -> torch.Tensor:
         return big.mean() * mean_square(v)
 
-    monkeypatch.setattr(run, "_large", {})
+    monkeypatch.setattr(worker, "_large", {})
     received: list[bool] = []
 
     class Counted(ThreadPoolExecutor):

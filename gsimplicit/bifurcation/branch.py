@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.bifurcation.curve import SCALE, Curve, Point
+from gsimplicit.bifurcation.curve import SCALE, BranchPoint, Curve, Point
 from gsimplicit.equations import DEFAULT, Model, instances
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
@@ -142,103 +142,138 @@ def follow(
         >>> bool(abs(branch.folds[0].value - saddle_node(0.05)) < 1e-8)
         True
     """
-    if not isinstance(state, SteadyState):
-        raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
+    _require_one(state)
     parameter = checks.choice("parameter", parameter, state.model.parameters)
-    if len(state) != 1:
-        raise ValueError(f"state must be one instance, got {len(state)}")
     if checks.integer("direction", direction, -checks.LARGEST) not in (1, -1):
         raise ValueError(f"direction must be 1 or -1, got {checks.shown(direction)}")
-    direction, step = int(direction), checks.real("step", step, above=0)
-    max_step, max_points = checks.real("max_step", max_step, least=step), checks.integer("max_points", max_points, 2)
-    eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
-    max_folds = None if max_folds is None else checks.integer("max_folds", max_folds, 1)
+    step = checks.real("step", step, above=0)
     bounds = state.model.range_of(parameter)
-    low = bounds[0] if low is None else low
-    low, high = (checks.real(name, at, finite=False) for name, at in (("low", low), ("high", high)))
+    until = _Limits(
+        ends=(
+            checks.real("low", bounds[0] if low is None else low, finite=False),
+            checks.real("high", high, finite=False),
+        ),
+        max_step=checks.real("max_step", max_step, least=step),
+        max_points=checks.integer("max_points", max_points, 2),
+        max_folds=None if max_folds is None else checks.integer("max_folds", max_folds, 1),
+    )
+    eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
     if not (watch is None or callable(watch)):
         raise TypeError(f"watch must be a callable of a parameter and a number, or None, got {checks.shown(watch)}")
     state.require_steady()
-    state = state.replace(fields=state.fields.detach().to("cpu", torch.float64))
-    value = float(getattr(state.params, parameter)[0])
+    _require_inside(until.ends, bounds, parameter, float(getattr(state.params, parameter)[0]))
+    fields = state.fields[0].detach().to("cpu", torch.float64).numpy()
+    curve = Curve(next(instances(state.params)), parameter, fields)
+    start = Point(fields, state.drift[0].numpy(), state.params.tensor()[0].numpy())
+    with one_blas_thread():
+        trail = _Trail(curve, _first(curve, start, int(direction)), eigenvalues)
+        return trail.branch(_followed(trail, step, until, watch))
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Where a branch ends: `follow` says what they mean."""
+
+    ends: tuple[float, float]
+    max_step: float
+    max_points: int
+    max_folds: int | None
+
+
+def _require_one(state: Any) -> None:
+    """Raise unless this is a steady state of one instance."""
+    if not isinstance(state, SteadyState):
+        raise TypeError(f"state must be of gsimplicit.steady_state, got {type(state).__name__}")
+    if len(state) != 1:
+        raise ValueError(f"state must be one instance, got {len(state)}")
+
+
+def _require_inside(ends: tuple[float, float], bounds: tuple[float, float], parameter: str, value: float) -> None:
+    """Raise unless the ends lie within the parameter's bounds and about its value."""
+    low, high = ends
     if not bounds[0] <= low <= value <= high:
         raise ValueError(
             f"low and high must enclose the state's {parameter}, {bounds[0]:g} <= low <= {value:g} <= high; "
             f"got {low:g}, {high:g}"
         )
-    equations = next(instances(state.params))
-    curve = Curve(equations, parameter, state.fields[0].numpy())
-    with one_blas_thread():
-        return _followed(
-            curve, state, direction, (low, high), step, max_step, max_points, max_folds, eigenvalues, watch
-        )
 
 
-def _followed(
-    curve: Curve,
-    state: SteadyState,
-    direction: int,
-    ends: tuple[float, float],
-    step: float,
-    max_step: float,
-    max_points: int,
-    max_folds: int | None,
-    count: int,
-    watch: Callable[[float, int], None] | None,
-) -> Branch:
-    start = Point(state.fields[0].numpy(), state.drift[0].numpy(), state.params.tensor()[0].numpy())
-    now = curve.closed(start)
-    if now is None:
+def _first(curve: Curve, start: Point, direction: int) -> BranchPoint:
+    """The first point of a branch, with its tangent in the direction asked for."""
+    root = curve.closed(start)
+    if root is None:
         raise ValueError("the root could not be closed to 1e-12")
-    curve.tangent(now, None)
-    if now.tp * direction < 0:
-        now.tX, now.tp = -now.tX, -now.tp
-    points, found = [now], [curve.leading(now, count)]
-    folds: list[Fold] = []
-    unstable: list[Instability] = []
-    ended = "points"
-    while len(points) < max_points:
-        ahead = curve.advanced(now, step)
-        if ahead is None:
-            step /= 2
-            if step < 1e-5:
-                ended = "step"
-                break
-            continue
-        new, iterations = ahead
+    first = curve.with_tangent(root, None)
+    return first.reversed() if first.tp * direction < 0 else first
+
+
+class _Trail:
+    """What was met along a branch so far."""
+
+    def __init__(self, curve: Curve, start: BranchPoint, eigenvalues: int) -> None:
+        self.curve, self._count = curve, eigenvalues
+        self.points, self._eigenvalues = [start], [curve.leading(start, eigenvalues)]
+        self.folds: list[Fold] = []
+        self._instabilities: list[Instability] = []
+
+    @property
+    def now(self) -> BranchPoint:
+        """The last point."""
+        return self.points[-1]
+
+    def take(self, new: BranchPoint, step: float) -> bool:
+        """Go on to a point a step ahead, with what lies between; False where another branch crosses there."""
+        curve, now, count = self.curve, self.now, self._count
         if now.tp * new.tp < 0:
             at = curve.between(now, step, lambda point: point.tp)
             if abs(at.tp) > 1e-3 * min(abs(now.tp), abs(new.tp)) + 1e-9:
-                ended = "branching"  # the tangent turns at once: another branch crosses, and this is no fold
-                break
-            folds.append(Fold(curve.value(at), at.X, at.tX / np.linalg.norm(at.tX), at.residual))
+                return False  # the tangent turns at once: this is no fold
+            self.folds.append(Fold(curve.value(at), at.X, at.tX / np.linalg.norm(at.tX), at.residual))
         values = curve.leading(new, count)
-        if count and found[-1][0].real * values[0].real < 0:
+        if count and self._eigenvalues[-1][0].real * values[0].real < 0:
             at = curve.between(now, step, lambda point: float(curve.leading(point, count)[0].real))
             eigenvalue = complex(curve.leading(at, count)[0])
-            unstable.append(Instability(curve.value(at), eigenvalue, at.X))
-        points.append(new)
-        found.append(values)
-        now = new
+            self._instabilities.append(Instability(curve.value(at), eigenvalue, at.X))
+        self.points.append(new)
+        self._eigenvalues.append(values)
+        return True
+
+    def branch(self, ended: str) -> Branch:
+        """All of it as a branch."""
+        points = self.points
+        return Branch(
+            self.curve.name,
+            np.stack([p.params for p in points]),
+            np.stack([p.X for p in points]),
+            np.stack([p.c for p in points]),
+            np.array([p.tp * SCALE for p in points]),
+            np.stack(self._eigenvalues),
+            np.array([p.residual for p in points]),
+            tuple(self.folds),
+            tuple(self._instabilities),
+            ended,
+            self.curve.equations.model,
+        )
+
+
+def _followed(trail: _Trail, step: float, until: _Limits, watch: Callable[[float, int], None] | None) -> str:
+    """Follow a branch until it ends; why it did."""
+    curve = trail.curve
+    while len(trail.points) < until.max_points:
+        ahead = curve.advanced(trail.now, step)
+        if ahead is None:
+            step /= 2
+            if step < 1e-5:
+                return "step"
+            continue
+        new, iterations = ahead
+        if not trail.take(new, step):
+            return "branching"
         if watch is not None:
-            watch(curve.value(now), len(points))
-        if max_folds is not None and len(folds) >= max_folds:
-            ended = "folds"
-            break
-        if not ends[0] <= curve.value(now) <= ends[1]:
-            ended = "range"
-            break
-        step = min(max_step, step * (1.5 if iterations <= 4 else 0.7 if iterations >= 6 else 1.0))
-    return Branch(
-        curve.name,
-        np.stack([p.params for p in points]),
-        np.stack([p.X for p in points]),
-        np.stack([p.c for p in points]),
-        np.array([p.tp * SCALE for p in points]),
-        np.stack(found),
-        np.array([p.residual for p in points]),
-        tuple(folds),
-        tuple(unstable),
-        ended,
-        curve.equations.model,
-    )
+            watch(curve.value(new), len(trail.points))
+        if until.max_folds is not None and len(trail.folds) >= until.max_folds:
+            return "folds"
+        if not until.ends[0] <= curve.value(new) <= until.ends[1]:
+            return "range"
+        step = min(until.max_step, step * (1.5 if iterations <= 4 else 0.7 if iterations >= 6 else 1.0))
+    return "points"

@@ -6,17 +6,17 @@ As in refinement the drift along each translation a pattern breaks is an unknown
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, interleaved, separate
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
-from gsimplicit.refine.spectrum import leading
 
-__all__ = ["SCALE", "TOLERANCE", "Curve", "Point"]
+__all__ = ["SCALE", "TOLERANCE", "BranchPoint", "Curve", "Point"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -33,16 +33,38 @@ CLOSE = 1e-8
 """Distance in the parameter to which folds and instabilities are found."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Point:
-    """A point of a branch with its tangent; `t` is the tangent in (fields, drift speeds, parameter / SCALE)."""
+    """A root, or a state near one.
+
+    Attributes:
+        X: Fields, shape (S, H, W).
+        c: Drift along rows and columns, shape (2,).
+        params: All parameters, shape (P,).
+        residual: Largest bordered residual; infinite where it was not asked.
+    """
 
     X: Array
     c: Array
     params: Array
-    tX: Array = field(default_factory=lambda: np.zeros(0))
-    tp: float = 0.0
     residual: float = np.inf
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BranchPoint(Point):
+    """A point of a branch with its unit tangent.
+
+    Attributes:
+        tX: The tangent in the fields, shape (S, H, W).
+        tp: The tangent in the parameter, by SCALE.
+    """
+
+    tX: Array
+    tp: float
+
+    def reversed(self) -> BranchPoint:
+        """The same point with the tangent the other way."""
+        return replace(self, tX=-self.tX, tp=-self.tp)
 
 
 class Curve:
@@ -96,7 +118,7 @@ class Curve:
         fixed = self._newton(start, start, np.zeros_like(start.X), 1.0, 0.0)
         return None if fixed is None else fixed[0]
 
-    def advanced(self, now: Point, step: float) -> tuple[Point, int] | None:
+    def advanced(self, now: BranchPoint, step: float) -> tuple[BranchPoint, int] | None:
         """The point a step along the branch, with its tangent, and the iterations it took; None where Newton failed."""
         moved = now.params.copy()
         moved[self.index] += step * now.tp * SCALE
@@ -106,8 +128,8 @@ class Curve:
         done = self._newton(guess, now, now.tX / self.cells, now.tp, step)
         if done is None:
             return None
-        new, iterations = done
-        self.tangent(new, now)
+        root, iterations = done
+        new = self.with_tangent(root, now)
         # a turn of more than 60 degrees is another branch, or a step too long
         if (new.tX * now.tX).sum() / self.cells + new.tp * now.tp < 0.5:
             return None
@@ -140,8 +162,8 @@ class Curve:
                 return None
         return None
 
-    def tangent(self, point: Point, before: Point | None) -> None:
-        """The unit tangent, in the direction of the one before."""
+    def with_tangent(self, point: Point, before: BranchPoint | None) -> BranchPoint:
+        """A root with its unit tangent, in the direction of the one before."""
         row = np.zeros_like(point.X) if before is None else before.tX / self.cells
         corner = 1.0 if before is None else before.tp
         system = self.system(point, self.translations(point.X), row, corner)
@@ -150,9 +172,9 @@ class Curve:
         x, s = system.solve(np.zeros(point.X.size), goal)
         tX, tp = separate(x, point.X.shape), float(s[-1])
         length = np.sqrt((tX**2).sum() / self.cells + tp**2)
-        point.tX, point.tp = tX / length, tp / length
+        return BranchPoint(point.X, point.c, point.params, point.residual, tX=tX / length, tp=tp / length)
 
-    def between(self, now: Point, step: float, test: Callable[[Point], float]) -> Point:
+    def between(self, now: BranchPoint, step: float, test: Callable[[BranchPoint], float]) -> BranchPoint:
         """The point within a step at which a test function vanishes, by bisection and false position."""
         low, high, at_low = 0.0, step, test(now)
         ahead = self.advanced(now, high)

@@ -7,6 +7,7 @@ between a start that dies and one that survives the pair is bisected, marched on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,15 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.bifurcation.lifetime import alive, lifetime, marched, one_instance, single
 from gsimplicit.equations import ModelParams, instances
 from gsimplicit.grid import broken_translations
-from gsimplicit.marching import KERNELS
+from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.newton import newton
-from gsimplicit.refine.spectrum import leading
-from gsimplicit.steady import as_fields
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.threads import one_blas_thread
 
-__all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state", "lifetime"]
+__all__ = ["BasinEdge", "EdgeState", "basin_edge", "edge_state"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -76,41 +76,6 @@ class EdgeState:
 
 
 @own_surroundings
-def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
-    """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
-
-    Args:
-        params: One instance.
-        fields: u and v, shape (1, 2, H, W).
-        horizon: Most steps, >= 1.
-        every: Steps between looks, >= 1: the resolution.
-
-    Returns:
-        The number of steps at the first look that finds v dead.
-
-    Raises:
-        ValueError: An argument lies outside its range, or the parameters or fields are not one instance.
-        TypeError: An argument has a wrong type.
-
-    Example:
-        >>> import gsimplicit as gs
-        >>> from gsimplicit.bifurcation.edge import lifetime
-        >>> start = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=5))
-        >>> lifetime(gs.Params.preset("paper").replace(k=0.07), start) < 200
-        True
-    """
-    horizon, every = checks.integer("horizon", horizon, 1), checks.integer("every", every, 1)
-    params = _one(params)
-    now, steps = _single("fields", fields, params), 0
-    while _alive(params, now):
-        ahead = min(every, horizon - steps)
-        if not ahead:
-            return None
-        now, steps = _marched(params, now, ahead), steps + ahead
-    return steps
-
-
-@own_surroundings
 def basin_edge(
     params: ModelParams,
     initial: torch.Tensor,
@@ -147,12 +112,12 @@ def basin_edge(
         >>> 0.06 < edge.value < 0.07
         True
     """
-    params = _one(params)
+    params = one_instance(params)
     parameter = checks.choice("parameter", parameter, params.model.parameters)
     tol, horizon = checks.real("tol", tol, above=0), checks.integer("horizon", horizon, 1)
     least = params.model.range_of(parameter)[0]
     dies, survives = (checks.real(n, x, least=least) for n, x in (("dies", dies), ("survives", survives)))
-    fields = _single("initial", initial, params)
+    fields = single("initial", initial, params)
 
     def dead(value: float) -> bool:
         return lifetime(params.replace(**{parameter: value}), fields, horizon) is not None
@@ -213,12 +178,12 @@ def edge_state(
         >>> state.unstable, bool(abs(state.eigenvalues[0].imag) < 1e-9)
         (1, True)
     """
-    params = _one(params)
-    low, high = _single("dying", dying, params), _single("surviving", surviving, params)
+    params = one_instance(params)
+    low, high = single("dying", dying, params), single("surviving", surviving, params)
     if low.shape != high.shape:
         raise ValueError(f"surviving must be on the grid of dying, {tuple(low.shape)}, got {tuple(high.shape)}")
-    leap, rounds = checks.integer("leap", leap, 1), checks.integer("rounds", rounds, 1)
-    horizon = checks.integer("horizon", horizon, 1)
+    counts = (("leap", leap), ("rounds", rounds), ("horizon", horizon))
+    leap, rounds, horizon = (checks.integer(name, count, 1) for name, count in counts)
     gap, tol = checks.real("gap", gap, above=0), checks.real("tol", tol, above=0)
 
     def dead(x: torch.Tensor) -> bool:
@@ -228,62 +193,55 @@ def edge_state(
         raise ValueError("dying must be a start that dies; it survives")
     if dead(high):
         raise ValueError("surviving must be a start that lives; it dies")
-    equations = next(instances(params))
+    return _tracked(params, low, high, dead, leap, rounds, gap, tol)
+
+
+def _tracked(
+    params: ModelParams,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    dead: Callable[[torch.Tensor], bool],
+    leap: int,
+    rounds: int,
+    gap: float,
+    tol: float,
+) -> EdgeState:
+    """Bisect a pair and march it on by turns, until it is slow enough to close."""
     for done in range(1, rounds + 1):
         middle = (low + high) / 2
-        if dead(middle):
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if dead(middle) else (low, middle)
         apart = float((high - low).abs().max())
         if apart > gap:
             continue
-        before, bracket = high, (low, high)
-        low, high = (_marched(params, x, leap) for x in (low, high))
+        bracket = low, high
+        low, high = (marched(params, x, leap) for x in (low, high))
         if not dead(low) or dead(high):
             # one has decided within the horizon of the other: bisect on before marching on
-            low, high = bracket
-            gap /= 10
+            (low, high), gap = bracket, gap / 10
             if gap < _ROUNDING:
                 break
-            continue
         # slow enough for Newton's method: the pair has come down its stable directions
-        if float((high - before).abs().max()) < 1e-4:
-            with one_blas_thread():
-                root = newton(equations, ((low + high) / 2)[0].numpy(), tol)
-                near = float(np.abs(root.fields - ((low + high) / 2)[0].numpy()).max()) < _NEAR
-                if root.converged and near and _alive(params, torch.from_numpy(root.fields)[None]):
-                    found = leading(equations, root.fields, broken_translations(root.fields), root.drift, 6).values
-                    unstable = int((found.real > 1e-7).sum())
-                    if not unstable:
-                        raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")
-                    return EdgeState(root.fields, root.residual, found, unstable, apart, done)
+        elif float((high - bracket[1]).abs().max()) < 1e-4:
+            found = _state_near(params, (low + high) / 2, tol, apart, done)
+            if found is not None:
+                return found
     raise ValueError(f"no steady state was met in {done} bisections; give more rounds or another leap or horizon")
 
 
-def _one(params: ModelParams) -> ModelParams:
-    """One instance of parameters, cut off from autograd."""
-    if not isinstance(params, ModelParams):
-        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
-    if len(params) != 1:
-        raise ValueError(f"params must be one instance, got {len(params)}")
-    if params.model.trivial is None:
-        raise ValueError(f"params must be of a model with a trivial state to die into, got {params.model.name}")
-    return params.detach()
+def _state_near(params: ModelParams, fields: torch.Tensor, tol: float, gap: float, rounds: int) -> EdgeState | None:
+    """The live root near a state, by Newton's method; None where there is none so near.
 
-
-def _alive(params: ModelParams, fields: torch.Tensor) -> bool:
-    """Whether the observed species has not died everywhere."""
-    return float(fields[0, params.model.seen].max()) >= float(params.model.trivial or 0.0)
-
-
-def _marched(params: ModelParams, fields: torch.Tensor, steps: int) -> torch.Tensor:
-    return KERNELS.march(params, fields, 0.0, steps, steps, 1.0).fields
-
-
-def _single(name: str, fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
-    """One instance of fields, float64, shape (1, 2, H, W)."""
-    one = as_fields(name, fields, params.model)
-    if len(one) != 1:
-        raise ValueError(f"{name} must be one instance, got {len(one)}")
-    return one
+    Raises:
+        ValueError: It is stable, and so on no edge.
+    """
+    equations, start = next(instances(params)), fields[0].numpy()
+    with one_blas_thread():
+        root = newton(equations, start, tol)
+        near = float(np.abs(root.fields - start).max()) < _NEAR
+        if not (root.converged and near and alive(params, torch.from_numpy(root.fields)[None])):
+            return None
+        found = leading(equations, root.fields, broken_translations(root.fields), root.drift, 6).values
+    unstable = int((found.real > 1e-7).sum())
+    if not unstable:
+        raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")
+    return EdgeState(root.fields, root.residual, found, unstable, gap, rounds)

@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 _BY_NAME = {"torch", "numpy", "scipy", "numba", "llvmlite", "torchdeq"}
-"""Packages told by name alone: every file names their versions (`dataset.versions`)."""
+"""Packages told by name alone: every file names their versions (`provenance.versions`)."""
 
 _CODE = re.compile(r"\.(py|so|pyd),sha256")
 """Lines on files of code in the list of an installed package."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit import checks, dataset, files
+from gsimplicit.labels import flag_attributes
 from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store
 from gsimplicit.landscape.tiles import Values, begun_since, stored_part, there
@@ -166,8 +167,8 @@ def partial_scan(path: str | os.PathLike[str]) -> xr.Dataset:
         put(frame, len(done), indices, values)
         done[indices] = 1
     settle(frame)
-    flags = {"flag_values": np.array([0, 1], np.int8), "flag_meanings": "not_stored stored"}
-    frame["done"] = (over, done.reshape(shape), {"long_name": "whether the point is stored", "units": "1", **flags})
+    words = flag_attributes(("not_stored", "stored"))
+    frame["done"] = (over, done.reshape(shape), {"long_name": "whether the point is stored", "units": "1", **words})
     frame.attrs["title"] = f"Unfinished: {frame.attrs.get('title', '')}"
     return frame
 

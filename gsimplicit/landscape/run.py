@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import threading
 import time
-import traceback
 import warnings
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from gsimplicit.landscape import pool
-from gsimplicit.landscape.pool import processes
+from gsimplicit.landscape import pool, worker
 from gsimplicit.landscape.tiles import Values
-from gsimplicit.surroundings import caller, own_surroundings
+from gsimplicit.landscape.worker import Evaluate
+from gsimplicit.surroundings import caller
 from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from gsimplicit.landscape.home import Home
     from gsimplicit.landscape.sent import Parcel
 
-    Evaluate = Callable[[Any], Values]
     Keep = Callable[[Sequence[int], Values], None]
 
-__all__ = ["evaluate_tile", "processes", "run", "work_on"]
+__all__ = ["run"]
 
 _INLINE_SECONDS = 5.0
 """Starting worker processes costs about this much; a job that ends sooner is run where it stands."""
@@ -38,74 +31,8 @@ _INLINE_SECONDS = 5.0
 _STRIKES = 3
 """How often the pool may lose a worker before another tile ends."""
 
-_SENT_ONCE = 1_000_000
-"""Bytes of an evaluation beyond which it goes to a worker once, and not with every tile."""
-
 _UNKNOWN = 512
 """Workers taken for granted where an executor does not say how many it has."""
-
-
-_mine = threading.local()
-
-
-def _unpacked(work: bytes) -> tuple[Evaluate, Home]:
-    """The evaluation, a copy for each thread: a loss may keep an array it works in; and the settings it is to have."""
-    from gsimplicit.landscape.sent import opened
-
-    if getattr(_mine, "work", None) != work:
-        sent: Parcel = pickle.loads(work)
-        _mine.opened, _mine.work = (opened(sent), sent.home), work
-    return cast("tuple[Evaluate, Home]", _mine.opened)
-
-
-_large: dict[str, bytes] = {}
-"""The large evaluation that this process was sent last, by its digest."""
-
-
-@own_surroundings
-def work_on(key: str, work: bytes | None, items: Sequence[Any]) -> Values | None:
-    """What is sent to a worker: the pickled evaluation, the same for all tiles, and the items of one.
-
-    Args:
-        key: Digest of the evaluation.
-        work: The evaluation; None where this process may have it already, a network of a gigabyte say.
-        items: One a point.
-
-    Returns:
-        The variables of the points, stacked; None where the evaluation has to be sent first.
-
-    Raises:
-        CarriedError: An error of a class of the user's, for the process that knows it.
-        RuntimeError: For an error that cannot be sent back: it would take the worker, or the pool, with it.
-    """
-    if work is None and (work := _large.get(key)) is None:
-        return None
-    if len(work) > _SENT_ONCE and key not in _large:
-        _large.clear()
-        _large[key] = work
-    try:
-        evaluate, home = _unpacked(work)
-        with home.applied():
-            return evaluate_tile(evaluate, items)
-    except BaseException as error:  # one of a user's that is no Exception ends the scan as well, with its words
-        from gsimplicit.landscape.sent import can_be_sent, carried
-
-        if can_be_sent(error):
-            raise
-        name = f"{type(error).__qualname__}: {error}"
-        notes = (*getattr(error, "__notes__", ()), "".join(traceback.format_exception(error)).strip())
-        told = carried(error, name) or RuntimeError(name)
-        for note in notes:
-            told.add_note(str(note))
-        raise told from None
-
-
-@own_surroundings
-def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
-    """The variables of some points, stacked."""
-    with one_blas_thread(), _one_thread():
-        points = [evaluate(item) for item in items]
-    return {name: np.stack([point[name] for point in points]) for name in points[0]}
 
 
 def run(
@@ -185,7 +112,7 @@ def _inline(work: _Work, items: Sequence[Any], tiles: list[list[int]], keep: Kee
     evaluate, alone = work.here() if tiles else (None, None)
     for done, tile in enumerate(tiles, start=1):
         assert evaluate is not None
-        keep(tile, evaluate_tile(evaluate, [items[i] for i in tile]))
+        keep(tile, worker.evaluate_tile(evaluate, [items[i] for i in tile]))
         if (time.perf_counter() - begin) / done * (len(tiles) - done) > _INLINE_SECONDS:
             if alone is None:
                 return tiles[done:]
@@ -243,18 +170,18 @@ def _threaded(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep:
 def _drain(work: bytes, items: Sequence[Any], waiting: list[list[int]], keep: Keep, executor: Executor) -> None:
     """Take tiles from the end of `waiting`, two in flight a worker; what did not end is put back."""
     key = hashlib.sha256(work).hexdigest()
-    sent = work if len(work) <= _SENT_ONCE else None
+    sent = work if len(work) <= worker.SENT_ONCE else None
     flying: dict[Future[Values | None], list[int]] = {}
     try:
         while waiting or flying:
             room = 2 * _workers(executor)  # asked again each time: a cluster may grow
             while waiting and len(flying) < room:
-                future = executor.submit(work_on, key, sent, [items[i] for i in waiting[-1]])
+                future = executor.submit(worker.work_on, key, sent, [items[i] for i in waiting[-1]])
                 flying[future] = waiting.pop()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 values = _result(future)
                 if values is None:  # the worker has not been sent it yet
-                    again = executor.submit(work_on, key, work, [items[i] for i in flying[future]])
+                    again = executor.submit(worker.work_on, key, work, [items[i] for i in flying[future]])
                     flying[again] = flying.pop(future)
                     continue
                 keep(flying[future], values)
@@ -292,25 +219,3 @@ def _workers(executor: Executor) -> int:
     if threads is not None:
         return max(1, sum(threads().values()))
     return _UNKNOWN
-
-
-_threads_lock = threading.Lock()
-_threads_before: list[int] = []
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread, wherever a point is evaluated: sums over several come in another order, with other bits.
-
-    The setting is the process's, so threads that evaluate side by side share it; the last one puts it back.
-    """
-    with _threads_lock:
-        _threads_before.append(torch.get_num_threads() if not _threads_before else _threads_before[0])
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _threads_lock:
-            before = _threads_before.pop()
-            if not _threads_before:
-                torch.set_num_threads(before)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from gsimplicit import checks, routes
+from gsimplicit.arguments import March
 from gsimplicit.identity import content
 from gsimplicit.marching.backend import KERNELS, TORCH, Kernels, Torch
 from gsimplicit.refine import Direct, Gmres, Refine
-from gsimplicit.steady import March
 
 _KNOWN: dict[str, type] = {
     cls.__name__: cls

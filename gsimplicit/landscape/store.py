@@ -17,16 +17,22 @@ import errno
 import glob
 import json
 import os
-import socket
-import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gsimplicit import dataset, files
+from gsimplicit import dataset, files, provenance
+from gsimplicit.configuration import configuration_of, fingerprint
 from gsimplicit.landscape import pieces
-from gsimplicit.landscape.settings import decoded
+from gsimplicit.landscape.lock import is_lock, lock_of, locked
+from gsimplicit.landscape.refusals import (
+    StoreMismatchError,
+    another_scan,
+    difference_in_words,
+    maker,
+    unwritable,
+)  # fmt: skip
 from gsimplicit.landscape.tiles import (
     DAMAGE,
     Values,
@@ -45,15 +51,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-__all__ = ["Store", "StoreLockedError", "StoreMismatchError", "StoreWarning", "Values"]
-
-
-class StoreMismatchError(ValueError):
-    """A store holds something else than what is asked for."""
-
-
-class StoreLockedError(OSError):
-    """Another process computes into the store."""
+__all__ = ["Store", "StoreWarning"]
 
 
 class StoreWarning(UserWarning):
@@ -87,8 +85,8 @@ class Store:
         self.folder = folder_of(self.path)
         self._configuration = dict(configuration)
         # another version of a library may change bits: a file is made with one set of versions from start to end
-        self._whole = {**self._configuration, "versions": dataset.versions()}
-        self._hash = dataset.fingerprint(self._whole)
+        self._whole = {**self._configuration, "versions": provenance.versions()}
+        self._hash = fingerprint(self._whole)
         self._overwrite, self._parts = overwrite, parts
         self._check()
 
@@ -128,9 +126,9 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(error, self.path) from error
         self._require_free_names()
-        with self._locked():
+        with locked(self.path):
             self._check()  # again: what is there may have changed before the lock was ours
             if self._differs_tiles() is not None:
                 self.sweep()
@@ -141,7 +139,7 @@ class Store:
                     for leftover in place.glob(pattern):
                         leftover.unlink(missing_ok=True)
             except OSError as error:
-                raise self._unwritable(error) from error
+                raise unwritable(error, self.path) from error
             try:
                 yield
             finally:
@@ -211,45 +209,16 @@ class Store:
         with suppress(OSError):
             self.folder.rmdir()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock of the operating system on a file beside the final one; it holds a note of who holds it."""
-        import filelock
-
-        name = self.path.with_name(f"{self.path.name}.lock")
-        lock = filelock.FileLock(name, timeout=0, is_singleton=False)
-        try:
-            # asked first: a place that cannot be locked would look like one that another process holds
-            os.close(os.open(name, os.O_RDWR | os.O_CREAT, 0o666))
-            lock.acquire()
-        except filelock.Timeout:
-            raise StoreLockedError(
-                f"{self.path} is being computed by {_holder(name)}; wait for it, stop it, or give another store"
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            with suppress(OSError):  # a full disk holds no note; the lock holds all the same
-                name.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now()}))
-            yield
-        finally:
-            # while it is still held, or another's lock would go
-            name.unlink(missing_ok=True)
-            lock.release()
-
-    def _unwritable(self, error: OSError) -> OSError:
-        return type(error)(error.errno, f"the store cannot be written: {error.strerror or error}", str(self.path))
-
     def _require_free_names(self) -> None:
         """Raise where something that is not the store's has the name of its folder or of its lock.
 
         Raises:
             FileExistsError: It has; names it.
         """
-        lock = self.path.with_name(f"{self.path.name}.lock")
+        lock = lock_of(self.path)
         for place, free, what in (
             (self.folder, not os.path.lexists(self.folder) or self.folder.is_dir(), "folder of tiles"),
-            (lock, not os.path.lexists(lock) or _is_lock(lock), "lock"),
+            (lock, not os.path.lexists(lock) or is_lock(lock), "lock"),
         ):
             if not free:
                 message = f"the store keeps its {what} under this name, and something else is there; give another store"
@@ -276,11 +245,11 @@ class Store:
         try:
             found = dataset.attributes_of(self.path)
         except (OSError, ValueError) as error:
-            return _another(f"it cannot be read: {error}")
+            return another_scan(f"it cannot be read: {error}")
         if not found.get("gsimplicit_complete", 1):
-            return _another("it is the export of an unfinished one")
+            return another_scan("it is the export of an unfinished one")
         here = self._configuration
-        return _difference(dataset.configuration_of(found), here, lambda: _maker(found), lambda: self._changed(found))
+        return difference_in_words(configuration_of(found), here, lambda: maker(found), lambda: self._changed(found))
 
     def _differs_tiles(self) -> str | None:
         """What tells the tiles from what is asked for; None where nothing does, or there are none."""
@@ -288,7 +257,7 @@ class Store:
             return None
         manifest = manifest_of(self.folder)
         if manifest is not None:
-            return _difference(
+            return difference_in_words(
                 manifest["configuration"],
                 self._whole,
                 lambda: _beginner(self.folder, manifest),
@@ -298,7 +267,7 @@ class Store:
         for tile in tiles_of(self.folder):
             with suppress(OSError, *DAMAGE):
                 if unpacked(tile)[0] != self._hash:
-                    return _another("its manifest is gone and its tiles are of something else")
+                    return another_scan("its manifest is gone and its tiles are of something else")
         return None
 
     def _changed(self, attrs: Mapping[Any, Any]) -> str:
@@ -313,64 +282,7 @@ def _frame_attributes(folder: Path) -> dict[Any, Any]:
     return {}
 
 
-def _another(why: str) -> str:
-    return f"holds another scan ({why}); give another store or overwrite=True"
-
-
-def _difference(
-    old: Mapping[str, Any], new: Mapping[str, Any], maker: Callable[[], str], changed: Callable[[], str]
-) -> str | None:
-    """What is said of two configurations that differ; where the package's code does, who made the older one."""
-    key = dataset.difference(old, new)
-    if key is None or not key.startswith("code: "):
-        return None if key is None else _another(key + changed())
-    also = dataset.difference({**old, "code": ""}, {**new, "code": ""})
-    repeat = "scan(**scan_arguments(data), store=...)" if _can_be_repeated(old) else "the same call with another store"
-    return (
-        f"was made by another version of this package's code ({maker()}), whose values may be others ({key}"
-        f"{'' if also is None else f'; also {also}{changed()}'}). They stay readable: partial_scan gives them, and "
-        f"{repeat} repeats them elsewhere; overwrite=True computes them anew here"
-    )
-
-
-def _can_be_repeated(configuration: Mapping[str, Any]) -> bool:
-    """Whether a scan holds all that it was asked for: no function, route or solver of a user's, and no networks."""
-    with suppress(KeyError, ValueError, TypeError):
-        for setting in (*configuration["routes"], configuration["marching"], configuration["refine"]):
-            decoded(setting)
-        return "axes" in configuration and all(isinstance(loss, str) for loss in configuration["losses"])
-    return False
-
-
-def _is_lock(path: Path) -> bool:
-    """Whether a file is a lock that was held here once: empty, or with the note of who holds it."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    try:
-        text = path.read_text()
-        return not text or "pid" in json.loads(text)
-    except PermissionError:
-        return True  # another user's, who may hold it
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def _maker(attrs: Mapping[Any, Any]) -> str:
-    """The version, commit and day that a file names."""
-    version, commit = attrs.get("product_version", "unknown"), str(attrs.get("gsimplicit_commit", "unknown"))
-    return f"gsimplicit {version}, commit {commit[:12]}, {attrs.get('date_created', 'undated')}"
-
-
 def _beginner(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """The same of a dataset that is not finished."""
+    """Who made a dataset that is not finished; when, where that is all that is known."""
     attrs = _frame_attributes(folder)
-    return _maker(attrs) if attrs else f"begun {manifest.get('begun', 'undated')}"
-
-
-def _holder(lock: Path) -> str:
-    for _ in range(20):  # it may not have written its note yet
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            note = json.loads(lock.read_text())
-            return f"process {note['pid']} on {note['host']} since {note['since']}"
-        time.sleep(0.05)
-    return "another process"
+    return maker(attrs) if attrs else f"begun {manifest.get('begun', 'undated')}"

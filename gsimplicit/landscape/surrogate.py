@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from gsimplicit import checks, dataset
+from gsimplicit import checks, provenance
+from gsimplicit.configuration import digest, parameters_of
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
+from gsimplicit.landscape.training import Array, Feature, Training, training_job
 from gsimplicit.results import Status
 from gsimplicit.routes.objective import value_of
-from gsimplicit.routes.surrogate import FEATURES, initial_weights, network, scaled, size_of
+from gsimplicit.routes.surrogate import FEATURES
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -25,15 +26,9 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from gsimplicit.landscape.tiles import Values
     from gsimplicit.routes.objective import Loss
 
 __all__ = ["train_surrogate"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
-
-_DECAY = 1e-4
-"""Weight decay of the training; smooths what few points leave open."""
 
 
 @own_surroundings
@@ -93,42 +88,29 @@ def train_surrogate(
         >>> bool(model.held_out_error.max() < 1), out.certificate.definition
         (True, ('network',))
     """
-    members, modes = checks.integer("members", members, 1), checks.integer("modes", modes, 1)
-    epochs, seed = checks.integer("epochs", epochs, 1), checks.integer("seed", seed, 0, 2**50)
-    held_out = checks.real("held_out", held_out, least=0, most=0.9)
+    settings = Training(members, hidden, modes, epochs, held_out, seed)
     overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
-    widths = [checks.integer("hidden", width, 1) for width in checks.listed("hidden", hidden, "a list of widths")]
     _heads(losses)
     values, fields = _states(data)
     configuration = {
         "surrogate": [_known_by(x, kept=store is not None) if callable(x) else x for x in losses],
-        "states": dataset.digest(fields),
-        "at": dataset.digest(values),
-        "settings": [members, widths, modes, epochs, held_out, seed],
-        "code": dataset.code_fingerprint(),
+        "states": digest(fields),
+        "at": digest(values),
+        "settings": settings.listed(),
+        "code": provenance.code_fingerprint(),
     }
-
     own = {f"loss {label(loss)!r}": loss for loss in losses if callable(loss)}
 
     def prepare() -> Job:
-        job = _job(
-            dataset.parameters_of(data), values, fields, _heads(_copies(losses)), configuration,
-            members, widths, modes, epochs, held_out, seed,
-        )  # fmt: skip
+        job = training_job(parameters_of(data), values, fields, _heads(_copies(losses)), settings, configuration)
         if store is not None and own:
             job.frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
         return job
 
     return fill(
-        prepare,
-        configuration,
-        store=store,
-        overwrite=overwrite,
-        executor=executor,
-        progress=progress,
-        tile=1,
+        prepare, configuration, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=1,
         parts=partial(pieces.pieces, own),
-    )
+    )  # fmt: skip
 
 
 def _known_by(loss: Loss, *, kept: bool) -> list[str]:
@@ -148,15 +130,17 @@ def _copies(losses: Sequence[str | Loss]) -> list[str | Loss]:
     return [loss if isinstance(loss, str) else copied(f"loss {label(loss)!r}", loss) for loss in losses]
 
 
-def _heads(losses: Sequence[str | Loss]) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+def _heads(losses: Sequence[str | Loss]) -> dict[str, Feature]:
     """From names to features (N, Y, X) of v (N, H, W)."""
     if isinstance(losses, str) or not isinstance(losses, Sequence) or not losses:
         raise TypeError(f"losses must be a list of at least one, got {losses!r}")
-    heads: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+    heads: dict[str, Feature] = {}
     for loss in losses:
         if isinstance(loss, str):
             if loss not in FEATURES:
-                raise ValueError(f"losses must be among {', '.join(map(repr, FEATURES))} or callables, got {loss!r}")
+                known = ", ".join(map(repr, FEATURES))
+                nearest = checks.meant(loss, FEATURES)
+                raise ValueError(f"losses must be among {known} or callables, got {loss!r}{nearest}")
             heads[loss] = FEATURES[loss]
         elif callable(loss):
             if label(loss) in FEATURES:
@@ -179,7 +163,7 @@ def _states(data: xr.Dataset) -> tuple[Array, Any]:
 
     if not isinstance(data, xr.Dataset):
         raise TypeError(f"data must be a dataset of gsimplicit.scan, got {type(data).__name__}")
-    names = dataset.parameters_of(data)
+    names = parameters_of(data)
     if "v" not in data or "status" not in data or not {*names, "sample"} <= {*data.coords}:
         raise ValueError("the scan holds no states: scan with keep='v'")
     over = [str(n) for n in data["status"].dims if n != "sample"]
@@ -192,137 +176,3 @@ def _states(data: xr.Dataset) -> tuple[Array, Any]:
     if good.sum() < 5:
         raise ValueError(f"the scan holds {int(good.sum())} points with finite states; at least 5 are needed")
     return values[good], np.ascontiguousarray(v[good])
-
-
-def _job(
-    names: tuple[str, ...],
-    values: Array,
-    fields: Any,
-    heads: Mapping[str, Callable[[torch.Tensor], torch.Tensor]],
-    configuration: Mapping[str, Any],
-    members: int,
-    hidden: list[int],
-    modes: int,
-    epochs: int,
-    held_out: float,
-    seed: int,
-) -> Job:
-    """Components of the features, and one item a network."""
-    import xarray as xr
-
-    P, S, H, W = fields.shape
-    order = np.random.default_rng(seed).permutation(P)
-    test = order[: int(held_out * P)]
-    train = np.setdiff1d(np.arange(P), test)
-    low, high = (torch.from_numpy(f(values, axis=0)) for f in (np.min, np.max))
-    inputs = scaled(torch.from_numpy(values), low, high)[:, high > low]
-    variables: dict[str, Any] = {}
-    parts: dict[str, list[Any]] = {"train": [], "test": [], "outside": [], "spread": []}
-    for name, feature in heads.items():
-        of = feature(torch.from_numpy(fields).reshape(P * S, H, W)).to(torch.float64)
-        rows = of.reshape(P, S, -1).numpy()
-        known, unseen = rows[train].reshape(-1, rows.shape[2]), rows[test].reshape(-1, rows.shape[2])
-        mean = known.mean(axis=0)
-        basis = _components(known - mean, modes)
-        there = (unseen - mean) @ basis.T
-        spread = float(((known - mean) ** 2).sum(axis=1).mean())
-        parts["train"].append((known - mean) @ basis.T)
-        parts["test"].append(there)
-        parts["outside"].append(((unseen - mean) ** 2).sum(axis=1) - (there**2).sum(axis=1))
-        parts["spread"].append(spread or 1.0)
-        shape = of.shape[1:]
-        dims = ("y", "x") if shape == (H, W) else ("one", "one_x")
-        variables[f"mean_{name}"] = (dims, mean.reshape(shape), _words(f"mean of the {name} feature"))
-        variables[f"basis_{name}"] = (
-            (f"mode_{name}", *dims), basis.reshape(-1, *shape), _words(f"principal components of the {name} feature")
-        )  # fmt: skip
-    sizes = [p.shape[1] for p in parts["train"]]
-    layers = [int(inputs.shape[1]), *hidden, sum(sizes)]
-    frame = xr.Dataset(
-        {
-            "weights": (("member", "weight"), np.full((members, size_of(layers)), np.nan), _words("weights")),
-            "held_out_error": (
-                ("member", "head"),
-                np.full((members, len(heads)), np.nan),
-                _words("error at held-out points, relative to the spread about the mean"),
-            ),
-            "low": ("parameter", low.numpy(), _words("least value trained on")),
-            "high": ("parameter", high.numpy(), _words("largest value trained on")),
-            **variables,
-        },
-        {
-            "member": ("member", np.arange(members), _words("network")),
-            "head": ("head", np.array(list(heads)), {"long_name": "feature"}),
-            "parameter": ("parameter", np.array(names), {"long_name": "parameter"}),
-            "y": ("y", np.arange(H), dataset.attributes("y")),
-            "x": ("x", np.arange(W), dataset.attributes("x")),
-        },
-        dataset.provenance("Networks from parameters to features of steady states", configuration)
-        | {
-            "losses": json.dumps(configuration["surrogate"]),
-            "layers": np.array(layers),
-            "points_trained_on": len(train),
-            "points_held_out": len(test),
-        },
-    )
-    train_inputs, test_inputs = (inputs[rows].repeat_interleave(S, dim=0) for rows in (train, test))
-    evaluate = partial(
-        _trained, layers, sizes, epochs, train_inputs, np.concatenate(parts["train"], axis=1),
-        test_inputs, np.concatenate(parts["test"], axis=1), np.array(parts["outside"]), np.array(parts["spread"]),
-    )  # fmt: skip
-    return Job(frame, ("member",), [seed * 1000 + m for m in range(members)], evaluate)
-
-
-def _components(centred: Array, modes: int) -> Array:
-    """Leading principal components, orthonormal rows."""
-    count = min(modes, *centred.shape)
-    if centred.shape[0] <= centred.shape[1]:
-        squares, left = np.linalg.eigh(centred @ centred.T)
-        keep = [i for i in np.argsort(squares)[::-1][:count] if squares[i] > 1e-12 * max(squares[-1], 1e-300)]
-        rows = (left[:, keep] / np.sqrt(squares[keep])).T @ centred
-        return np.asarray(np.linalg.qr(rows.T)[0].T)
-    squares, right = np.linalg.eigh(centred.T @ centred)
-    return np.asarray(right[:, np.argsort(squares)[::-1][:count]].T)
-
-
-def _trained(
-    layers: list[int],
-    sizes: list[int],
-    epochs: int,
-    inputs: torch.Tensor,
-    goal: Array,
-    test_inputs: torch.Tensor,
-    test_goal: Array,
-    outside: Array,
-    spread: Array,
-    seed: int,
-) -> Values:
-    """One network: its weights, and its relative error at the held-out points."""
-    weights = initial_weights(layers, seed).requires_grad_()
-    # each feature counts by its own spread, and its components by their share of it
-    scale = torch.from_numpy(np.repeat(np.sqrt(spread), sizes))
-    wanted = torch.from_numpy(goal) / scale
-    optimiser = torch.optim.AdamW([weights], lr=1e-2, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    with torch.enable_grad():
-        for _ in range(epochs):
-            optimiser.zero_grad()
-            loss = ((network(weights, layers, inputs) - wanted) ** 2).sum(dim=1).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-    trained = weights.detach().clone()
-    last = size_of(layers[:-1])
-    trained[last:] *= torch.cat([scale.repeat(layers[-2]), scale])  # the scale goes into the last layer
-    errors = np.full(len(sizes), np.nan)
-    if len(test_inputs):
-        apart = ((network(trained, layers, test_inputs).numpy() - test_goal) ** 2).T
-        first = np.cumsum([0, *sizes])
-        for h in range(len(sizes)):
-            total = apart[first[h] : first[h + 1]].sum(axis=0) + outside[h]
-            errors[h] = np.sqrt(total.mean() / spread[h])
-    return {"weights": trained.numpy(), "held_out_error": errors}
-
-
-def _words(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": "1"}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit import dataset, files
+from gsimplicit.configuration import configuration_of, difference, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def begun_since(path: Path) -> bool:
         return False
     asked = {key: value for key, value in manifest["configuration"].items() if key != "versions"}
     with suppress(OSError, ValueError):
-        return dataset.difference(dataset.configuration_of(dataset.attributes_of(path)), asked) is not None
+        return difference(configuration_of(dataset.attributes_of(path)), asked) is not None
     return True
 
 
@@ -114,7 +115,7 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     """
     try:
         found = json.loads((folder / "manifest.json").read_bytes())
-        whole = found["hash"] == dataset.fingerprint(found["configuration"]) and isinstance(found["frame"], str)
+        whole = found["hash"] == fingerprint(found["configuration"]) and isinstance(found["frame"], str)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
     except PermissionError as error:

@@ -1,32 +1,23 @@
 """Explicit stepping and its derivatives by compiled kernels, one instance at a time: what `cpu` calls where it can.
 
-The kernels here go over steps and bands of rows; rows are worked by `lanes`, vector code, where the grid is as wide as
-some multiple of the machine's vectors, and else by `rows`. Both have the formulas of a model's steps and no
-fast-math, so that the same fields give the same bits on every machine and in either layout.
+The kernels go over steps and bands of rows, as schedules made here say; rows are worked by `lanes`, vector code, where
+the grid is as wide as some multiple of the machine's vectors, and else by `rows`. Both have the formulas of a model's
+steps and no fast-math, so that the same fields give the same bits on every machine and in either layout.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
-from numba.extending import overload
 
 from gsimplicit.equations import Equations
-from gsimplicit.marching import lanes, rows, work, writer
+from gsimplicit.marching import kernels, lanes, rows, work
 from gsimplicit.marching.checkpoints import segments
-from gsimplicit.marching.cpu import CannotCompile
-from gsimplicit.marching.kept import Kept
-from gsimplicit.models import expression, steps
+from gsimplicit.marching.kernels import DEPTH
 from gsimplicit.progress import note
-from gsimplicit.sources import made_of
 from gsimplicit.threads import look
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -34,181 +25,8 @@ Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
 LONGEST = 2**62
 """Steps that the kernels count to, more than anyone waits for: with as many between tests they fit a signed word."""
 
-DEPTH = 8
-"""Steps that a band of rows advances at once, even."""
-
 CHUNK = 4096
 """Steps in one kernel call, some 10 ms at 128 x 128: between calls an interrupt is seen."""
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Work in either layout: arrays of states of five axes are of `lanes`, of four of `rows`. The stubs carry the names.
-# ---------------------------------------------------------------------------------------------------------------------
-
-# mypy: disable-error-code="no-untyped-def, no-untyped-call"
-
-
-def _advance(recipe, tape, at, mask, schedule, p): ...
-def _stage(recipe, pair, now, schedule, p, weights): ...
-def _retreat(recipe, tape, top, pair, now, schedule, p, totals): ...
-def _advance_tangents(recipe, pair, now, schedule, p): ...
-def _largest_change(pair): ...
-
-
-def _layout(states: Any) -> work.Layout:
-    return work.IN_LANES if states.ndim == 5 else work.IN_ROWS
-
-
-@overload(_advance)
-def _(recipe, tape, at, mask, schedule, p):
-    do = _layout(tape).advance
-    return lambda recipe, tape, at, mask, schedule, p: do(recipe, tape, at, mask, schedule, p)
-
-
-@overload(_stage)
-def _(recipe, pair, now, schedule, p, weights):
-    do = _layout(pair).stage
-    return lambda recipe, pair, now, schedule, p, weights: do(recipe, pair, now, schedule, p, weights)
-
-
-@overload(_retreat)
-def _(recipe, tape, top, pair, now, schedule, p, totals):
-    do = _layout(pair).retreat
-    return lambda recipe, tape, top, pair, now, schedule, p, totals: do(
-        recipe, tape, top, pair, now, schedule, p, totals
-    )
-
-
-@overload(_advance_tangents)
-def _(recipe, pair, now, schedule, p):
-    do = _layout(pair).advance_tangents
-    return lambda recipe, pair, now, schedule, p: do(recipe, pair, now, schedule, p)
-
-
-@overload(_largest_change)
-def _(pair):
-    do = _layout(pair).largest_change
-    return lambda pair: do(pair)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Kernels: over steps. `pair` holds two states by turns, the newest at `now`; schedules are those of many steps and one.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _fingerprint() -> str | None:
-    """Of what goes into a kernel; None where that is not known."""
-    # derived steps have their formulas in their key; those of Gray-Scott are gathered by hand
-    by_hand = import_module("gsimplicit.models.gray_scott")
-    modules = (lanes, rows, work, writer, expression, steps, by_hand, sys.modules[__name__])
-    sources = [made_of(module) for module in modules]
-    known = [source for source in sources if source is not None]
-    return hashlib.sha256(b"".join([str(writer.BYTES).encode(), *known])).hexdigest() if known == sources else None
-
-
-_MADE_OF = _fingerprint()
-
-
-class _Kernel:
-    """A compiled function that is kept on disk. Nothing in a kernel raises, so what is raised is of its compiler."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
-        if _MADE_OF is not None:
-            compiled._cache = Kept(function, _MADE_OF)  # what cache=True sets, with places numba does not know
-        self.compiled = compiled
-
-    def __call__(self, *arguments: Any) -> Any:
-        try:
-            return self.compiled(*arguments)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise CannotCompile(f"{type(error).__name__}: {error}") from error
-
-
-@_Kernel
-def _march(recipe, pair, now, p, schedules, tol, first, last, check, end):
-    """March from step `first` to `last`, testing at multiples of `check` and at step `end`.
-
-    Returns the step reached, the change of the last test and where the newest state is.
-    """
-    control = work.flush_denormals(pair)
-    n, change = first, np.inf
-    while n < last:
-        stop = min(last, n - n % check + check)
-        while n + DEPTH <= stop:
-            _advance(recipe, pair, now, 1, schedules[0], p)  # an even number of steps: the newest state stays at `now`
-            n += DEPTH
-        while n < stop:
-            _advance(recipe, pair, now, 1, schedules[1], p)
-            now ^= 1
-            n += 1
-        if n % check == 0 or n == end:
-            change = float(_largest_change(pair))
-            if not change >= tol:  # settled, or NaN
-                break
-    work.restore_denormals(pair, control)
-    return n, change, now
-
-
-@_Kernel
-def _stabilised(recipe, pair, p, schedules, table, count):
-    """`count` stabilised steps whose stages have the coefficients of `table` (s, 3); where the newest state is."""
-    control = work.flush_denormals(pair)
-    now = 0
-    for _ in range(count):
-        pair[now ^ 1] = pair[now]
-        for j in range(table.shape[0]):
-            _stage(recipe, pair, now, schedules[1], p, table[j])
-            now ^= 1
-    work.restore_denormals(pair, control)
-    return now
-
-
-@_Kernel
-def _record(recipe, tape, steps, p, schedules):
-    """March `steps` steps from tape[0], keeping every state."""
-    control = work.flush_denormals(tape)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        _advance(recipe, tape, n, -1, schedules[0] if several else schedules[1], p)
-        n += DEPTH if several else 1
-    work.restore_denormals(tape, control)
-
-
-@_Kernel
-def _pull(recipe, tape, steps, pair, now, p, schedules, totals, sums):
-    """Adjoint of `_record`: carry the cotangent pair[now] of tape[steps] back to tape[0]; where it then is.
-
-    `sums`, float64, gains the sums of the parameters; `totals` is scratch of its shape.
-    """
-    control = work.flush_denormals(pair)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        totals[:] = 0
-        _retreat(recipe, tape, steps - n, pair, now, schedules[0] if several else schedules[1], p, totals)
-        sums += totals
-        n += DEPTH if several else 1
-        now ^= 0 if several else 1
-    work.restore_denormals(pair, control)
-    return now
-
-
-@_Kernel
-def _push(recipe, pair, now, p, schedules, steps):
-    """March `steps` steps of u and v and their four tangents; where the newest state is."""
-    control = work.flush_denormals(pair)
-    n = 0
-    while n < steps:
-        several = n + DEPTH <= steps
-        _advance_tangents(recipe, pair, now, schedules[0] if several else schedules[1], p)
-        n += DEPTH if several else 1
-        now ^= 0 if several else 1
-    work.restore_denormals(pair, control)
-    return now
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Schedules
@@ -289,7 +107,7 @@ def march(
         look()
         note("step {:,} of at most {:,}, change {:.0e}", n, max_steps, change)
         last = min(n + CHUNK, max_steps)
-        n, change_now, now = _march(recipe, pair, now, p, order, tol, n, last, check_every, max_steps)
+        n, change_now, now = kernels.march(recipe, pair, now, p, order, tol, n, last, check_every, max_steps)
         change = change if change_now == float("inf") else change_now
     return _unpacked(pair[now]), n, change
 
@@ -298,9 +116,9 @@ def stabilised(equations: Equations, fields: Array, table: Array, count: int) ->
     """Take `count` stabilised explicit steps, and measure the change of a plain one where they end."""
     recipe, p = _prepared(equations, fields.dtype)
     pair, order = _states(_packed(fields), 2), _schedules(fields.shape[1])
-    now = _stabilised(recipe, pair, p, order, table, count)
+    now = kernels.stabilised(recipe, pair, p, order, table, count)
     end = _unpacked(pair[now])
-    return end, _march(recipe, pair, now, p, order, 0.0, 0, 1, 1, 1)[1]
+    return end, kernels.march(recipe, pair, now, p, order, 0.0, 0, 1, 1, 1)[1]
 
 
 def pull_back(equations: Equations, fields: Array, steps: int, cotangents: Array) -> tuple[Array, Array]:
@@ -315,7 +133,7 @@ def pull_back(equations: Equations, fields: Array, steps: int, cotangents: Array
         kept[s] = pair[now]
         if s < len(plan) - 1:
             n = segment.length
-            _, _, now = _march(recipe, pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
+            _, _, now = kernels.march(recipe, pair, now, p, order, 0.0, 0, n, n + 1, n + 1)
     adjoints, at = [_states(_packed(c.astype(fields.dtype)), 2) for c in cotangents], [0] * len(cotangents)
     totals = _layout_of(x).totals(x, recipe.steps.sums)
     sums = np.zeros((len(adjoints), *totals.shape))
@@ -323,9 +141,9 @@ def pull_back(equations: Equations, fields: Array, steps: int, cotangents: Array
         look()
         note("back through the steps, {} of {} stretches left", s + 1, len(plan))
         tape[0] = kept[s]
-        _record(recipe, tape, plan[s].length, p, order)
+        kernels.record(recipe, tape, plan[s].length, p, order)
         for c in range(len(adjoints)):
-            at[c] = _pull(recipe, tape, plan[s].length, adjoints[c], at[c], p, order, totals, sums[c])
+            at[c] = kernels.pull(recipe, tape, plan[s].length, adjoints[c], at[c], p, order, totals, sums[c])
     gradient = np.stack(recipe.steps.derivatives_of(sums.sum(axis=2).T, equations.dt), axis=1)
     return gradient, np.stack([_unpacked(a[n]) for a, n in zip(adjoints, at, strict=True)])
 
@@ -340,6 +158,6 @@ def push_forward(equations: Equations, fields: Array, steps: int) -> tuple[Array
     for first in range(0, steps, CHUNK // 8):
         look()
         note("marching with derivatives, step {:,} of {:,}", first, steps)
-        now = _push(recipe, pair, now, p, order, min(CHUNK // 8, steps - first))
+        now = kernels.push(recipe, pair, now, p, order, min(CHUNK // 8, steps - first))
     end = _unpacked(pair[now])
     return end[:species], end[species:].reshape(recipe.steps.parameters, species, *grid)

@@ -8,47 +8,42 @@ follows by differentiation: steps, tangents, adjoints, the Jacobian, second deri
 
 from __future__ import annotations
 
-import inspect
-import keyword
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.models.dynamics import Dynamics, Rest
 from gsimplicit.models.expression import UntraceableError
-from gsimplicit.models.pointwise import ByTorch, Formulas, Pointwise
-from gsimplicit.models.steps import Steps, derived
+from gsimplicit.models.formulas import Formulas
+from gsimplicit.models.pointwise import Reaction
+from gsimplicit.models.statement import (
+    TAKEN,
+    arguments_of,
+    identifier,
+    lowest_and_highest,
+    name_of,
+    names_of,
+    numbers,
+    require_call,
+)
 
 if TYPE_CHECKING:
     from gsimplicit.models.params import ModelParams
-
-A: TypeAlias = Any
-Reaction: TypeAlias = Callable[..., Any]
-Rest: TypeAlias = tuple[float, ...] | Callable[..., Sequence[Any]]
 
 UNIFORM = 1e-3
 """Standard deviation of the observed species below which a state counts as uniform."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
-TAKEN = frozenset({
-    "self", "model", "tensor", "detach", "replace", "expand", "of_values", "preset", "stack", "requires_grad",
-    "instance", "parameter", "route", "objective", "sample", "species", "component", "mode", "y", "x", "loss",
-    "gradient", "route_loss", "route_definition", "route_status", "route_moved", "status", "kind", "stable",
-    "eigenvalue_real", "eigenvalue_imag", "steps", "change", "residual", "v_mean", "v_std", "initial", "target",
-    "target_fields", "done", "step", "time"
-})  # fmt: skip
-"""Names that parameters and species may not have: they mean something else in params, gradients and scans."""
-
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Dynamics):
     """A reaction-diffusion model on the periodic grid of cells of width 1.
 
     Attributes:
@@ -100,10 +95,10 @@ class Model:
     def __post_init__(self) -> None:
         n = len(self.species)
         plain: dict[str, Any] = {
-            "name": _identifier("name", self.name, taken=frozenset()),
-            "species": _names("species", self.species),
-            "diffusivity": _names("diffusivity", self.diffusivity, taken=TAKEN | {"v"}),  # v is a scan's variable
-            "rates": _names("rates", self.rates, least=0, taken=TAKEN | {"v"}),
+            "name": identifier("name", self.name, taken=frozenset()),
+            "species": names_of("species", self.species),
+            "diffusivity": names_of("diffusivity", self.diffusivity, taken=TAKEN | {"v"}),  # v is a scan's variable
+            "rates": names_of("rates", self.rates, least=0, taken=TAKEN | {"v"}),
         }
         checks.keep(self, plain)
         if len(self.diffusivity) != n:
@@ -114,18 +109,20 @@ class Model:
             raise ValueError(f"species and parameters must have different names, got {', '.join(twice)} twice")
         if not callable(self.reaction):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(self.reaction)}")
-        _check_call(self.reaction, (*self.species, *self.rates))
+        require_call(self.reaction, (*self.species, *self.rates))
         checks.keep(self, {"observed": checks.choice("observed", self.observed or self.species[-1], self.species)})
         if not self.rest:
             checks.keep(self, {"rest": (0.0,) * n})
         if not callable(self.rest):
-            checks.keep(self, {"rest": _numbers("rest", self.rest, n)})
+            checks.keep(self, {"rest": numbers("rest", self.rest, n)})
         if not self.bounds:
             checks.keep(self, {"bounds": (None,) * n})
         if not isinstance(self.bounds, list | tuple) or len(self.bounds) != n:
             raise ValueError(f"bounds must hold a pair or None a species, {n} of them, got {checks.shown(self.bounds)}")
         pairs = zip(self.species, self.bounds, strict=True)
-        checks.keep(self, {"bounds": tuple(None if b is None else _pair(f"bounds of {s}", b) for s, b in pairs)})
+        checks.keep(
+            self, {"bounds": tuple(None if b is None else lowest_and_highest(f"bounds of {s}", b) for s, b in pairs)}
+        )
         self._check_tables()
 
     def _check_tables(self) -> None:
@@ -133,11 +130,11 @@ class Model:
             checks.keep(self, {name: MappingProxyType(dict(getattr(self, name)))})
         size = len(self.parameters)
         for name, values in self.presets.items():
-            _numbers(f"preset {name!r}", values, size)
+            numbers(f"preset {name!r}", values, size)
         for label, table in (("ranges", self.ranges), ("defaults", self.defaults)):
             for name in table:
                 checks.choice(f"entry of {label}", name, self.parameters)
-        ranges = {name: _pair(f"range of {name}", pair) for name, pair in self.ranges.items()}
+        ranges = {name: lowest_and_highest(f"range of {name}", pair) for name, pair in self.ranges.items()}
         defaults = {name: checks.real(f"default of {name}", value) for name, value in self.defaults.items()}
         checks.keep(self, {"ranges": MappingProxyType(ranges), "defaults": MappingProxyType(defaults)})
 
@@ -181,10 +178,10 @@ class Model:
         """
         if not callable(reaction):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(reaction)}")
-        species = _names("species", species)
-        rates, defaults = _arguments(reaction, len(species))
+        species = names_of("species", species)
+        rates, defaults = arguments_of(reaction, len(species))
         made = cls(
-            name=_name_of(reaction) if name is None else name,
+            name=name_of(reaction) if name is None else name,
             species=species,
             diffusivity=tuple(f"D{s}" for s in species) if diffusivity is None else diffusivity,  # type: ignore[arg-type]
             rates=rates,
@@ -202,11 +199,6 @@ class Model:
     # -----------------------------------------------------------------------------------------------------------------
     # Names and values
     # -----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of all P parameters, in the order used wherever they are stacked: diffusivity first."""
-        return (*self.diffusivity, *self.rates)
 
     @property
     def seen(self) -> int:
@@ -238,18 +230,6 @@ class Model:
         found = self.presets[checks.choice("preset", name, self.presets)]
         return self.params(**dict(zip(self.parameters, found, strict=True)))
 
-    def rest_of(self, rates: Sequence[A]) -> list[A]:
-        """State without a pattern at these rates, one value a species: NaN where the model has none there."""
-        if not callable(self.rest):
-            return list(self.rest)
-        try:
-            found = list(self.rest(*rates))
-        except ArithmeticError:  # b / a at a = 0
-            return [float("nan")] * len(self.species)
-        if len(found) != len(self.species):
-            raise ValueError(f"rest must give one value a species, {len(self.species)} of them, got {len(found)}")
-        return found
-
     def kinds(self, fields: torch.Tensor) -> torch.Tensor:
         """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
         x = fields[:, self.seen].to(torch.float64).flatten(1)
@@ -261,134 +241,7 @@ class Model:
         return kind.cpu()
 
     # -----------------------------------------------------------------------------------------------------------------
-    # Equations, pointwise: arrays or tensors of any shape that broadcast; x, S and p are sequences
-    # -----------------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def formulas(self) -> Formulas | None:
-        """The traced reaction, of all P parameters; None where it is no formula."""
-        return self._traced[0]
-
-    @property
-    def untraced(self) -> str:
-        """Why the reaction is no formula; empty where it is one."""
-        return self._traced[1]
-
-    @cached_property
-    def _traced(self) -> tuple[Formulas | None, str]:
-        try:
-            return Formulas(self._rates_of, len(self.species), len(self.parameters)), ""
-        except UntraceableError as error:
-            return None, str(error)
-
-    def _rates_of(self, *values: A) -> Any:
-        """The reaction of the species and all parameters."""
-        n = len(self.species)
-        return self.reaction(*values[:n], *values[2 * n :])
-
-    @cached_property
-    def pointwise(self) -> Pointwise:
-        """The reaction and its derivatives."""
-        return self.formulas or ByTorch(self._rates_of, len(self.species), len(self.parameters))
-
-    def residual(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[A]:
-        """Right-hand sides `D (S - 4 x) + f`, one a species."""
-        f = self.pointwise.value(x, p)
-        return [D * (around - 4 * at) + rate for D, at, around, rate in zip(p, x, S, f, strict=False)]
-
-    def reaction_jacobian(self, x: Sequence[A], p: Sequence[A]) -> list[list[A]]:
-        """Pointwise part of the Jacobian of the residual, `df_i/dx_j`."""
-        return self.pointwise.jacobian(x, p)
-
-    def parameter_slopes(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[list[A]]:
-        """Derivatives of the residual in the parameters at fixed fields: P rows of S."""
-        rows = self.pointwise.slopes(x, p)
-        for i in range(len(self.species)):
-            rows[i][i] = rows[i][i] + (S[i] - 4 * x[i])
-        return rows
-
-    def second(self, x: Sequence[A], p: Sequence[A], a: Sequence[A], b: Sequence[A]) -> list[A]:
-        """Second derivative of the residual in the fields along a and b."""
-        return self.pointwise.second(x, p, a, b)
-
-    def second_transposed(self, x: Sequence[A], p: Sequence[A], a: Sequence[A], w: Sequence[A]) -> list[A]:
-        """The g with `g . b = w . second(x, p, a, b)` for every b."""
-        return self.pointwise.second_transposed(x, p, a, w)
-
-    def mixed(self, x: Sequence[A], p: Sequence[A], d: Sequence[A], Sd: Sequence[A]) -> list[list[A]]:
-        """Derivative of `parameter_slopes` along d, whose neighbour sums are Sd: P rows of S."""
-        rows = self.pointwise.mixed(x, p, d)
-        for i in range(len(self.species)):
-            rows[i][i] = rows[i][i] + (Sd[i] - 4 * d[i])
-        return rows
-
-    def second_slopes(self, x: Sequence[A], p: Sequence[A]) -> list[list[list[A]]]:
-        """Second derivatives of the residual in the parameters at fixed fields: P rows of P of S."""
-        return self.pointwise.second_slopes(x, p)
-
-    def beyond_linear(self, x: Sequence[A], p: Sequence[A], d: Sequence[A]) -> list[A]:
-        """What the residual gains along d beyond its linear part: exact where the reaction is a cubic polynomial.
-
-        Half the second derivative, taken a third of the way; no rounding of the residual's own.
-        """
-        third = [at + along / 3 for at, along in zip(x, d, strict=True)]
-        return [0.5 * bend for bend in self.second(third, p, d, d)]
-
-    def bending(self, x: Sequence[A], p: Sequence[A], reach: float) -> A:
-        """Bound on the 2-norm by which the reaction's Jacobian changes for a change of 1 of the species, within reach.
-
-        That of the entries' second derivatives, at the state and at either end of the reach.
-        """
-        most: Any = 0.0
-        for by in (-reach, 0.0, reach):
-            at, squares = [value + by for value in x], 0.0
-            units = [[np.ones_like(v) if i == j else np.zeros_like(v) for i, v in enumerate(x)] for j in range(len(x))]
-            for j, a in enumerate(units):
-                for b in units[j:]:
-                    bends = self.second(at, p, a, b)
-                    squares = squares + (1 if a is b else 2) * sum(bend * bend for bend in bends)
-            most = np.maximum(most, np.sqrt(squares))
-        return most
-
-    def radius(self, p: Sequence[float], x: Sequence[A]) -> float:
-        """Bound on the spectral radius of the Jacobian at a state, by Gershgorin's discs."""
-        J = self.reaction_jacobian(x, p)
-        return max(8 * p[i] + float(np.max(sum(np.abs(e) for e in J[i]))) for i in range(len(x)))
-
-    def advice(self, p: Sequence[float]) -> str:
-        """What a state that diverged at these parameters is told, where the model knows better than a shorter step."""
-        return ""
-
-    def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
-        """Uniform states away from rest, at which a step is fastest."""
-        return [] if self.uniform is None else list(self.uniform(*p[len(self.species) :]))
-
-    def frequencies(self, p: Sequence[float], x: Sequence[A]) -> list[float]:
-        """Frequencies per unit time that the reaction may oscillate with about a state: of its mean, and of rest."""
-        found = set()
-        for state in ([float(np.mean(a)) for a in x], self.rest_of(p[len(self.species) :])):
-            J = np.array(self.reaction_jacobian(list(map(float, state)), p), dtype=np.float64)
-            values = np.linalg.eigvals(J) if np.isfinite(J).all() else np.zeros(0)
-            found |= {float(np.round(abs(v.imag), 6)) for v in values if np.isfinite(v) and abs(v.imag) > 1e-6}
-        return sorted(found)
-
-    def reach(self, p: Sequence[float], x: torch.Tensor) -> str:
-        """Words for how fast the fastest mode of a state (S, H, W) decays."""
-        fastest = self.radius(p, [a.detach().to("cpu", torch.float64).numpy() for a in x])
-        return f"rates reach {fastest:.3g} per unit time; the limit is 2 / dt"
-
-    def steps(self, dt: float) -> Steps | None:
-        """One explicit step of length dt as formulas; None where the reaction is none."""
-        return self._unit_steps if dt == 1 else self._any_steps
-
-    @cached_property
-    def _unit_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=True)
-
-    @cached_property
-    def _any_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=False)
-
+    # Identity
     # -----------------------------------------------------------------------------------------------------------------
 
     @property
@@ -440,69 +293,3 @@ def _rebuilt(kind: type[Model], state: Mapping[str, Any], text: str = "") -> Mod
             "varies as arguments of the reaction"
         )
     return made
-
-
-def _identifier(what: str, name: Any, taken: frozenset[str] = TAKEN) -> str:
-    """A name that can be an attribute, or a clear error."""
-    if not isinstance(name, str):
-        raise TypeError(f"{what} must be text, got {checks.shown(name)}")
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or name in taken:
-        raise ValueError(f"{what} must be a name that is not taken, of letters, digits and _, got {name!r}")
-    return str(name)
-
-
-def _names(what: str, names: Any, least: int = 1, taken: frozenset[str] = TAKEN) -> tuple[str, ...]:
-    """Names as a tuple, or a clear error."""
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise TypeError(f"{what} must be a sequence of names, got {checks.shown(names)}")
-    if len(names) < least:
-        raise ValueError(f"{what} must hold at least {least} name, got none")
-    return tuple(_identifier(f"name in {what}", name, taken) for name in names)
-
-
-def _pair(what: str, pair: Any) -> tuple[float, float]:
-    """A lowest and a highest value, either of them perhaps infinite, or a clear error."""
-    if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-        raise ValueError(f"{what} must be a lowest and a highest value, got {checks.shown(pair)}")
-    low, high = (checks.real(f"entry of {what}", value, finite=False) for value in pair)
-    if not low <= high:
-        raise ValueError(f"{what} must be a lowest and a highest value, got {checks.shown(pair)}")
-    return low, high
-
-
-def _check_call(reaction: Reaction, names: tuple[str, ...]) -> None:
-    """Raise unless a function can be called with so many arguments."""
-    try:
-        inspect.signature(reaction).bind(*names)
-    except ValueError:  # of a function that tells nothing of its arguments
-        return
-    except TypeError as error:
-        raise TypeError(f"reaction must take {', '.join(names)}, one by one and no more: {error}") from None
-
-
-def _numbers(what: str, values: Any, size: int) -> tuple[float, ...]:
-    """So many finite numbers, or a clear error."""
-    if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != size:
-        raise ValueError(f"{what} must hold {size} numbers, got {checks.shown(values)}")
-    return tuple(checks.real(f"entry of {what}", v) for v in values)
-
-
-def _arguments(reaction: Reaction, species: int) -> tuple[tuple[str, ...], Mapping[str, float]]:
-    """Names of a function's arguments after the species, and the defaults of those that have one."""
-    try:
-        found = list(inspect.signature(reaction).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the arguments of reaction {reaction!r} cannot be read: {error}") from error
-    several = [p.name for p in found if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY)]
-    if several:
-        raise TypeError(f"reaction must take its arguments by position, one by one, got {', '.join(several)}")
-    if len(found) < species:
-        raise ValueError(f"reaction must take the {species} species and its rates, got {len(found)} arguments")
-    given = {p.name: p.default for p in found[species:] if p.default is not p.empty}
-    defaults = {name: checks.real(f"default of {name}", value) for name, value in given.items()}
-    return tuple(p.name for p in found[species:]), MappingProxyType(defaults)
-
-
-def _name_of(reaction: Reaction) -> str:
-    name = getattr(reaction, "__name__", "model")
-    return name if isinstance(name, str) and name.isidentifier() and not name.startswith("_") else "model"

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.models.gray_scott import gray_scott, homogeneous_states, reaction_jacobian
+from gsimplicit.models.gray_scott import gray_scott, homogeneous_states
+from gsimplicit.models.gray_scott_equations import reaction_jacobian
 from gsimplicit.models.params import ModelParams
 from gsimplicit.surroundings import caller
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
-from gsimplicit.models.expression import Program, Symbol, apart, minus, plus, times, total
-from gsimplicit.models.pointwise import Formulas, leaves
-
-A: TypeAlias = Any
+from gsimplicit.models.differentiation import minus, plus, times, total
+from gsimplicit.models.expression import Symbol
+from gsimplicit.models.formulas import Formulas, leaves
+from gsimplicit.models.operations import A
+from gsimplicit.models.program import Program, apart
 
 
 class Steps(Protocol):

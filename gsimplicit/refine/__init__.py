@@ -206,12 +206,12 @@ def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[St
     none = np.full(settings.eigenvalues, np.nan, dtype=np.complex128)
     if not settings.eigenvalues or root.status not in (Status.STEADY, Status.DRIFTING):
         return Stable.UNKNOWN, none
-    from gsimplicit.refine.spectrum import leading
+    from gsimplicit.refine.eigenvalues import leading
 
     note("computing leading eigenvalues")
     still = root.status == Status.STEADY
     try:
-        spectrum = leading(
+        found = leading(
             equations,
             root.fields,
             np.zeros((0, 2)) if still else root.certified.directions,
@@ -220,26 +220,26 @@ def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[St
         )
     except np.linalg.LinAlgError:
         return Stable.UNKNOWN, none
-    none[: len(spectrum.values)] = spectrum.values
-    if spectrum.values.real.max() <= NEUTRAL:
+    none[: len(found.values)] = found.values
+    if found.values.real.max() <= NEUTRAL:
         return Stable.YES, none
     return (Stable.NO if still or _grows_everywhere(equations, root, settings) else Stable.UNKNOWN), none
 
 
 def _grows_everywhere(equations: Equations, root: Refined, settings: Refine) -> bool:
     """Whether a drifting root has a growing mode at the other three positions half a cell away, too."""
+    from gsimplicit.refine.eigenvalues import leading
     from gsimplicit.refine.newton import newton
-    from gsimplicit.refine.spectrum import leading
 
     for by in ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5)):
         there = newton(equations, shifted(root.fields, np.array(by)), settings.tol, linear=settings.linear)
         if not there.converged:
             return False
         try:
-            spectrum = leading(equations, there.fields, root.certified.directions, there.drift)
+            found = leading(equations, there.fields, root.certified.directions, there.drift)
         except np.linalg.LinAlgError:
             return False
-        if spectrum.values.real.max() <= NEUTRAL:
+        if found.values.real.max() <= NEUTRAL:
             return False
     return True
 

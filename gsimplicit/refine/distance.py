@@ -14,33 +14,18 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along
-from gsimplicit.refine.modes import deviation, symbols
-from gsimplicit.refine.solvers import LOOSE
+from gsimplicit.refine.least_singular import CLOSED, least_singular, least_singular_of_uniform
+from gsimplicit.refine.modes import symbols
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gsimplicit.refine import Refined
-    from gsimplicit.refine.linear import Bordered, Solution
+    from gsimplicit.refine.linear import Bordered
     from gsimplicit.refine.solvers import LinearSolver, Prepared
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-ROUNDS = 8
-"""Solves with J, and as many with its transpose, at most; two to four of each are usual."""
-
-SHARP = 0.05
-"""Relative width of the interval at which it is narrow enough."""
-
-CLOSED = 0.5
-"""Relative residual of a solve above which the matrix counts as singular."""
-
-SINGULAR = 1e-13
-"""Least singular value below which a uniform state counts as one of a family: its Jacobian is singular."""
-
-SURELY_UNIFORM = 1e-6
-"""Deviation from the mean below which a root counts as uniform: certification leaves some 1e-9."""
 
 PROVED = 0.4
 """Kantorovich's number up to which a root counts as proved to be near: 1/2, less what higher orders may add."""
@@ -53,111 +38,6 @@ STEPS, NOTHING = 6, 1e-8
 
 CLEAR = 1e-12
 """Relative residual asked of their solves: what the weakest mode gets must be its own."""
-
-FLAT = 0.01
-"""A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
-
-
-def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> Array:
-    """Least singular values of a batch of prepared systems, from below, by Golub and Kahan's bidiagonalisation.
-
-    Args:
-        prepared: What solves with them.
-        systems: Their states and borders.
-        border: Of the bordered Jacobians; False is the plain ones.
-
-    Returns:
-        Shape (B,), per unit time: the lower end of an interval of `SHARP` in which a singular value lies, the least one
-        unless a start at random misses it; 0 where a matrix is singular to working precision.
-    """
-    found = [_Inverse(system, border=border) for system in systems]
-    for _ in range(ROUNDS):
-        for transpose in (True, False):
-            parts = [one.asked(transpose=transpose) for one in found]
-            right, corner = [x for x, _ in parts], [s for _, s in parts]
-            solutions = prepared.solve(right, corner if border else None, transpose=transpose, border=border, tol=LOOSE)
-            for one, solution in zip(found, solutions, strict=True):
-                one.take(solution, transpose=transpose)
-        if all(one.sharp for one in found):
-            break
-    return np.array([one.least for one in found])
-
-
-class _Inverse:
-    """Bidiagonalisation of B, the inverse of the transpose: `B Q = P U` and `B^T P = Q U^T + b q y^T`.
-
-    The largest singular value of U is one of B but for the rest `b |y|`, its left vector's last entry times the next b.
-    """
-
-    def __init__(self, system: Bordered, *, border: bool) -> None:
-        self._shape, self._size = system.fields.shape, system.fields.size
-        # at random: a start that favours the translations overlooks a fold beside them
-        start = np.random.default_rng(0).standard_normal(self._size + (len(system.directions) if border else 0))
-        self._next: Array = start / float(np.linalg.norm(start))
-        self._bases: tuple[list[Array], list[Array]] = [], []
-        self._diagonal: list[float] = []
-        self._beside: list[float] = []
-        self._ended = False
-        self.sharp, self.least = False, float("inf")
-
-    def asked(self, *, transpose: bool) -> tuple[Array, Array]:
-        """The next right-hand side, of the transposed system or of the system itself."""
-        x = self._next if transpose or not self._bases[1] else self._bases[1][-1]
-        return x[: self._size].reshape(self._shape), x[self._size :]
-
-    def take(self, solution: Solution, *, transpose: bool) -> None:
-        """Take the solution of what was asked."""
-        if self._ended:
-            return
-        if not solution.residual <= CLOSED:
-            self.sharp, self.least, self._ended = True, 0.0, True
-            return
-        y = np.concatenate([solution.x.ravel(), solution.s])
-        if transpose:
-            self._bases[0].append(self._next)
-        basis = self._bases[1 if transpose else 0]
-        for _ in range(2):  # again: what rounding, and loose solves, leave along the others
-            for other in basis:
-                y = y - (other @ y) * other
-        size = float(np.linalg.norm(y))
-        unit: Array = y / max(size, 1e-300)
-        if transpose:
-            self._diagonal.append(size)
-            self._bases[1].append(unit)
-        else:
-            self._measure(size)
-            self._beside.append(size)
-            self._next = unit
-
-    def _measure(self, beside: float) -> None:
-        """The least singular value of the matrix that is seen so far."""
-        U = np.diag(self._diagonal) + np.diag(self._beside, 1)
-        left, values, _ = np.linalg.svd(U)
-        rest = beside * abs(float(left[-1, 0]))
-        self.least = 1 / max(float(values[0]) + rest, 1e-300)
-        self.sharp = rest <= SHARP * float(values[0])
-        # a basis that ended has seen all there is to see from this start
-        self._ended = beside <= 1e-12 * float(values[0])
-
-
-def least_singular_of_uniform(equations: Equations, fields: Array) -> float | None:
-    """The same for a uniform state, in closed form by wave number; None where the state is not uniform enough.
-
-    Args:
-        equations: Those of the instance.
-        fields: Shape (S, H, W).
-    """
-    largest = max(abs(float(f.mean())) for f in fields)
-    least = float(np.linalg.svd(symbols(equations, fields), compute_uv=False).min())
-    # what waves change in the entries of the Jacobian, whose slopes are of the size of the fields
-    return least if 8 * deviation(fields) * max(1.0, largest) < max(FLAT * least, SINGULAR) else None
-
-
-def is_of_a_family(equations: Equations, fields: Array) -> bool:
-    """Whether a uniform state is no isolated root: a mode of it neither grows nor decays. False for patterns."""
-    if deviation(fields) > SURELY_UNIFORM:
-        return False
-    return bool(np.linalg.svd(symbols(equations, fields), compute_uv=False).min() < SINGULAR)
 
 
 def nearness(equations: Equations, root: Refined, linear: LinearSolver, *, factorise: bool) -> tuple[float, float]:

@@ -168,6 +168,12 @@ class Solution:
     products: int = 0
 
 
+def unsolved(system: Bordered, *, border: bool = True) -> Solution:
+    """What stands for the solution of a system that is singular to working precision, or a right-hand side with NaN."""
+    r = len(system.directions) if border else 0
+    return Solution(np.full_like(system.fields, np.nan), np.full(r, np.nan), float("inf"))
+
+
 class BorderedJacobian:
     """A bordered Jacobian, factorised, with its transpose; the plain Jacobian shares the factors.
 

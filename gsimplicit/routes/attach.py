@@ -11,7 +11,7 @@ import torch
 from gsimplicit.equations import ModelParams, instances
 from gsimplicit.progress import line
 from gsimplicit.results import NotSteady, SteadyState, copied
-from gsimplicit.routes.contract import Problem, Route, pulled_back
+from gsimplicit.routes.route import Problem, Route, pull_back_by
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.transforms import BATCHED, FORWARD, VMAP, transformed
 
@@ -93,7 +93,7 @@ class Asked:
         except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
             raise RuntimeError(BATCHED) from error
         with line(f"backward by {self.route.name}", self.progress):
-            gradient = pulled_back(self.route, self.problem, self.state, given).gradient
+            gradient = pull_back_by(self.route, self.problem, self.state, given).gradient
         seen = given.cpu().flatten(2)
         gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
         # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error

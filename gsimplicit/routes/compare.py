@@ -6,34 +6,29 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.equations import ModelParams, warn_if_unstable
+from gsimplicit.arguments import as_march, device_of
+from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.progress import line, stage
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
-from gsimplicit.routes.ask import ask
-from gsimplicit.routes.contract import Problem, Route
-from gsimplicit.routes.gradient import (
-    POSITION_LIMIT,
-    Fields,
-    as_objective,
-    as_route,
-    as_target,
-    check_dtype,
-)
+from gsimplicit.routes.arguments import Fields, as_route, objective_of, problem_of
+from gsimplicit.routes.ask import ask, from_one_root
+from gsimplicit.routes.gradient import POSITION_LIMIT
 from gsimplicit.routes.objective import Loss, Objective
-from gsimplicit.steady import March, device_of, paired, warn_of_steps
+from gsimplicit.routes.route import Problem, Route
+from gsimplicit.states import warn_of_steps
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -97,9 +92,10 @@ def compare(
     Args:
         params: B instances, or 1.
         routes: Names or objects of `gsimplicit.routes`; the first is what the others are compared with.
-        share_root: Certify the steady state once and hand it to every route. Routes at finite time then take
-            `max_steps` steps from it, and what differs is the gradient alone. Without it each route finds its own
-            state, as `grad` does. Where an instance has no root, routes at finite time march from its initial fields.
+        share_root: Certify one root an instance and start every route from it, as in `scan`: an instance without a root
+            has no gradient and no loss by any route. Unlike in a scan, routes at finite time take exactly `max_steps`
+            steps from the root, whatever `tol`, so that what differs is the gradient alone. False lets each route find
+            its own state, as `grad` does.
         loss: Name of a loss of the steady state, or a callable of v (B, H, W) giving (B,).
         target: Target of a named loss, as for `grad`.
         initial: Shape (B, S, H, W) or (1, S, H, W); None is one field of seed 0 on 128 x 128.
@@ -131,35 +127,21 @@ def compare(
         >>> bool(table.difference.sel(route="tangent").max() < 1e-6)
         True
     """
-    if isinstance(routes, str | Route):
-        routes = [routes]
-    if not isinstance(routes, Sequence):
-        raise TypeError(f"routes must be a list of names or gsimplicit.routes objects, got {routes!r}")
     share_root = checks.flag("share_root", share_root)
-    chosen = [as_route(route) for route in routes]
-    if not chosen:
-        raise ValueError("routes must name at least one route, got none")
-    params, fields = paired(params, initial)
-    for route in chosen:
-        check_dtype(route, torch.float64)
-        route.check(params.detach())
-    marching = March(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
-    warn_if_unstable(params, marching.dt)
-    H, W = fields.shape[2:]
-    objective = as_objective(
-        loss, as_target(target, params.model, loss), len(params), (int(H), int(W)), params.model, marching.dt
-    )
-    problem = Problem(params.detach(), fields, marching)
-    root_seconds, rows = 0.0, []
+    chosen = _as_routes(routes)
+    marching = as_march(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
+    problem = problem_of(params, chosen, initial, marching)
+    objective = objective_of(problem, loss, target)
+    root, root_seconds, rows = None, 0.0, []
     with line("compare", checks.flag("progress", progress)):
         if share_root:
             begin = time.perf_counter()
             with stage("one root for all, "):
-                problem = _from_root(problem, chosen)
+                problem, root = from_one_root(problem, _first_refine(chosen), replace(marching, tol=0.0))
             root_seconds = time.perf_counter() - begin
         for n, route in enumerate(chosen, 1):
             with stage(f"{route.name}, {n} of {len(chosen)}, "):
-                rows.append(measured(route, problem, objective))
+                rows.append(measured(route, problem, objective, root))
     at_fault = [row.state for row in rows if bool((row.state.step_factor > 1).any())]
     if at_fault:
         warn_of_steps(at_fault[0])
@@ -171,38 +153,68 @@ def compare(
         "max_steps": marching.max_steps,
         "root_seconds": root_seconds,
     }
-    return table(rows, chosen, params.detach(), settings)
+    return table(rows, chosen, problem.params, settings)
 
 
-def _from_root(problem: Problem, routes: list[Route]) -> Problem:
-    """The problem from its certified root on, where it has one."""
-    asked = [getattr(route, "refine", None) for route in routes]
-    root = problem.state(next((s for s in asked if isinstance(s, Refine)), Refine()))
-    start = torch.where(root.has_root[:, None, None, None], root.fields.to("cpu", torch.float64), problem.initial)
-    return Problem(problem.params, start, replace(problem.marching, tol=0.0))
+def _as_routes(routes: Any) -> list[Route]:
+    """The routes meant by one or a list of names and objects."""
+    if isinstance(routes, str | Route):
+        routes = [routes]
+    if not isinstance(routes, Sequence):
+        raise TypeError(f"routes must be a list of names or gsimplicit.routes objects, got {routes!r}")
+    if not routes:
+        raise ValueError("routes must name at least one route, got none")
+    return [as_route(route) for route in routes]
 
 
+def _first_refine(routes: Sequence[Route]) -> Refine:
+    """How a root for all routes is found: as the first of them that has settings says."""
+    asked = (getattr(route, "refine", None) for route in routes)
+    return next((settings for settings in asked if isinstance(settings, Refine)), Refine())
+
+
+@dataclass(frozen=True, eq=False)
 class Row:
-    """What one route gave."""
+    """What one route gave.
 
-    def __init__(
-        self, route: Route, state: SteadyState, gradient: torch.Tensor, loss: torch.Tensor, certificate: Certificate
-    ) -> None:
-        self.state, self.gradient, self.loss, self.certificate = state, gradient, loss, certificate
-        self.biased, self.finite_time = route.biased, not route.needs_root
-        self.seconds = self.memory = float("nan")
+    Attributes:
+        state: Where its gradient was taken.
+        gradient: Shape (B, P).
+        loss: Shape (B,).
+        certificate: How far to trust it.
+        biased: Whether some of the gradient is left out by construction.
+        finite_time: Whether it needs no root.
+        seconds: Wall time of state and gradient.
+        memory: What the resident memory grew by, MiB.
+    """
+
+    state: SteadyState
+    gradient: torch.Tensor
+    loss: torch.Tensor
+    certificate: Certificate
+    biased: bool
+    finite_time: bool
+    seconds: float
+    memory: float
 
 
-def measured(route: Route, problem: Problem, objective: Objective) -> Row:
+def measured(route: Route, problem: Problem, objective: Objective, root: SteadyState | None) -> Row:
     """State, gradient, loss and certificate of one route, with the time and the memory they took."""
     alone = replace(problem)  # knows no state yet, so that each route pays for its own
     with _Memory() as memory:
         begin = time.perf_counter()
-        answer = ask(route, alone, [objective])
+        answer = ask(route, alone, [objective], root=root)
         seconds = time.perf_counter() - begin
-    row = Row(route, answer.state, answer.gradient[0], answer.losses[0], answer.certificates[0])
-    row.seconds, row.memory = seconds, memory.grown
-    return row
+    return Row(
+        answer.state,
+        answer.gradient[0],
+        answer.losses[0],
+        answer.certificates[0],
+        biased=route.biased,
+        finite_time=not route.needs_root,
+        seconds=seconds,
+        memory=memory.grown,
+    )
 
 
 def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:

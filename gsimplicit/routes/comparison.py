@@ -13,7 +13,7 @@ from gsimplicit import notebooks
 from gsimplicit.equations import ModelParams
 from gsimplicit.results import Status
 from gsimplicit.routes.compare import Reason, Row, reason
-from gsimplicit.routes.contract import Route
+from gsimplicit.routes.route import Route
 
 __all__ = ["Comparison", "table"]
 
@@ -87,28 +87,12 @@ class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
 
 def table(rows: list[Row], routes: list[Route], params: ModelParams, settings: dict[str, Any]) -> Comparison:
     """The dataset of what the routes gave, compared with the first."""
-    names: list[str] = []
-    for route in routes:  # one route may come with several settings
-        name, count = route.name, 1
-        while name in names:
-            count += 1
-            name = f"{route.name} {count}"
-        names.append(name)
     gradient = torch.stack([row.gradient for row in rows])
-    # compared in the parameters both answer for: a surrogate has none in those its training did not vary
-    every = (True,) * len(params.model.parameters)
-    answers = [route.answers or every for route in routes]
-    answered = torch.tensor([[a and b for a, b in zip(own, answers[0], strict=True)] for own in answers])
-    ours, theirs = (torch.where(answered[:, None, :], g, 0.0) for g in (gradient, gradient[0]))
-    lengths, size = ours.norm(dim=-1), theirs.norm(dim=-1)
-    cosine = (ours * theirs).sum(dim=-1) / (lengths * size)
-    difference = (ours - theirs).norm(dim=-1) / size
-    both_zero = (lengths == 0) & (size == 0)
-    cosine[both_zero], difference[both_zero] = 1.0, 0.0
+    cosine, difference = _compared(gradient, routes)
     reasons = np.array(
         [[reason(rows, r, b, difference) for b in range(len(params))] for r in range(len(rows))], np.int8
     )
-    over, flags = ("route", "instance"), list(Reason)
+    over = ("route", "instance")
     words: dict[str, tuple[tuple[str, ...], Any, str]] = {
         "gradient": ((*over, "parameter"), gradient.numpy(), "derivative of the loss in each parameter"),
         "route_loss": (over, torch.stack([r.loss for r in rows]).numpy(), "loss at the route's own state"),
@@ -124,12 +108,38 @@ def table(rows: list[Row], routes: list[Route], params: ModelParams, settings: d
     data = xr.Dataset({n: (dims, v, {"long_name": w, "units": "1"}) for n, (dims, v, w) in words.items()})
     data["seconds"].attrs["units"], data["memory"].attrs["units"] = "s", "MiB"
     data["reason"].attrs |= {
-        "flag_values": np.array([int(m) for m in flags], np.int8),
-        "flag_meanings": " ".join(m.name.lower() for m in flags),
+        "flag_values": np.array([int(m) for m in Reason], np.int8),
+        "flag_meanings": " ".join(m.name.lower() for m in Reason),
     }
-    data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(params.model.parameters))
+    names, parameters = _names(routes), params.model.parameters
     values = params.tensor().numpy()
-    data = data.assign_coords(
-        {f"parameter_{n}": ("instance", values[:, j]) for j, n in enumerate(params.model.parameters)}
-    )
+    data = data.assign_coords(route=names, instance=np.arange(len(params)), parameter=list(parameters))
+    data = data.assign_coords({f"parameter_{name}": ("instance", values[:, j]) for j, name in enumerate(parameters)})
     return Comparison(data.data_vars, data.coords, {**settings, "reference": names[0]})
+
+
+def _names(routes: list[Route]) -> list[str]:
+    """A name a route: one route may come with several settings."""
+    names: list[str] = []
+    for route in routes:
+        name, count = route.name, 1
+        while name in names:
+            count += 1
+            name = f"{route.name} {count}"
+        names.append(name)
+    return names
+
+
+def _compared(gradient: torch.Tensor, routes: list[Route]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and relative difference of gradients (R, B, P) to the first, each of shape (R, B)."""
+    # compared in the parameters both answer for: a surrogate has none in those its training did not vary
+    every = (True,) * gradient.shape[-1]
+    answers = [route.answers or every for route in routes]
+    answered = torch.tensor([[a and b for a, b in zip(own, answers[0], strict=True)] for own in answers])
+    ours, theirs = (torch.where(answered[:, None, :], g, 0.0) for g in (gradient, gradient[0]))
+    lengths, size = ours.norm(dim=-1), theirs.norm(dim=-1)
+    cosine = (ours * theirs).sum(dim=-1) / (lengths * size)
+    difference = (ours - theirs).norm(dim=-1) / size
+    both_zero = (lengths == 0) & (size == 0)
+    cosine[both_zero], difference[both_zero] = 1.0, 0.0
+    return cosine, difference

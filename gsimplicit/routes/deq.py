@@ -12,10 +12,10 @@ from gsimplicit import checks
 from gsimplicit.equations import instances, model_residual
 from gsimplicit.grid import broken_translations, slopes, wave_numbers
 from gsimplicit.refine import Refine
-from gsimplicit.refine.solvers import chosen
+from gsimplicit.refine.solvers import solver_for
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
 from gsimplicit.routes.nearby import corrections
+from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing
 from gsimplicit.surroundings import with_single_factories
 from gsimplicit.threads import one_blas_thread
 
@@ -92,9 +92,9 @@ class Deq(Route):
         """The certified root; initial fields that already are one are kept."""
         return problem.state(self.refine)
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """An instance and a loss at a time; NaN where there is no root, or torchdeq did not converge."""
-        from gsimplicit.refine.distance import is_of_a_family
+        from gsimplicit.refine.least_singular import is_of_a_family
         from gsimplicit.refine.linear import Bordered
 
         equations, g = list(instances(problem.params)), cotangents.to("cpu", torch.float64)
@@ -103,7 +103,7 @@ class Deq(Route):
         errors = torch.full((len(g), len(state)), torch.nan, dtype=torch.float64)
         products = torch.zeros((len(g), len(state)), dtype=torch.int64)
         distances = nothing(len(state))
-        linear = chosen(self.refine.linear, state.fields[0, 0].numel(), torch.device("cpu"))
+        linear = solver_for(self.refine.linear, state.fields[0, 0].numel(), torch.device("cpu"))
         with one_blas_thread():
             for i in range(len(state)):
                 if state.status[i] not in (Status.STEADY, Status.DRIFTING):
@@ -132,7 +132,7 @@ class Deq(Route):
         errors: torch.Tensor,
         products: torch.Tensor,
         distances: torch.Tensor,
-    ) -> Pulled:
+    ) -> Derivatives:
         """Gradients (L, B, P) with what is known of them."""
         what = "fixed point by torchdeq" if not self.phantom else "phantom steps by torchdeq"
         unknown = nothing(gradient.shape[1])
@@ -148,7 +148,7 @@ class Deq(Route):
             )
             for c in range(len(gradient))
         )
-        return Pulled(gradient, certificates)
+        return Derivatives(gradient, certificates)
 
     def _differentiate(
         self, system: Bordered, prepared: Prepared, cotangent: torch.Tensor

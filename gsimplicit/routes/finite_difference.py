@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_refine, plain_refine
 from gsimplicit.equations import DEFAULT, ModelParams, instances
 from gsimplicit.grid import along
 from gsimplicit.refine import Refine
-from gsimplicit.refine.solvers import LinearSolver, chosen
+from gsimplicit.refine.solvers import LinearSolver, solver_for
 from gsimplicit.results import Certificate, Kind, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing, seen_by
 from gsimplicit.routes.objective import Loss, MixedInstancesError, dtype_of, name_of, slope_of, value_of
-from gsimplicit.steady import as_refine, plain_refine
+from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing, seen_by
 from gsimplicit.threads import each, one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -100,13 +100,13 @@ class FiniteDifference(Route):
         """The marched state, or the certified root."""
         return problem.state(as_refine(self.refine))
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Differences of the fields, contracted with the derivatives of the losses in them."""
         fields, widths = self._perturbed(problem, state)
         values = torch.einsum("lbchw,nbchw->nlb", cotangents.cpu(), fields.to(torch.float64))
         return self._pulled(state, values, widths)
 
-    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
         """Differences of the losses themselves; NaN where autograd finds a loss without a finite derivative."""
         fields, widths = self._perturbed(problem, state)
         seen, there = state.model.seen, fields.to(state.fields.device)  # where the loss is used to it
@@ -148,7 +148,8 @@ class FiniteDifference(Route):
     ) -> None:
         """Roots followed to the points."""
         settings = as_refine(self.refine)
-        linear = chosen(None if settings is None else settings.linear, state.fields[0, 0].numel(), torch.device("cpu"))
+        linear = None if settings is None else settings.linear
+        linear = solver_for(linear, state.fields[0, 0].numel(), torch.device("cpu"))
 
         def one(at: tuple[int, int], bordered: bool = False) -> torch.Tensor:
             n, i = at
@@ -162,7 +163,7 @@ class FiniteDifference(Route):
                 if state.status[i] == Status.STEADY and not torch.isfinite(fields[:, i]).all():
                     fields[:, i] = torch.stack(each(partial(one, bordered=True), all_of))
 
-    def _pulled(self, state: SteadyState, values: torch.Tensor, widths: torch.Tensor) -> Pulled:
+    def _pulled(self, state: SteadyState, values: torch.Tensor, widths: torch.Tensor) -> Derivatives:
         """Extrapolated differences from values (4 P, L, B) at the points of `_perturbed`."""
         at = values.reshape(-1, 4, *values.shape[1:])
         near = (at[:, 1] - at[:, 2]) / widths[0][:, None]
@@ -181,7 +182,7 @@ class FiniteDifference(Route):
             )
             for c in range(gradient.shape[0])
         )
-        return Pulled(gradient, certificates)
+        return Derivatives(gradient, certificates)
 
 
 def _marched_again(

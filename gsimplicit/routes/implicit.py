@@ -11,10 +11,10 @@ import torch
 from gsimplicit.equations import Equations, instances
 from gsimplicit.grid import broken_translations
 from gsimplicit.refine import Refine
-from gsimplicit.refine.solvers import chosen
+from gsimplicit.refine.solvers import solver_for
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Loss, Problem, Pulled, Route, cotangents
 from gsimplicit.routes.nearby import changes, corrections
+from gsimplicit.routes.route import Derivatives, Loss, Problem, Route, cotangents
 from gsimplicit.threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -60,22 +60,22 @@ class Implicit(Route):
         """The certified root; initial fields that already are one are kept."""
         return problem.state(self.refine)
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Adjoint solves, one factorisation an instance for all losses; NaN where there is no root."""
         return self._pulled(problem, state, cotangents, ())
 
-    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
         """The same from the losses, which also tell how much their gradients change on the way to the closed root."""
         return self._pulled(problem, state, cotangents(state.fields, losses, state.model.seen), losses)
 
-    def _pulled(self, problem: Problem, state: SteadyState, g: torch.Tensor, losses: Sequence[Loss]) -> Pulled:
+    def _pulled(self, problem: Problem, state: SteadyState, g: torch.Tensor, losses: Sequence[Loss]) -> Derivatives:
         fields = state.fields.cpu().numpy()
         rows = [[_none(len(state.model.parameters))] * len(state) for _ in g]
         roots = [i for i in range(len(state)) if state.status[i] in (Status.STEADY, Status.DRIFTING)]
         broken = {i: broken_translations(fields[i]) for i in roots}
         still = [i for i in roots if state.status[i] == Status.STEADY]
         pinned = [i for i in still if len(broken[i])]
-        solver = chosen(self.refine.linear, fields[0, 0].size, problem.marching.device)
+        solver = solver_for(self.refine.linear, fields[0, 0].size, problem.marching.device)
         with one_blas_thread():
             # without a translation to break the bordered jacobian is the full one
             for group in (pinned, [i for i in roots if i not in pinned]):
@@ -88,7 +88,7 @@ class Implicit(Route):
                         for i, found in zip(group, row, strict=True):
                             rows[c][i] = found
         gradient = torch.from_numpy(np.array([[a.gradient for a in row] for row in rows]))
-        return Pulled(gradient, tuple(_certificate(row) for row in rows))
+        return Derivatives(gradient, tuple(_certificate(row) for row in rows))
 
 
 def _system(problem: Problem, state: SteadyState, i: int, directions: Array) -> Bordered:
@@ -150,7 +150,7 @@ class _Group:
 
     def _row(self, slopes: Array, right: list[Array]) -> list[_Adjoint]:
         """Gradients of one loss."""
-        from gsimplicit.refine.distance import is_of_a_family
+        from gsimplicit.refine.least_singular import is_of_a_family
         from gsimplicit.refine.newton import position_share
 
         bordered = self.prepared.solve(right, transpose=True)

@@ -9,7 +9,7 @@ import torch
 
 from gsimplicit.equations import Equations, instances
 from gsimplicit.grid import along, broken_translations
-from gsimplicit.refine.solvers import chosen, require_linear
+from gsimplicit.refine.solvers import require_linear, solver_for
 from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.implicit import ADJOINT_LIMIT
 from gsimplicit.routes.objective import Loss, name_of, noted, slope_of, value_of
@@ -142,7 +142,7 @@ def _still(state: SteadyState, i: int) -> bool:
 
 
 def _prepared(state: SteadyState, group: list[int], linear: LinearSolver | None) -> Prepared:
-    return chosen(linear, state.fields[0, 0].numel(), torch.device("cpu")).prepare(_systems(state, group))
+    return solver_for(linear, state.fields[0, 0].numel(), torch.device("cpu")).prepare(_systems(state, group))
 
 
 def _systems(state: SteadyState, group: list[int]) -> list[Bordered]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from gsimplicit import dataset
+from gsimplicit.configuration import digest
 from gsimplicit.equations import ModelParams
 from gsimplicit.identity import identity, label
 from gsimplicit.losses import LOSSES
 from gsimplicit.losses.loss import sees_all
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, nothing
 from gsimplicit.routes.objective import Loss, Objective, value_of
+from gsimplicit.routes.route import Derivatives, Problem, Route, nothing
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Surrogate(Route):
     @property
     def digest(self) -> str:
         """What tells this model from another: its weights and components."""
-        parts = [f"{name} {dataset.digest(self.model[name].values)}" for name in sorted(map(str, self.model.data_vars))]
+        parts = [f"{name} {digest(self.model[name].values)}" for name in sorted(map(str, self.model.data_vars))]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property
@@ -132,7 +132,7 @@ class Surrogate(Route):
             raise ValueError(f"the surrogate was trained on a grid of {self._networks.grid}, got fields on {grid}")
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Through the networks' own v, which they must have been trained for.
 
         Raises:
@@ -151,7 +151,7 @@ class Surrogate(Route):
             problem, state, [partial(weighed, c[:, state.model.seen].to("cpu", torch.float64)) for c in cotangents]
         )
 
-    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
         """Derivative of the losses of what the networks give at the parameters.
 
         Raises:
@@ -185,7 +185,7 @@ class Surrogate(Route):
 
     def _pulled(
         self, problem: Problem, state: SteadyState, losses: Sequence[Callable[[torch.Tensor], torch.Tensor]]
-    ) -> Pulled:
+    ) -> Derivatives:
         values = problem.params.tensor().to(torch.float64)
         lost = self._networks.outside(values).any(dim=1) | (state.status == Status.DIVERGED)
         gradients, certificates = [], []
@@ -210,7 +210,7 @@ class Surrogate(Route):
                     products=torch.full((len(state),), len(slopes)),
                 )
             )
-        return Pulled(torch.stack(gradients), tuple(certificates))
+        return Derivatives(torch.stack(gradients), tuple(certificates))
 
 
 class _Networks:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.arguments import as_refine, plain_refine
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing
 from gsimplicit.routes.sensitivity import root_derivatives
 from gsimplicit.routes.unrolled import through_steps
-from gsimplicit.steady import as_refine, plain_refine
 from gsimplicit.threads import each, one_blas_thread
 
 
@@ -51,7 +51,7 @@ class Tangent(Route):
         """The marched state, or the certified root."""
         return problem.state(as_refine(self.refine))
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Tangents of the fields, contracted with the derivatives of the losses; NaN where there are none."""
         settings, count = as_refine(self.refine), len(state.model.parameters)
         tangents = self._marched(problem, state) if settings is None else _at_roots(state, settings)
@@ -68,7 +68,7 @@ class Tangent(Route):
             )
             for of_loss in gradient
         )
-        return Pulled(gradient, certificates)
+        return Derivatives(gradient, certificates)
 
     def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
         """Of marched states by the adjoint of the steps: tangents of every cell would be too many."""

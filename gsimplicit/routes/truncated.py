@@ -9,7 +9,7 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.results import SteadyState
-from gsimplicit.routes.contract import Problem
+from gsimplicit.routes.route import Problem
 from gsimplicit.routes.unrolled import Unrolled
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from gsimplicit.results import Certificate, Status, SteadyState
-from gsimplicit.routes.contract import Problem, Pulled, Route, definitions, nothing
+from gsimplicit.routes.route import Derivatives, Problem, Route, definitions, nothing
 
 
 def through_steps(problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
@@ -45,7 +45,7 @@ class Unrolled(Route):
         """The marched state."""
         return problem.state()
 
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Adjoint of the marched steps; NaN for an instance that diverged."""
         gradient = torch.full(
             (*cotangents.shape[:2], len(state.model.parameters)), torch.nan, dtype=torch.float64, device="cpu"
@@ -67,7 +67,7 @@ class Unrolled(Route):
             )
             for of_loss in gradient
         )
-        return Pulled(gradient, certificates)
+        return Derivatives(gradient, certificates)
 
     def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
         """Adjoint of the marched steps, down to where they began; NaN for an instance that diverged."""

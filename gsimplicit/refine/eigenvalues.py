@@ -42,7 +42,7 @@ _OFFSET = 1e-7
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Eigenpairs:
     """Leading eigenpairs of the linearised dynamics.
 
     Attributes:
@@ -64,7 +64,7 @@ def leading(
     velocity: Array,
     count: int = 6,
     shifts: Sequence[complex] | None = None,
-) -> Spectrum:
+) -> Eigenpairs:
     """The leading eigenvalues of the Jacobian, or of the dynamics of the shape alone.
 
     With directions the translations are taken out: the eigenvalues are those of the bordered pencil, the linearised
@@ -87,31 +87,14 @@ def leading(
         np.linalg.LinAlgError: The Jacobian could not be factorised, or the iteration did not converge.
     """
     J = jacobian(equations, fields, velocity)
-    n = J.shape[0]
     G = along(directions, fields) if len(directions) else np.zeros((0, *fields.shape))
     border = interleaved(G)
     values: list[complex] = []
     vectors: list[Complex] = []
     around = (*_shifts(equations, fields), _fastest(equations, fields, J)) if shifts is None else shifts
     for shift in around:
-        complex_shift = complex(shift + _OFFSET)
-        sigma = complex_shift if complex_shift.imag else complex_shift.real
-        kind = np.complex128 if complex_shift.imag else np.float64
-        matrix = (J.astype(kind) - scipy.sparse.diags_array(np.full(n, sigma, kind))).tocsc()
-        factors = BorderedLU(SparseLU(matrix), border.astype(kind), border.astype(kind))
-        none = np.zeros(border.shape[1], kind)
-        inverse = scipy.sparse.linalg.LinearOperator(
-            (n, n), matvec=lambda b, f=factors, q=none, d=kind: f.solve(b.astype(d).ravel(), q)[0], dtype=kind
-        )
-        start = np.random.default_rng(0).standard_normal(n).astype(kind)
-        k = min(max(count, LEAST), n - 2)  # ARPACK's limit, met on tiny grids alone
-        try:
-            found = scipy.sparse.linalg.eigs(inverse, k=k, which="LM", v0=start, tol=1e-8, ncv=min(4 * k, n))
-        except scipy.sparse.linalg.ArpackError as error:
-            raise np.linalg.LinAlgError(f"eigenvalues near {shift} did not converge: {error}") from error
         before = list(values)  # pairs of earlier shifts are met again; multiples of one shift are kept
-        for mu, vector in zip(found[0], found[1].T, strict=True):
-            value = complex(sigma + 1 / mu)
+        for value, vector in _near(J, border, shift, count):
             if all(abs(value - other) > 1e-9 + 1e-6 * abs(value) for other in before):
                 values.append(value)
                 vectors.append(vector)
@@ -121,7 +104,28 @@ def leading(
     order = sorted(good, key=lambda i: -values[i].real)[:count]
     chosen = np.array([values[i] for i in order], dtype=np.complex128)
     modes: Any = np.stack([np.reshape(vectors[i], (*fields.shape[1:], len(fields))).transpose(2, 0, 1) for i in order])
-    return Spectrum(chosen, modes, max(_residual(J, border, values[i], vectors[i]) for i in order))
+    return Eigenpairs(chosen, modes, max(_residual(J, border, values[i], vectors[i]) for i in order))
+
+
+def _near(J: Any, border: Array, shift: complex, count: int) -> list[tuple[complex, Complex]]:
+    """Eigenpairs near a shift, the border's columns taken out, by shift-and-invert Arnoldi."""
+    n = J.shape[0]
+    complex_shift = complex(shift + _OFFSET)
+    sigma = complex_shift if complex_shift.imag else complex_shift.real
+    kind = np.complex128 if complex_shift.imag else np.float64
+    matrix = (J.astype(kind) - scipy.sparse.diags_array(np.full(n, sigma, kind))).tocsc()
+    factors = BorderedLU(SparseLU(matrix), border.astype(kind), border.astype(kind))
+    none = np.zeros(border.shape[1], kind)
+    inverse = scipy.sparse.linalg.LinearOperator(
+        (n, n), matvec=lambda b: factors.solve(b.astype(kind).ravel(), none)[0], dtype=kind
+    )
+    start = np.random.default_rng(0).standard_normal(n).astype(kind)
+    k = min(max(count, LEAST), n - 2)  # ARPACK's limit, met on tiny grids alone
+    try:
+        found = scipy.sparse.linalg.eigs(inverse, k=k, which="LM", v0=start, tol=1e-8, ncv=min(4 * k, n))
+    except scipy.sparse.linalg.ArpackError as error:
+        raise np.linalg.LinAlgError(f"eigenvalues near {shift} did not converge: {error}") from error
+    return [(complex(sigma + 1 / mu), vector) for mu, vector in zip(found[0], found[1].T, strict=True)]
 
 
 def _shifts(equations: Equations, fields: Array) -> tuple[complex, ...]:

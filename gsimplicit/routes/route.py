@@ -2,7 +2,7 @@
 
 A route finds a state from a problem and pulls derivatives of losses in that state back to the parameters. Routes know
 residuals, steps and states; which losses there are and how results are presented is decided in `gradient`. A route
-works on copies, so that it can change nothing for those after it; `solved` and `differentiated` see to that.
+works on copies, so that it can change nothing for those after it; `solve_by` and `differentiate_by` see to that.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from typing import ClassVar
 
 import torch
 
+from gsimplicit.arguments import March
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import sees_all
 from gsimplicit.progress import note
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of
-from gsimplicit.steady import March, marched_state, solved_state
+from gsimplicit.states import marched_state, refined_state
 
 __all__ = [
+    "Derivatives",
     "Loss",
     "Problem",
-    "Pulled",
     "Route",
     "cotangents",
     "definitions",
-    "differentiated",
+    "differentiate_by",
     "nothing",
     "of_the_package",
-    "pulled_back",
+    "pull_back_by",
     "seen_by",
-    "solved",
+    "solve_by",
+    "without",
 ]
 
 
@@ -75,7 +77,7 @@ class Problem:
             if refine is None:
                 state = marched_state(self.params, self.initial, self.marching)
             else:
-                state = solved_state(self.params, self.initial, self.marching, refine, self._known(None))
+                state = refined_state(self.params, self.initial, self.marching, refine, self._known(None))
             self._found.append((refine, state))
         return state
 
@@ -85,7 +87,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class Pulled:
+class Derivatives:
     """Derivatives of L losses of B instances in the parameters.
 
     Attributes:
@@ -120,6 +122,11 @@ class Route(ABC):
         return torch.float32
 
     @property
+    def precise(self) -> bool:
+        """Whether states are marched in float64 unless told."""
+        return self.through_steps or self.least_dtype == torch.float64
+
+    @property
     def answers(self) -> tuple[bool, ...] | None:
         """Which of the model's parameters it has a derivative in, NaN standing for the others; None is all."""
         return None
@@ -132,7 +139,7 @@ class Route(ABC):
         """The state the gradient is taken at."""
 
     @abstractmethod
-    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+    def pull_back(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
         """Derivatives in the parameters from derivatives in the fields of `state`, shape (L, B, S, H, W)."""
 
     def pull_back_to_start(self, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> torch.Tensor:
@@ -146,12 +153,12 @@ class Route(ABC):
             + (", which is zero inside a basin: the root does not change with its start" if self.needs_root else "")
         )
 
-    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+    def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
         """Derivatives of losses of v in the parameters; cotangents by autograd unless a route does better."""
         return self.pull_back(problem, state, cotangents(state.fields, losses, state.model.seen))
 
 
-def solved(route: Route, problem: Problem) -> SteadyState:
+def solve_by(route: Route, problem: Problem) -> SteadyState:
     """The state at which a route takes its gradient, in memory of its own.
 
     Raises:
@@ -177,7 +184,7 @@ def of_the_package(route: Route) -> bool:
 _PACKAGE = f"{__name__.split('.')[0]}."
 
 
-def differentiated(route: Route, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Pulled:
+def differentiate_by(route: Route, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
     """Derivatives of losses of `state` by a route: NaN, and "none" in the certificate, wherever one is not finite.
 
     Raises:
@@ -190,7 +197,7 @@ def differentiated(route: Route, problem: Problem, state: SteadyState, losses: S
     return _plain(route, route.differentiate(problem.lent(), copied(state), losses), state, len(losses))
 
 
-def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Pulled:
+def pull_back_by(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
     """The same from derivatives in the fields, shape (L, B, S, H, W)."""
     note("differentiating")
     if of_the_package(route):
@@ -198,31 +205,33 @@ def pulled_back(route: Route, problem: Problem, state: SteadyState, cotangents: 
     return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))
 
 
-def _plain(route: Route, pulled: Pulled, state: SteadyState, losses: int) -> Pulled:
+def _plain(route: Route, given: Derivatives, state: SteadyState, losses: int) -> Derivatives:
     """What a route gave, in memory of its own and with no certificate for what is not finite."""
     shape = (losses, len(state), len(state.model.parameters))
-    if not isinstance(pulled, Pulled) or tuple(pulled.gradient.shape) != shape or len(pulled.certificates) != losses:
-        found = tuple(pulled.gradient.shape) if isinstance(pulled, Pulled) else type(pulled).__name__
+    if not isinstance(given, Derivatives) or tuple(given.gradient.shape) != shape or len(given.certificates) != losses:
+        found = tuple(given.gradient.shape) if isinstance(given, Derivatives) else type(given).__name__
         raise TypeError(
-            f"route {route.name!r} must give a Pulled with a gradient of shape {shape} and a certificate a loss, "
+            f"route {route.name!r} must give Derivatives with a gradient of shape {shape} and a certificate a loss, "
             f"got {found}"
         )
-    gradient = pulled.gradient.detach().to("cpu", torch.float64, copy=True)
+    gradient = given.gradient.detach().to("cpu", torch.float64, copy=True)
     answers = route.answers
     lost = ~torch.isfinite(gradient if answers is None else gradient[..., list(answers)]).all(dim=-1)
     if route.needs_root:
         lost |= ~state.has_root
-    for c, certificate in enumerate(pulled.certificates):
+    for c, certificate in enumerate(given.certificates):
         if len(certificate.definition) != len(state) or "none" in certificate.definition:
             lost[c] |= torch.tensor([what == "none" for what in certificate.definition])
     if not bool(lost.any()):
-        return Pulled(gradient, tuple(pulled.certificates))
+        return Derivatives(gradient, tuple(given.certificates))
     gradient[lost] = torch.nan
-    certificates = tuple(
-        replace(c, definition=tuple("none" if none else what for what, none in zip(c.definition, row, strict=True)))
-        for c, row in zip(pulled.certificates, lost.tolist(), strict=True)
-    )
-    return Pulled(gradient, certificates)
+    return Derivatives(gradient, tuple(without(c, row) for c, row in zip(given.certificates, lost, strict=True)))
+
+
+def without(certificate: Certificate, lost: torch.Tensor) -> Certificate:
+    """A certificate that says of some instances, bool of shape (B,), that they have no gradient."""
+    told = zip(certificate.definition, lost.tolist(), strict=True)
+    return replace(certificate, definition=tuple("none" if none else what for what, none in told))
 
 
 def cotangents(fields: torch.Tensor, losses: Sequence[Loss], seen: int = -1) -> torch.Tensor:

@@ -1,0 +1,77 @@
+"""How long a start lives: steps until the observed species has died everywhere."""
+
+from __future__ import annotations
+
+import torch
+
+from gsimplicit import checks
+from gsimplicit.arguments import as_fields
+from gsimplicit.equations import ModelParams
+from gsimplicit.marching import KERNELS
+from gsimplicit.surroundings import own_surroundings
+
+__all__ = ["lifetime"]
+
+
+@own_surroundings
+def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
+    """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
+
+    Args:
+        params: One instance.
+        fields: u and v, shape (1, 2, H, W).
+        horizon: Most steps, >= 1.
+        every: Steps between looks, >= 1: the resolution.
+
+    Returns:
+        The number of steps at the first look that finds v dead.
+
+    Raises:
+        ValueError: An argument lies outside its range, or the parameters or fields are not one instance.
+        TypeError: An argument has a wrong type.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.lifetime import lifetime
+        >>> start = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=5))
+        >>> lifetime(gs.Params.preset("paper").replace(k=0.07), start) < 200
+        True
+    """
+    horizon, every = checks.integer("horizon", horizon, 1), checks.integer("every", every, 1)
+    params = one_instance(params)
+    now, steps = single("fields", fields, params), 0
+    while alive(params, now):
+        ahead = min(every, horizon - steps)
+        if not ahead:
+            return None
+        now, steps = marched(params, now, ahead), steps + ahead
+    return steps
+
+
+def one_instance(params: ModelParams) -> ModelParams:
+    """One instance of parameters, cut off from autograd."""
+    if not isinstance(params, ModelParams):
+        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+    if len(params) != 1:
+        raise ValueError(f"params must be one instance, got {len(params)}")
+    if params.model.trivial is None:
+        raise ValueError(f"params must be of a model with a trivial state to die into, got {params.model.name}")
+    return params.detach()
+
+
+def alive(params: ModelParams, fields: torch.Tensor) -> bool:
+    """Whether the observed species has not died everywhere."""
+    return float(fields[0, params.model.seen].max()) >= float(params.model.trivial or 0.0)
+
+
+def marched(params: ModelParams, fields: torch.Tensor, steps: int) -> torch.Tensor:
+    """Fields that many steps later."""
+    return KERNELS.march(params, fields, 0.0, steps, steps, 1.0).fields
+
+
+def single(name: str, fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
+    """One instance of fields, float64, shape (1, 2, H, W)."""
+    one = as_fields(name, fields, params.model)
+    if len(one) != 1:
+        raise ValueError(f"{name} must be one instance, got {len(one)}")
+    return one

@@ -1,0 +1,160 @@
+"""Options of the command line: the words that are understood, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import gsimplicit as gs
+from gsimplicit import checks, files
+from gsimplicit.routes.arguments import ROUTES
+
+if TYPE_CHECKING:
+    from gsimplicit.equations import ModelParams
+
+__all__ = ["fields_of", "params_of", "parser", "writable"]
+
+_LONGEST = 1_000_000
+"""Values of an axis of the command line."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line understands."""
+    made = argparse.ArgumentParser(
+        prog="gsimplicit", description="Steady states of reaction-diffusion systems and their gradients"
+    )
+    made.add_argument("--version", action="version", version=f"gsimplicit {gs.__version__}")
+    commands = made.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    steady = command("steady", "find a steady state and say how good it is")
+    grad = command("grad", "loss and gradient of a steady state")
+    scan = command("scan", "scan a landscape into a NetCDF file")
+    for one in (steady, grad, scan):
+        _add_problem(one)
+    for one in (steady, scan):
+        one.add_argument("--refine", action="store_true", help="go on to a certified root")
+    steady.add_argument("--lattice", action="store_true", help="go on to a root of the raw residual")
+    steady.add_argument("--save", metavar="FILE.npz", help="save the fields")
+    grad.add_argument("--route", default="implicit", help=f"one of {', '.join(ROUTES)}")
+    grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
+    _add_scan(scan)
+    _add_show(command("show", "what a NetCDF landscape holds"))
+    return made
+
+
+def _add_problem(one: argparse.ArgumentParser) -> None:
+    """Options on what is solved, from where, and how it is marched."""
+    one.add_argument("--model", default="gray_scott", choices=sorted(_models()), help="what is solved")
+    one.add_argument("--preset", default=None, help="parameters to start from; the model's first by default")
+    for name in gs.models.gray_scott.parameters:
+        one.add_argument(f"--{name}", type=float, default=None, help=f"replaces {name} of the preset")
+    one.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="replaces any parameter"
+    )
+    one.add_argument("--dt", type=float, default=1.0, help="length of a step, in time units")
+    one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
+    one.add_argument("--samples", type=int, default=1, help="initial fields")
+    one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
+    one.add_argument("--half", type=int, default=10, help="half side of the starting box, in cells")
+    one.add_argument("--tol", type=float, default=1e-4, help="stop below this change over a step; 0 takes max-steps")
+    one.add_argument("--max-steps", type=int, default=50_000, help="cap on the steps")
+
+
+def _add_scan(scan: argparse.ArgumentParser) -> None:
+    """Options on what is scanned, and where it is kept."""
+    scan.add_argument(
+        "--axis", type=_axis, action="append", default=[], metavar="NAME=FROM:TO:COUNT", help="an axis; repeat for more"
+    )
+    scan.add_argument("--like", metavar="FILE.nc", help="the settings of this file instead, all of them")
+    scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, residual")
+    scan.add_argument("--routes", nargs="*", default=[], help=f"any of {', '.join(ROUTES)}")
+    scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
+    scan.add_argument("--overwrite", action="store_true", help="replace another scan there")
+    scan.add_argument(
+        "--follow", metavar="AXIS", help="start each point from its neighbour's state along the last axis"
+    )
+    scan.add_argument("--tile", type=int, default=None, help="points computed and stored at a time")
+    scan.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_show(show: argparse.ArgumentParser) -> None:
+    show.add_argument("file", help="NetCDF file of a scan, also of one that still runs")
+    show.add_argument("--figure", metavar="FILE.png", help="draw it into this file")
+    show.add_argument("--export", metavar="FILE.nc", help="save what there is so far into this file, marked unfinished")
+    show.add_argument("--objective", default=None, help="loss to draw; all by default")
+
+
+def params_of(given: argparse.Namespace) -> ModelParams:
+    """The model and its parameters."""
+    model = _models()[given.model]
+    named = {name: getattr(given, name) for name in gs.models.gray_scott.parameters}
+    changes = {name: value for name, value in named.items() if value is not None} | dict(given.set)
+    unknown = [name for name in changes if name not in model.parameters]
+    if unknown:
+        nearest = checks.meant(unknown[0], model.parameters)
+        known = ", ".join(model.parameters)
+        raise ValueError(f"parameters of {model.name} are {known}, got {', '.join(unknown)}{nearest}")
+    preset = next(iter(model.presets)) if given.preset is None else given.preset
+    return model.preset(preset).replace(**changes)
+
+
+def fields_of(given: argparse.Namespace) -> torch.Tensor:
+    """The initial fields."""
+    grid, params = tuple(given.grid), params_of(given)
+    box = gs.Box(half=given.half) if params.model is gs.models.gray_scott else None
+    return gs.initial_state(given.samples, given.seed, grid=grid, box=box, model=params)
+
+
+def writable(option: str, given: str | None) -> Path | None:
+    """Where a file is to be written; raises before anything is computed where it could not be."""
+    if given is None:
+        return None
+    file = files.to_write(option, given)
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{option} must lie in a folder that exists, got {given!r}: there is no {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise PermissionError(f"{option} must be a file that can be written, got {given!r}")
+    return file
+
+
+def _models() -> dict[str, gs.Model]:
+    """The models of the package by name."""
+    found = (getattr(gs.models, name) for name in gs.models.__all__)
+    return {one.name: one for one in found if isinstance(one, gs.Model)}
+
+
+def _setting(text: str) -> tuple[str, float]:
+    """NAME=VALUE as a name and a number."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a parameter reads NAME=VALUE, for example a=0.1; got {text!r}") from None
+
+
+def _axis(text: str) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """NAME=FROM:TO:COUNT as a name and values."""
+    try:
+        name, rest = text.split("=")
+        start, stop, count = rest.split(":")
+        first, last, number = float(start), float(stop), int(count)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"an axis reads NAME=FROM:TO:COUNT, for example F=0.03:0.07:25; got {text!r}"
+        ) from None
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise argparse.ArgumentTypeError(f"FROM and TO of an axis must be finite; got {text!r}")
+    if not 1 <= number <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"COUNT of an axis must lie in 1..{_LONGEST}; got {text!r}")
+    return name, np.linspace(first, last, number)

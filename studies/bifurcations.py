@@ -165,6 +165,7 @@ def judge(data: Datasets) -> list[Claim]:
     ends_of = [k for n, k in rows.items() if n != "planar edge"]  # which is a threshold of a start, no bifurcation
     best = max((curve_distance(right[even], k, CELL)["within"] for k in ends_of), default=0.0)
     parallel = curve_distance(right[even], rows["planar edge"], CELL)
+    high = curve_distance(right[F >= 0.06], known["planar edge"][F >= 0.06], CELL)["median"]
     hexagons = curve_distance(left[~low], known["hexagon fold"][~low], CELL)
     patches = (left[~low] - known["hexagon patch"][~low]) / CELL
     ends_at = {n: np.where(low, known[n], known["hexagon fold"]) for n in hopf_low}
@@ -204,8 +205,7 @@ def judge(data: Datasets) -> list[Claim]:
             "90 % of rows.",
             f"{parallel['within']:.0%} of rows, {parallel['median']:+.1f} cells in the median",
             f"median {parallel['median']:+.1f}, {parallel['least']:+.1f} to {parallel['most']:+.1f} cells, "
-            f"{parallel['within']:.0%} within one; for F >= 0.06 "
-            f"{curve_distance(right[F >= 0.06], known['planar edge'][F >= 0.06], CELL)['median']:+.1f}",
+            f"{parallel['within']:.0%} within one" + (f"; for F >= 0.06 {high:+.1f}" if np.isfinite(high) else ""),
             parallel["within"] >= 0.9,
         ),
         Claim(

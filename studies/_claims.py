@@ -109,6 +109,16 @@ class Line:
         return f"{count[Verdict.HOLDS]} of {len(self.claims)} tests hold{still}"
 
 
+HYPOTHESES = {
+    "H1": "The right cliff is the edge of the start's basin",
+    "H2": "The left cliff is the Hopf line for small F, and lies between two curves above",
+    "H3": "Every route misses the cliffs and foresees the rest",
+    "H4": "Followed patterns end at the spot's fold or Hopf point, with the square-root law at a fold",
+    "H5": "The loss changes heights, not places",
+}
+"""What we held before the studies were made."""
+
+
 def lines(claims: Iterable[tuple[str, Claim]]) -> list[Line]:
     """Claims by statement, each with the name of its study, in the order of their first test."""
     by_statement: dict[Statement, list[tuple[str, Claim]]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from studies._claims import Claim, Line
 from studies._paper import NOT_YET
 from studies._record import Report, load, statements
-from studies._text import COARSE, found, source
+from studies._text import COARSE, found, hypotheses, source
 
 ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
 
@@ -61,7 +61,10 @@ def _index(reports: Sequence[Report]) -> str:
     if paper:
         out += ["", "## What the paper claims", "", *_table(paper, paper=True)]
     if own:
-        out += ["", "## What we claim besides", "", *_table(own, paper=False)]
+        held = hypotheses(reports)
+        rows = [f"| **{verdict}** | {name}: {_text(words)} | {tests} |" for name, words, verdict, tests in held]
+        heads = ["Hypotheses we made before the studies:", "", "| verdict | hypothesis | here |", "| --- | --- | --- |"]
+        out += ["", "## What we claim besides", "", *([*heads, *rows, ""] if rows else []), *_table(own, paper=False)]
     for report in reports:
         out += ["", f"## [{_capital(report.title)}]({report.name}.md)", "", *_image(report, small=True)]
     out += ["", "## What is not tested yet", "", "| claim | where |", "| --- | --- |"]

@@ -12,7 +12,7 @@ import gsimplicit as gs
 from studies._claims import Claim, Line, Verdict
 from studies._paper import NOT_YET
 from studies._record import Report, code, statements
-from studies._text import COARSE, counts_of, found, source
+from studies._text import COARSE, counts_of, found, hypotheses, source
 
 PAPER = "https://arxiv.org/abs/2606.11258"
 MARKS = {Verdict.HOLDS: "✓", Verdict.PARTLY: "◐", Verdict.REFUTED: "✗", Verdict.OPEN: "?"}
@@ -134,7 +134,7 @@ def page(reports: Sequence[Report], folder: Path) -> str:
         body += ['<h2 id="paper">What the paper claims</h2>', _table(paper, "In the order of the paper", paper=True)]
     if own:
         words = f"Not claimed by the paper: {counts_of(own)}"
-        body += ['<h2 id="ours">What we claim besides</h2>', _table(own, words, paper=False)]
+        body += ['<h2 id="ours">What we claim besides</h2>', _hypotheses(reports), _table(own, words, paper=False)]
     body += [_section(r, folder) for r in reports]
     body += [_later(), _words(), "</main>"]
     return (
@@ -172,6 +172,19 @@ def _table(lines: Iterable[Line], words: str, *, paper: bool) -> str:
 def _link(study: str) -> str:
     """A link to a study's section; a long name may break after its underscores."""
     return f'<a href="#{study}">{escape(study).replace("_", "_<wbr>")}</a>'
+
+
+def _hypotheses(reports: Sequence[Report]) -> str:
+    rows = "".join(
+        f"<tr><td>{_badge(verdict)}</td><th scope='row'>{name}: {escape(words)}</th>{_cell('Found here', tests)}</tr>"
+        for name, words, verdict, tests in hypotheses(reports)
+    )
+    if not rows:
+        return ""
+    return (
+        "<table><caption>Hypotheses we made before the studies</caption><thead><tr><th scope='col'>Verdict</th>"
+        f"<th scope='col'>Hypothesis</th><th scope='col'>Found here</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
 
 
 def _cell(head: str, text: str) -> str:

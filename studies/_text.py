@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from studies._claims import OURS, Claim, Line, Verdict, counts
+from studies._claims import HYPOTHESES, OURS, Claim, Line, Verdict, counts
 from studies._paper import NOT_YET
 from studies._record import Report, statements
 
@@ -64,19 +64,27 @@ def topics(reports: Sequence[Report]) -> dict[str, list[Claim]]:
     return {name: out[name] for name in sorted(out)}
 
 
-def decided(topic: str, claims: Sequence[Claim]) -> str:
-    """What a topic's claims say together."""
-    states = {c.holds for c in claims}
-    if not topic.startswith("H"):
-        return f"{topic}:"
-    word = {True: "confirmed", False: "refuted", None: "open"}
-    return f"{topic}: {word[states.pop()] if len(states) == 1 else 'in part'}"
+def together(claims: Sequence[Claim]) -> Verdict:
+    """What a topic's claims say together: all of them must hold, or be refuted."""
+    verdicts = {c.verdict for c in claims}
+    return verdicts.pop() if len(verdicts) == 1 else Verdict.PARTLY
+
+
+def hypotheses(reports: Sequence[Report]) -> list[tuple[str, str, Verdict, str]]:
+    """Our hypotheses that were tested: name, words, verdict, and how many of its tests hold."""
+    out = []
+    for name, claims in topics(reports).items():
+        if name in HYPOTHESES:
+            hold = sum(c.verdict == Verdict.HOLDS for c in claims)
+            out.append((name, HYPOTHESES[name], together(claims), f"{hold} of {len(claims)} tests hold"))
+    return out
 
 
 def _together(reports: Sequence[Report]) -> list[str]:
     out: list[str] = []
     for topic, claims in topics(reports).items():
-        out += ["", decided(topic, claims)]
+        words = f", {HYPOTHESES[topic][0].lower()}{HYPOTHESES[topic][1:]}" if topic in HYPOTHESES else ""
+        out += ["", f"{topic}{words}: {together(claims)}"]
         for c in claims:
             answer = {True: "yes", False: "no", None: "open"}[c.holds]
             out += [f"    {answer}: {c.text}", f"        found: {c.found}"]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from studies import _gallery, _page, _paper, _record, _text
 from studies.__main__ import STUDIES
-from studies._claims import Claim, Statement, Verdict, lines, ours
+from studies._claims import HYPOTHESES, Claim, Statement, Verdict, lines, ours
 
 ROOT = Path(__file__).parents[1]
 SHARP = Statement("sec. 4.1, fig. 2", "Sharp cliffs along each parameter")
@@ -35,6 +35,19 @@ def a_report(folder: Path, *claims: Claim, name: str = "fig2", **more: object) -
     )
     _record.save(report, folder)
     return report
+
+
+@pytest.mark.parametrize(
+    ("each", "verdict"),
+    [([True, True], Verdict.HOLDS), ([False], Verdict.REFUTED), ([True, None], Verdict.PARTLY), ([None], Verdict.OPEN)],
+)
+def test_a_hypothesis_holds_only_where_all_its_tests_do(
+    each: list[bool | None], verdict: Verdict, tmp_path: Path
+) -> None:
+    claims = [a_claim(holds=h, topic="H4", error="1", refuted_by="a no") for h in each]
+    ((name, words, found, tests),) = _text.hypotheses([a_report(tmp_path, *claims)])
+    assert (name, words, found) == ("H4", HYPOTHESES["H4"], verdict)
+    assert tests == f"{each.count(True)} of {len(each)} tests hold"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +83,14 @@ def test_a_full_run_fits_on_a_screen(tmp_path: Path) -> None:
 def test_the_list_holds_every_claim_with_all_it_has(tmp_path: Path) -> None:
     decided = a_claim(ours("Beside it"), False, topic="H2", error="+-0.1 cell", refuted_by="under 90 %")
     text = _text.full([a_report(tmp_path, a_claim(_paper.HEIGHT), decided)])
-    parts = ["[holds] High plateau", "paper: 245 to 270", "ours: 90 % of range", "k 94%", "H2: refuted", "+-0.1 cell"]
+    parts = [
+        "[holds] High plateau",
+        "paper: 245 to 270",
+        "ours: 90 % of range",
+        "k 94%",
+        "between two curves above: refuted",
+        "+-0.1 cell",
+    ]
     parts += ["refuted by: under 90 %", "files: fig2.nc, fig2.png", "2 tests: 1 hold, 1 refuted", "not tested yet"]
     for part in parts:
         assert part in text
@@ -130,6 +150,7 @@ def test_the_page_stands_alone_is_well_formed_and_has_words_for_each_image(tmp_p
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.places)
     assert text.index("What the paper claims") < text.index("<img")
     assert "k 94%, F 91% &amp; &lt;Dv&gt; 100%" in text
+    assert "H2: The left cliff is the Hopf line" in text
     assert "Made by an earlier state of the code: fig2, fig3" in text
     for part in ('lang="en"', 'name="viewport"', "@media print", "@media (max-width"):
         assert part in text

@@ -1,0 +1,138 @@
+"""Run the Python blocks of the pages, and compare what they print with the text block that follows.
+
+A page is run from top to bottom in one process, in an empty folder. A fenced block ``python`` runs; a fenced block
+``text`` right after it is what it must print. In such a text three dots stand for anything, white space counts as one
+space, and a number with a decimal point is met within half a unit of its last digit. A block after the comment
+``<!-- not run: why -->`` is left out. What differs is a warning, so that a build with ``-W`` fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sphinx.util import logging
+
+LOG = logging.getLogger(__name__)
+
+_FENCE = re.compile(
+    r"(?P<skip><!-- not run:[^\n]*-->\n\n?)?^```python\n(?P<code>.*?)^```\n(?:\n?^```text\n(?P<want>.*?)^```$)?",
+    re.DOTALL | re.MULTILINE,
+)
+_NUMBER = r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_ANY_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+
+_CHILD = """
+import contextlib, io, json, sys, traceback, warnings
+import matplotlib
+matplotlib.use("Agg")
+pages, out = json.load(sys.stdin), []
+space = {"__name__": "__main__"}
+for at, code in pages:
+    printed, wrong = io.StringIO(), None
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, f"line {at}", "exec"), space)
+    except BaseException:
+        wrong = traceback.format_exc()
+    out.append((printed.getvalue(), wrong))
+    if wrong:
+        break
+sys.__stderr__.write("\\n\\x00" + json.dumps(out))
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page: its first line's number, its code, and what it must print, if the page says so."""
+
+    line: int
+    code: str
+    want: str | None
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The blocks of a page that run."""
+    return [
+        Block(text[: m.start("code")].count("\n") + 1, m["code"], m["want"])
+        for m in _FENCE.finditer(text)
+        if not m["skip"]
+    ]
+
+
+def same(want: str, got: str) -> bool:
+    """Whether what was printed is what the page says."""
+    parts, numbers = [], []
+    for word in re.split(rf"(\.\.\.|{_NUMBER}|\s+)", want.strip()):
+        if word == "...":
+            parts.append(".*?")
+        elif word.isspace():
+            parts.append(r"\s+")
+        elif re.fullmatch(_NUMBER, word):
+            parts.append(_ANY_NUMBER)
+            numbers.append(word)
+        else:
+            parts.append(re.escape(word))
+    found = re.fullmatch("".join(parts), got.strip(), re.DOTALL)
+    return found is not None and all(
+        abs(float(a) - float(b)) <= _half_unit(a) for a, b in zip(numbers, found.groups(), strict=True)
+    )
+
+
+def _half_unit(number: str) -> float:
+    digits, _, power = number.lower().partition("e")
+    return 0.5000001 * 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+
+
+def _run(path: Path) -> tuple[Path, list[tuple[int, str]], float]:
+    """Run a page; what went wrong, as lines and words, and the seconds it took."""
+    blocks, begin = blocks_of(path.read_text()), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=json.dumps([(b.line, b.code) for b in blocks]),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(path.resolve().parents[len(path.relative_to(ROOT).parts)])},
+            check=False,
+        )
+    _, mark, told = child.stderr.rpartition("\n\x00")
+    if not mark:
+        return path, [(0, f"its process ended with {child.returncode}: {child.stderr[-2000:]}")], 0.0
+    wrong = []
+    for block, (printed, error) in zip(blocks, json.loads(told), strict=False):
+        if error:
+            wrong.append((block.line, f"the block fails:\n{error}"))
+        elif block.want is not None and not same(block.want, printed):
+            wrong.append((block.line, f"the block prints\n{printed}where the page says\n{block.want}"))
+    return path, wrong, time.perf_counter() - begin
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_pages(app: Any) -> None:
+    """Run all pages that are asked for, two at a time."""
+    pages = [ROOT / f"{name}.md" for name in app.config.run_pages]
+    with ThreadPoolExecutor(2) as pool:
+        for path, wrong, seconds in pool.map(_run, pages):
+            LOG.info("ran the blocks of %s in %.0f s", path.name, seconds)
+            for line, text in wrong:
+                LOG.warning("%s", text, location=(str(path.relative_to(ROOT).with_suffix("")), line))
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register with sphinx."""
+    app.add_config_value("run_pages", [], "env")
+    app.connect("builder-inited", run_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,6 +19,7 @@ nitpicky = True
 
 # pages whose blocks run while the site is built, and whose outputs are compared
 run_pages = [
+    "../README",
     "start",
     "losses",
     "own_route",

@@ -103,7 +103,7 @@ def _run(path: Path) -> tuple[Path, list[tuple[int, str]], float]:
             capture_output=True,
             text=True,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(path.resolve().parents[len(path.relative_to(ROOT).parts)])},
+            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
             check=False,
         )
     _, mark, told = child.stderr.rpartition("\n\x00")
@@ -128,7 +128,7 @@ def run_pages(app: Any) -> None:
         for path, wrong, seconds in pool.map(_run, pages):
             LOG.info("ran the blocks of %s in %.0f s", path.name, seconds)
             for line, text in wrong:
-                LOG.warning("%s", text, location=(str(path.relative_to(ROOT).with_suffix("")), line))
+                LOG.warning("%s", text, location=f"{path}:{line}")
 
 
 def setup(app: Any) -> dict[str, Any]:

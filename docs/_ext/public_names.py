@@ -36,8 +36,19 @@ def resolve(app: Any, env: Any, node: Any, shown: nodes.Node) -> nodes.Node | No
     return shown
 
 
+_PLAIN: dict[str, list[str]] = {}
+
+
+def keep(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes the words before a colon for a type where an attribute is described: put these aside."""
+    if what in ("attribute", "property"):
+        _PLAIN[name] = list(lines)
+
+
 def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Bars of absolute values outside code are bars, not the names of substitutions."""
+    if name in _PLAIN:
+        lines[:] = _PLAIN.pop(name)
     for i, line in enumerate(lines):
         lines[i] = "`".join(p.replace("|", "\\|") if n % 2 == 0 else p for n, p in enumerate(line.split("`")))
 
@@ -45,7 +56,9 @@ def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
 def check(app: Any, env: Any) -> None:
     """Warn of public names that no page documents, or that no example uses."""
     documented = set(env.get_domain("py").objects)
-    code = "\n".join(b.code for page in app.config.run_pages for b in blocks_of((ROOT / f"{page}.md").read_text()))
+    code = "\n".join(
+        b.code for page in app.config.run_pages if page for b in blocks_of((ROOT / f"{page}.md").read_text())
+    )
     for module in MODULES:
         for name in import_module(module).__all__:
             full = f"{module}.{name}"
@@ -59,6 +72,7 @@ def check(app: Any, env: Any) -> None:
 def setup(app: Any) -> dict[str, Any]:
     """Register with sphinx."""
     app.connect("missing-reference", resolve)
-    app.connect("autodoc-process-docstring", escape)
+    app.connect("autodoc-process-docstring", keep, priority=400)  # before napoleon, which has 500
+    app.connect("autodoc-process-docstring", escape, priority=600)
     app.connect("env-check-consistency", check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

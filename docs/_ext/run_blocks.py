@@ -122,8 +122,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_pages(app: Any) -> None:
-    """Run all pages that are asked for, two at a time."""
-    pages = [ROOT / f"{name}.md" for name in app.config.run_pages]
+    """Run all pages that are asked for, two at a time; `-D run_pages=` asks for none."""
+    pages = [ROOT / f"{name}.md" for name in app.config.run_pages if name]
     with ThreadPoolExecutor(2) as pool:
         for path, wrong, seconds in pool.map(_run, pages):
             LOG.info("ran the blocks of %s in %.0f s", path.name, seconds)

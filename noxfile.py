@@ -84,7 +84,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False, reuse_venv=True)
 def docs(session: nox.Session) -> None:
-    """The site, into docs/_build: its examples run, its links are checked, warnings are errors; some three minutes."""
+    """The site, into docs/_build: its examples run, its links are checked, warnings are errors."""
     install(session, "docs")
     # one thread an example: two pages run at a time
     env = {"OMP_NUM_THREADS": "1"}

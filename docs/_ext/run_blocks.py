@@ -20,16 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sphinx.util import logging
-
-LOG = logging.getLogger(__name__)
-
 _FENCE = re.compile(
     r"(?P<skip><!-- not run:[^\n]*-->\n\n?)?^```python\n(?P<code>.*?)^```\n(?:\n?^```text\n(?P<want>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
 _NUMBER = r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _ANY_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+
+_LONGEST = 600
+"""Seconds after which a page's process is ended."""
 
 _CHILD = """
 import contextlib, io, json, sys, traceback, warnings
@@ -97,15 +96,19 @@ def _run(path: Path) -> tuple[Path, list[tuple[int, str]], float]:
     """Run a page; what went wrong, as lines and words, and the seconds it took."""
     blocks, begin = blocks_of(path.read_text()), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        child = subprocess.run(
-            [sys.executable, "-c", _CHILD],
-            input=json.dumps([(b.line, b.code) for b in blocks]),
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-            check=False,
-        )
+        try:
+            child = subprocess.run(
+                [sys.executable, "-c", _CHILD],
+                input=json.dumps([(b.line, b.code) for b in blocks]),
+                capture_output=True,
+                text=True,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+                check=False,
+                timeout=_LONGEST,
+            )
+        except subprocess.TimeoutExpired:
+            return path, [(0, f"its blocks take longer than {_LONGEST} s")], _LONGEST
     _, mark, told = child.stderr.rpartition("\n\x00")
     if not mark:
         return path, [(0, f"its process ended with {child.returncode}: {child.stderr[-2000:]}")], 0.0
@@ -123,12 +126,15 @@ ROOT = Path(__file__).parents[1]
 
 def run_pages(app: Any) -> None:
     """Run all pages that are asked for, two at a time; `-D run_pages=` asks for none."""
+    from sphinx.util import logging  # not at the top: the tests read this file without sphinx
+
+    log = logging.getLogger(__name__)
     pages = [ROOT / f"{name}.md" for name in app.config.run_pages if name]
     with ThreadPoolExecutor(2) as pool:
         for path, wrong, seconds in pool.map(_run, pages):
-            LOG.info("ran the blocks of %s in %.0f s", path.name, seconds)
+            log.info("ran the blocks of %s in %.0f s", path.name, seconds)
             for line, text in wrong:
-                LOG.warning("%s", text, location=f"{path}:{line}")
+                log.warning("%s", text, location=f"{path}:{line}")
 
 
 def setup(app: Any) -> dict[str, Any]:

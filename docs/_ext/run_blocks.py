@@ -1,9 +1,10 @@
 """Run the Python blocks of the pages, and compare what they print with the text block that follows.
 
-A page is run from top to bottom in one process, in an empty folder. A fenced block ``python`` runs; a fenced block
-``text`` right after it is what it must print. In such a text three dots stand for anything, white space counts as one
-space, and a number with a decimal point is met within half a unit of its last digit. A block after the comment
-``<!-- not run: why -->`` is left out. What differs is a warning, so that a build with ``-W`` fails.
+A page is run from top to bottom, with names of its own, in an empty folder; two processes share the pages. A fenced
+block ``python`` runs; a fenced block ``text`` right after it is what it must print. In such a text three dots stand
+for anything, white space counts as one space, and a number with a decimal point is met within half a unit of its last
+digit. A block after the comment ``<!-- not run: why -->`` is left out. What differs is a warning, so that a build with
+``-W`` fails.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,26 @@ _LONGEST = 600
 """Seconds after which a page's process is ended."""
 
 _CHILD = """
-import contextlib, io, json, sys, traceback, warnings
+import contextlib, io, json, os, sys, tempfile, time, traceback
 import matplotlib
 matplotlib.use("Agg")
-pages, out = json.load(sys.stdin), []
-space = {"__name__": "__main__"}
-for at, code in pages:
-    printed, wrong = io.StringIO(), None
-    try:
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, f"line {at}", "exec"), space)
-    except BaseException:
-        wrong = traceback.format_exc()
-    out.append((printed.getvalue(), wrong))
-    if wrong:
-        break
-sys.__stderr__.write("\\n\\x00" + json.dumps(out))
+for page, blocks in json.load(sys.stdin):
+    space, out, begin = {"__name__": "__main__"}, [], time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for at, code in blocks:
+            printed, wrong = io.StringIO(), None
+            try:
+                with contextlib.redirect_stdout(printed):
+                    exec(compile(code, f"{page}:{at}", "exec"), space)
+            except BaseException:
+                wrong = traceback.format_exc()
+            out.append((printed.getvalue(), wrong))
+            if wrong:
+                break
+        os.chdir("/")
+    sys.__stdout__.write(json.dumps([page, out, time.perf_counter() - begin]) + "\\n")
+    sys.__stdout__.flush()
 """
 
 
@@ -92,33 +96,41 @@ def _half_unit(number: str) -> float:
     return 0.5000001 * 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
 
 
-def _run(path: Path) -> tuple[Path, list[tuple[int, str]], float]:
-    """Run a page; what went wrong, as lines and words, and the seconds it took."""
-    blocks, begin = blocks_of(path.read_text()), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            child = subprocess.run(
-                [sys.executable, "-c", _CHILD],
-                input=json.dumps([(b.line, b.code) for b in blocks]),
-                capture_output=True,
-                text=True,
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-                check=False,
-                timeout=_LONGEST,
-            )
-        except subprocess.TimeoutExpired:
-            return path, [(0, f"its blocks take longer than {_LONGEST} s")], _LONGEST
-    _, mark, told = child.stderr.rpartition("\n\x00")
-    if not mark:
-        return path, [(0, f"its process ended with {child.returncode}: {child.stderr[-2000:]}")], 0.0
-    wrong = []
-    for block, (printed, error) in zip(blocks, json.loads(told), strict=False):
+def _run(pages: list[Path]) -> list[tuple[Path, list[tuple[int, str]], float]]:
+    """Run pages one after the other; of each what went wrong, as lines and words, and the seconds it took."""
+    blocks = {str(page): blocks_of(page.read_text()) for page in pages}
+    given = json.dumps([(page, [(b.line, b.code) for b in these]) for page, these in blocks.items()])
+    env = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=given,
+            capture_output=True,
+            text=True,
+            env=env,
+            check=False,
+            timeout=_LONGEST,
+        )
+        told, ended = child.stdout, f"its process ended with {child.returncode}: {child.stderr[-2000:]}"
+    except subprocess.TimeoutExpired as error:
+        told, ended = (error.stdout or b"").decode(), f"its blocks were not through after {_LONGEST} s"
+    answers = {page: (out, seconds) for page, out, seconds in map(json.loads, told.splitlines())}
+    return [
+        (page, *((_wrong(blocks[str(page)], *answers[str(page)])) if str(page) in answers else ([(0, ended)], 0.0)))
+        for page in pages
+    ]
+
+
+def _wrong(
+    blocks: list[Block], out: list[tuple[str, str | None]], seconds: float
+) -> tuple[list[tuple[int, str]], float]:
+    found = []
+    for block, (printed, error) in zip(blocks, out, strict=False):
         if error:
-            wrong.append((block.line, f"the block fails:\n{error}"))
+            found.append((block.line, f"the block fails:\n{error}"))
         elif block.want is not None and not same(block.want, printed):
-            wrong.append((block.line, f"the block prints\n{printed}where the page says\n{block.want}"))
-    return path, wrong, time.perf_counter() - begin
+            found.append((block.line, f"the block prints\n{printed}where the page says\n{block.want}"))
+    return found, seconds
 
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +143,7 @@ def run_pages(app: Any) -> None:
     log = logging.getLogger(__name__)
     pages = [ROOT / f"{name}.md" for name in app.config.run_pages if name]
     with ThreadPoolExecutor(2) as pool:
-        for path, wrong, seconds in pool.map(_run, pages):
+        for path, wrong, seconds in chain.from_iterable(pool.map(_run, [pages[::2], pages[1::2]])):
             log.info("ran the blocks of %s in %.0f s", path.name, seconds)
             for line, text in wrong:
                 log.warning("%s", text, location=f"{path}:{line}")

@@ -93,7 +93,7 @@ def scan(
         backend: What steps, as for `steady_state`.
 
     Returns:
-        A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
+        A plain `xarray.Dataset`; docs/reference/file.md lists its variables and dimensions.
 
     Raises:
         ValueError: An argument lies outside its range.

@@ -82,6 +82,15 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(default=False, reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """The site, into docs/_build: its examples run, its links are checked, warnings are errors."""
+    install(session, "docs")
+    # one thread an example: two pages run at a time
+    env = {"OMP_NUM_THREADS": "1"}
+    session.run("sphinx-build", "-W", "--keep-going", *session.posargs, "docs", "docs/_build", env=env)
+
+
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, and import the wheel in a clean environment."""

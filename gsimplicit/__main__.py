@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gsimplicit as gs
-from gsimplicit import files
+from gsimplicit import checks, files
 from gsimplicit.options import fields_of, params_of, parser, writable
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def _show(given: argparse.Namespace) -> int:
     data = gs.partial_scan(given.file)
     print(_summary(data))
     if given.objective is not None and given.objective not in data["objective"].values:
-        raise ValueError(f"objective must be one of {data['objective'].values.tolist()}, got {given.objective!r}")
+        there = data["objective"].values.tolist()
+        nearest = checks.meant(given.objective, there)
+        raise ValueError(f"objective must be one of {there}, got {given.objective!r}{nearest}")
     if figure is not None:
         from gsimplicit.plotting import landscape
 

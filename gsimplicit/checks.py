@@ -6,8 +6,9 @@ or text it holds, and what is kept is an int, float, bool or str.
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,8 +129,26 @@ def choice(name: str, value: Any, options: Collection[str]) -> str:
     """
     found = plain(value)
     if not isinstance(found, str) or found not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}{meant(found, options)}"
+        )
     return found
+
+
+def meant(given: Any, options: Iterable[str]) -> str:
+    """What an error says at its end of the nearest of some words; empty where none is near.
+
+    Examples:
+        >>> meant("implicet", ["implicit", "unrolled"])
+        "; did you mean 'implicit'?"
+        >>> meant("adjoint", ["implicit", "unrolled"])
+        ''
+    """
+    if not isinstance(given, str):
+        return ""
+    by_small = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(given.lower().replace("-", "_"), by_small, 1)
+    return f"; did you mean {by_small[near[0]]!r}?" if near else ""
 
 
 def floats(name: str, value: Any) -> torch.dtype | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
-from gsimplicit import files
+from gsimplicit import checks, files
 from gsimplicit.routes.arguments import ROUTES
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def params_of(given: argparse.Namespace) -> ModelParams:
     changes = {name: value for name, value in named.items() if value is not None} | dict(given.set)
     unknown = [name for name in changes if name not in model.parameters]
     if unknown:
-        raise ValueError(f"parameters of {model.name} are {', '.join(model.parameters)}, got {', '.join(unknown)}")
+        nearest = checks.meant(unknown[0], model.parameters)
+        known = ", ".join(model.parameters)
+        raise ValueError(f"parameters of {model.name} are {known}, got {', '.join(unknown)}{nearest}")
     preset = next(iter(model.presets)) if given.preset is None else given.preset
     return model.preset(preset).replace(**changes)
 

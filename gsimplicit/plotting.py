@@ -1,8 +1,11 @@
-"""Figures of landscapes. Functions draw into given axes, return them, and never touch global state.
+"""Figures of states, branches, landscapes and comparisons.
 
-Figures made here are not pyplot's: nothing keeps them, they need no display and no backend, and may be drawn on any
-thread. Save them with `savefig`; notebooks show them. To have one in a window, give `landscape` or `comparison` a
-figure of pyplot to draw into.
+Functions draw into given axes, return them, and never touch global state. Figures made here are not pyplot's: nothing
+keeps them, they need no display and no backend, and may be drawn on any thread. Save them with `savefig`; notebooks
+show them. To have one in a window, give `states`, `landscape` or `comparison` a figure of pyplot to draw into.
+
+Colours differ in lightness, and lines and points in style or shape as well: figures can be read in grey, and without
+colour vision.
 """
 
 from __future__ import annotations
@@ -12,27 +15,46 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from gsimplicit.checks import meant
 from gsimplicit.landscape.cells import CellClass, axes_of, classes
 from gsimplicit.landscape.cliffs import edges
+from gsimplicit.results import Kind, Status
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["class_map", "cliff_lines", "comparison", "label", "landscape", "line", "plane"]
+    from gsimplicit.bifurcation.branch import Branch
+    from gsimplicit.results import SteadyState
+
+__all__ = ["branch", "class_map", "cliff_lines", "comparison", "label", "landscape", "line", "plane", "states"]
 
 _CLASS_COLOURS = {
-    CellClass.FAILED: "#4d4d4d",
-    CellClass.TRIVIAL: "#f6efdf",
-    CellClass.UNIFORM: "#8fb3d9",
-    CellClass.PATTERN: "#7fb08a",
-    CellClass.UNSTEADY: "#d98c5f",
+    CellClass.FAILED: "#333333",
+    CellClass.TRIVIAL: "#faf6ec",
+    CellClass.UNIFORM: "#bcd6ee",
+    CellClass.PATTERN: "#6aa893",
+    CellClass.UNSTEADY: "#c2571a",
 }
+"""From light to dark: trivial, uniform, pattern, unsteady, failed."""
+
+_SERIES = ("#0b4a8f", "#d9742b", "#3f8f5a", "#7b3fa0", "#222222", "#b8a000")
+"""Colours of series, which differ in their markers too."""
+
+_MARKERS = "osD^vP"
+
+_FIELDS = "cividis"
+"""Colour map of fields and losses: its lightness rises evenly, to any eye."""
+
+_MOST = 12
+"""States shown at once."""
 
 
 _CLASS_WORDS = {m: m.name.lower() for m in CellClass} | {CellClass.FAILED: "diverged or failed"}
@@ -176,7 +198,7 @@ def landscape(data: xr.Dataset, objective: str | None = None, figure: Figure | N
         raise ValueError(f"a figure shows one or two parameters, this scan varies {axes}: select a slice first")
     there = data["objective"].values.tolist()
     if objective is not None and objective not in there:
-        raise ValueError(f"objective must be one of {there}, got {objective!r}")
+        raise ValueError(f"objective must be one of {there}, got {objective!r}{meant(objective, there)}")
     names = there if objective is None else [objective]
     figure = _Drawn(figsize=(4.6 * len(names), 3.6), layout="constrained") if figure is None else figure
     panels = figure.subplots(1, len(names), squeeze=False)
@@ -206,12 +228,13 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
     least = 1e-16  # rounding: a difference of zero has no place on a logarithm
     for b in range(table.sizes["instance"]):
         one = table.isel(instance=b)
-        far.plot(np.maximum(one["difference"], least), places, "o", color="#1f5a8a", ms=4, alpha=0.7)
+        far.plot(np.maximum(one["difference"], least), places, "o", color=_SERIES[0], ms=4, alpha=0.7)
         scale = float(np.abs(one["gradient"].isel(route=0)).max()) or 1.0
-        for p, marker in zip(range(table.sizes["parameter"]), "osD^", strict=True):
+        for p in range(table.sizes["parameter"]):
             shown = str(table["parameter"].values[p]) if b == 0 else None
-            value.plot(one["gradient"].isel(parameter=p) / scale, places, marker, ms=4, color=f"C{p}", label=shown)
-    cost.plot(table["seconds"], places, "s", color="#7fb08a", ms=5)
+            marker, colour = _MARKERS[p % len(_MARKERS)], _SERIES[p % len(_SERIES)]
+            value.plot(one["gradient"].isel(parameter=p) / scale, places, marker, ms=4, color=colour, label=shown)
+    cost.plot(table["seconds"], places, "s", color=_SERIES[2], ms=5)
     far.set(xscale="log", xlabel=f"relative difference to {names[0]}", yticks=places, yticklabels=names)
     cost.set(xscale="log", xlabel="seconds")
     cost.xaxis.set_minor_formatter(NullFormatter())
@@ -223,3 +246,98 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
     far.invert_yaxis()
     far.set_title(_as_it_stands(f"{table.attrs.get('loss')} loss"), loc="left")
     return figure
+
+
+def states(state: SteadyState, figure: Figure | None = None, *, species: str | None = None) -> Figure:
+    """Fields of a batch of states, on one scale of colours, each with how it ended and what it is.
+
+    Args:
+        state: What `steady_state` or `solve` gave; the first twelve are shown.
+        figure: Figure to draw into; None makes one.
+        species: Name of the species; None is the one that losses see, v of Gray-Scott.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: The model has no such species.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> fields = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+        >>> state = gs.steady_state(gs.Params(0.16, 0.08, 0.035, [0.06, 0.075]), fields)
+        >>> [ax.get_title() for ax in states(state).axes[:2]]
+        ['k = 0.06: settled, pattern', 'k = 0.075: settled, trivial']
+    """
+    name = state.model.observed if species is None else species
+    values = state.species(name).detach().to("cpu", torch.float64).numpy()
+    count = min(len(state), _MOST)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    if figure is None:
+        figure = _Drawn(figsize=(2.6 * columns + 0.8, 2.7 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    finite = values[:count][np.isfinite(values[:count])]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    scale = Normalize(low, high)
+    for i, ax in enumerate(panels):
+        ax.set_axis_off()
+        if i < count:
+            ax.imshow(values[i], cmap=_FIELDS, norm=scale, interpolation="nearest", origin="lower")
+            ax.set_title(_as_it_stands(_state_title(state, i)), fontsize=8)
+    figure.colorbar(ScalarMappable(scale, _FIELDS), ax=list(panels), label=_as_it_stands(name), shrink=0.8)
+    if len(state) > count:
+        figure.supxlabel(f"the first {count} of {len(state)} states", fontsize=8)
+    return figure
+
+
+def _state_title(state: SteadyState, i: int) -> str:
+    """How a state ended and what it is, after the parameters in which it differs from the others."""
+    values = state.params.tensor().detach()
+    differ = [j for j in range(values.shape[1]) if bool((values[:, j] != values[0, j]).any())]
+    told = ", ".join(f"{state.model.parameters[j]} = {float(values[i, j]):.4g}" for j in differ) or f"{i}"
+    return f"{told}: {Status(int(state.status[i])).name.lower()}, {Kind(int(state.kind[i])).name.lower()}"
+
+
+def branch(branch: Branch, ax: Axes, *, color: str = _SERIES[0], label: str | None = None) -> Axes:
+    """A branch of `gsimplicit.bifurcation.branch.follow`: the largest value of the observed species along it.
+
+    Solid where it is stable, dotted where it is not, dashed where no eigenvalues were asked for. Folds are triangles,
+    points where it loses or gains stability are diamonds, filled where the eigenvalue that crosses is real.
+
+    Args:
+        branch: What `follow` gave.
+        ax: Axes to draw into.
+        color: Of the branch.
+        label: Of the branch in a legend; None is none.
+
+    Example:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.branch import follow
+        >>> from matplotlib.figure import Figure
+        >>> start = gs.initial_state(grid=(16, 16), noise=0.0, box=gs.Box(half=3))
+        >>> root = gs.steady_state(gs.Params(0.16, 0.08, 0.035, 0.062), start, refine=True)
+        >>> ax = branch(follow(root, "k", max_points=5), Figure().subplots())
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('k', 'largest v')
+    """
+    seen = branch.model.seen
+    k, height = branch.values, branch.fields[:, seen].max(axis=(1, 2))
+    if branch.eigenvalues.shape[1]:
+        stable = branch.eigenvalues[:, 0].real <= 1e-6
+        # the step over which stability changes is drawn as unstable
+        changes = np.r_[stable[:-1] != stable[1:], False]
+        parts = [("-", stable), (":", ~stable | changes | np.roll(changes, 1))]
+    else:
+        parts = [("--", np.ones(len(k), dtype=bool))]
+    for n, (style, chosen) in enumerate(parts):
+        x, y = (np.where(chosen, values, np.nan) for values in (k, height))
+        ax.plot(x, y, color=color, ls=style, lw=1.6, label=label if n == 0 else None)
+    for fold in branch.folds:
+        ax.plot(fold.value, fold.fields[seen].max(), ">", color=color, mfc="w", ms=6, zorder=3)
+    for one in branch.instabilities:
+        fill = color if one.eigenvalue.imag == 0 else "w"
+        ax.plot(one.value, one.fields[seen].max(), "D", color=color, mfc=fill, ms=5, zorder=3)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set(xlabel=_as_it_stands(branch.parameter), ylabel=_as_it_stands(f"largest {branch.model.observed}"))
+    return ax

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arguments import March as March  # pickles of version 0.1.0 look for it here
 from gsimplicit.arguments import as_march, as_refine, device_of, pair_up
 from gsimplicit.equations import ModelParams, warn_if_unstable
 from gsimplicit.marching import Backend
+from gsimplicit.progress import line
 from gsimplicit.refine import Refine
 from gsimplicit.results import SteadyState
 from gsimplicit.states import marched_state, refined_state, warn_of_steps
@@ -31,6 +33,7 @@ def steady_state(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> SteadyState:
     """March to a steady state, and certify it if asked.
 
@@ -52,6 +55,7 @@ def steady_state(
             depend on it, how it is reached may.
         backend: What steps, an object with the methods of `gsimplicit.marching.Backend`; None is the compiled kernels
             on a CPU and torch elsewhere.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         Fields and, an instance, how the solve ended, on the CPU. It never raises for an outcome: see
@@ -72,10 +76,11 @@ def steady_state(
     settings = as_refine(refine)
     marching = as_march(tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend)
     warn_if_unstable(params, marching.dt)
-    state = (
-        marched_state(params, fields, marching)
-        if settings is None
-        else refined_state(params, fields, marching, settings, factorise=True)
-    )
+    with line("steady_state", checks.flag("progress", progress)):
+        state = (
+            marched_state(params, fields, marching)
+            if settings is None
+            else refined_state(params, fields, marching, settings, factorise=True)
+        )
     warn_of_steps(state)
     return state

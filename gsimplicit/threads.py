@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import threadpoolctl
 import torch
 
+from gsimplicit.progress import LINE, STAGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -60,8 +62,31 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """
     items = list(items)
     threads = min(torch.get_num_threads(), len(items))
+    work = _counted(work, len(items))
     with one_blas_thread(), _one_torch_thread():
         return [work(item) for item in items] if threads <= 1 else _spread(work, items, threads)
+
+
+def _counted(work: Callable[[T], R], size: int) -> Callable[[T], R]:
+    """The work, with what is done of a batch told to the line of the call, where it has one."""
+    line, stage = LINE.get(), STAGE.get()
+    if line is None or size == 1:
+        return work
+    done: list[None] = []
+    line.count(0, size)
+
+    def counted(item: T) -> R:
+        # what a thread of the pool does has its notes in the same line
+        tokens = LINE.set(line), STAGE.set(stage)
+        try:
+            return work(item)
+        finally:
+            STAGE.reset(tokens[1])
+            LINE.reset(tokens[0])
+            done.append(None)
+            line.count(len(done), size)  # all done: the count goes
+
+    return counted
 
 
 def _spread(work: Callable[[T], R], items: list[T], threads: int) -> list[R]:

@@ -6,17 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from studies import basins, bifurcations, fig2, fig3, gradients_at_a_cliff, routes, steady
-from studies._common import OUTPUT, SCALES, closing_table, dismiss, run, verdict
+from gsimplicit.checks import meant
+from studies import _page, _text, basins, bifurcations, fig2, fig3, gradients_at_a_cliff, routes, steady
+from studies._common import OUTPUT, SCALES, dismiss, run
+from studies._record import load
 
 STUDIES = {
     module.STUDY.name: module.STUDY
-    for module in (fig2, fig3, routes, steady, gradients_at_a_cliff, bifurcations, basins)
+    for module in (fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff)
 }
 
 
 def main() -> int:
-    """Run the studies asked for, print the closing table, and keep it beside the figures."""
+    """Run the studies asked for, leave a page and a list of all claims, and print a screenful."""
     parser = argparse.ArgumentParser(prog="studies", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="study", help=f"any of {', '.join(STUDIES)}; all by default")
     parser.add_argument("--scale", choices=SCALES, default="default")
@@ -25,19 +27,21 @@ def main() -> int:
     given = parser.parse_args()
     if given.list:
         for study in STUDIES.values():
-            print(f"{study.name:10} {study.title}")
+            print(f"{study.name:20} {study.title}")
         return 0
-    unknown = [name for name in given.names if name not in STUDIES]
-    if unknown:
-        parser.error(f"no study {', '.join(unknown)}: choose from {', '.join(STUDIES)}")
+    for name in given.names:
+        if name not in STUDIES:
+            parser.error(f"no study {name}: choose from {', '.join(STUDIES)}{meant(name, STUDIES)}")
     folder = given.output / given.scale
     try:
         reports = [run(STUDIES[name], given.scale, folder) for name in given.names or STUDIES]
     finally:
         dismiss()
-    table = closing_table(reports, given.scale) + verdict(reports)
-    print(table)
-    (folder / "claims.txt").write_text(table + "\n")
+    there = load(folder, STUDIES)  # those of earlier runs as well
+    (folder / "claims.txt").write_text(_text.full(there) + "\n", encoding="utf-8")
+    (folder / "index.html").write_text(_page.page(there, folder), encoding="utf-8")
+    print(_text.screen(reports))
+    print(f"all numbers: {folder / 'claims.txt'}; with figures: {folder / 'index.html'}")
     return 0
 
 

@@ -20,7 +20,7 @@ STYLES = {
     "saddle-node": ("#222222", "-"), "Hopf": ("#c0392b", "-"), "Hopf of the steps": ("#c0392b", ":"),
     "Turing": ("#7b3fa0", "-"), "spot fold": ("#1f5a8a", "-"), "spot Hopf": ("#1f5a8a", "--"),
     "stripe fold": ("#7b3fa0", "--"), "hexagon fold": ("#d9742b", "-"), "hexagon patch": ("#d9742b", ":"),
-    "planar edge": ("#3f8f5a", "-"),
+    "planar edge": ("#14532d", "-."),
 }  # fmt: skip
 """Colour and line of each curve."""
 

@@ -32,7 +32,7 @@ def plot(data: Datasets) -> Figure:
     panels[1, 0].set_title("(d) loss of the marched state", loc="left")
     for n, route in enumerate(DRAWN):
         _slope_map(one, route, R, panels[0, n + 1])
-        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen a cell", loc="left")
+        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over a cell", loc="left")
         _unexplained(one, route, panels[1, n + 1])
         panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
     return figure
@@ -46,11 +46,11 @@ def _plane(one: xr.Dataset, ax: Axes) -> None:
     draw(uniform(F), F, ax)
     ax.legend(*ax.get_legend_handles_labels(), loc="upper left", fontsize=6, frameon=False, borderpad=0)
     ax.add_artist(classes)
-    ax.set_title("(a) classes; cliffs (dotted: unsteady)", loc="left")
+    ax.set_title("(a) kinds; cliffs (dotted: unsteady)", loc="left")
 
 
 def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
-    """Foreseen change of the loss over one cell, as a share of R; plateau cells dotted, cells without one grey."""
+    """Foreseen change of the loss over one cell, as a share of R; plateaus dotted, points without a gradient grey."""
     foreseen = sum(
         abs(one["gradient"].sel(route=route, objective="spectrum", parameter=a, drop=True))
         * float(np.diff(one[a]).mean())
@@ -72,7 +72,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
     handles = [
         Patch(facecolor="0.85", edgecolor="0.4", label="no gradient"),
         Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
-        Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau cell"),
+        Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau point"),
         Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
     ]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7, frameon=False)
@@ -99,7 +99,7 @@ def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
         for cliff, colour in ((False, "0.55"), (True, "#c0392b")):
             chosen = (edge["route_cliff"] == cliff) & ~edge["route_unknown"]
             x, y = (edge[name].where(chosen).values.ravel() / R for name in ("foreseen", "route_jump"))
-            label = f"{'cliff' if cliff else 'other'} edge along {axis}"
+            label = f"{'cliff' if cliff else 'other'} face along {axis}"
             ax.plot(np.clip(x, -limit, limit), y, marker, color=colour, ms=3, ls="none", alpha=0.7, label=label)
     ax.axline((0, 0), slope=1, color="k", lw=0.6)
     ax.set(xlabel=f"foreseen jump / R (clipped at {limit})", ylabel="jump of the route's loss / R")

@@ -52,7 +52,7 @@ def branches(data: Datasets, ax: Axes) -> None:
     handles += [ax.plot([], [], m, color="k", mfc=fill, ms=4, label=word)[0] for m, fill, word in marks]
     ax.set(xlabel="k, kill rate", ylabel="largest v of the spot", ylim=(0.195, None))
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set_title("(e) the single spot, 32 x 32 cells", loc="left")
+    ax.set_title("(e) the single spot, 32 x 32 pixels", loc="left")
     ax.legend(handles=handles, fontsize=6.5, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 

@@ -27,7 +27,8 @@ from gsimplicit.bifurcation.lifetime import lifetime
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _single
-from studies._common import Claim, Datasets, Study, filled
+from studies._claims import Claim, between, ours
+from studies._common import Datasets, Study, filled
 from studies._curves import CELL
 from studies._single import HORIZON, spot_edge
 
@@ -36,7 +37,7 @@ SIZES = {
     "default": (128, (2, 3, 4, 5, 8, 10, 16, 32), (0.035, 0.045, 0.055), 5),
     "paper": (128, (2, 3, 4, 5, 6, 8, 10, 16, 32), (0.03, 0.035, 0.04, 0.045, 0.05, 0.055, 0.06), 10),
 }
-"""Cells along each side, half widths, F, and seeds."""
+"""Pixels along each side, half widths, F, and seeds."""
 DIES, SURVIVES = 0.08, 0.0605
 NEAR = 10.0 ** np.arange(-3, -10.5, -0.5)
 """Distances in k of (c)."""
@@ -94,7 +95,7 @@ def _width(side: int, halves: tuple[int, ...], feeds: tuple[float, ...], seeds: 
         {"k": (("F", "half", "seed"), np.full(shape, np.nan), _words("kill rate at which the box dies"))},
         {
             "F": ("F", np.array(feeds), labels.attributes("F")),
-            "half": ("half", np.array(halves), _words("half width of the box in cells")),
+            "half": ("half", np.array(halves), _words("half width of the box in pixels")),
             "seed": ("seed", np.arange(seeds), _words("seed of the noise")),
         },
     )
@@ -267,7 +268,7 @@ def _draw_width(width: xr.Dataset, ax: Axes) -> None:
         ax.errorbar(
             one["half"], middle, [middle - low, high - middle], fmt="o-", ms=3, lw=0.9, color=colour, label=f"F = {F:g}"
         )
-    ax.set(xscale="log", xlabel="half width of the box, cells", ylabel="k at which the box dies")
+    ax.set(xscale="log", xlabel="half width of the box, pixels", ylabel="k at which the box dies")
     ax.set_xticks(width["half"].values, [str(h) for h in width["half"].values])
     ax.minorticks_off()
     ax.set_title("(a) the cliff against the box, bars over seeds", loc="left")
@@ -318,7 +319,9 @@ def judge(data: Datasets) -> list[Claim]:
     spread = float(lives["steps"].max() / lives["steps"].min())
     return [
         Claim(
-            "the right cliff moves with the starting box (falsified by a shift below one cell)",
+            ours("Right cliff moves with the box"),
+            "The right cliff moves with the size of the starting box, by over a cell at each F.",
+            f"by {between(float(span.min()), float(span.max()), '.1f')} cells",
             "; ".join(
                 f"F = {f:g}: {float(span.sel(F=f)):.1f} cells over half widths "
                 f"{int(median.sel(F=f).dropna('half')['half'].min())} to {int(width['half'].max())}, "
@@ -331,7 +334,9 @@ def judge(data: Datasets) -> list[Claim]:
             "a shift below one cell",
         ),
         Claim(
-            "it does not move with the seed of the noise (by less than one cell, box of 20 x 20)",
+            ours("The noise hardly moves it"),
+            "It does not move with the seed of the noise: by less than a cell, for the paper's box of 20 x 20 pixels.",
+            f"by {float(noise.sel(half=10).max()):.2f} cells at most",
             "; ".join(f"F = {f:g}: {float(noise.sel(F=f, half=10)):.2f} cells over {width.sizes['seed']} seeds"
                       for f in width["F"].values),
             bool((noise.sel(half=10) < 1).all()),
@@ -340,7 +345,9 @@ def judge(data: Datasets) -> list[Claim]:
             "a shift of a cell or more",
         ),
         Claim(
-            "other starts die elsewhere: at each F one of six at least by more than one cell",
+            ours("Other starts die elsewhere"),
+            "Other starts die elsewhere: at each F one of six at least by more than a cell.",
+            f"{float(np.abs(away).max('start').min()):.1f} cells or more at each F",
             "; ".join(f"{n}: {', '.join(map(_cells, away.sel(start=n).values))} cells" for n in STARTS[1:])
             + f" at F = {', '.join(f'{f:g}' for f in starts['F'].values)}",
             bool((np.abs(away).max("start") > 1).all()),
@@ -349,8 +356,10 @@ def judge(data: Datasets) -> list[Claim]:
             "an F at which all six die within a cell of the box",
         ),
         Claim(
-            "beyond it the box dies after a time logarithmic in the distance: the same gain a factor e over both "
-            "halves of the four decades below 1e-6, within 10 %",
+            ours("Lifetime: a logarithm, no fold"),
+            "Beyond the cliff the box dies after a time that grows as the logarithm of the distance: each factor e "
+            "nearer adds the same steps, within 10 %, over both halves of the four decades below 1e-6.",
+            f"{gains[0]:.1f} and {gains[1]:.1f} steps per factor e",
             f"{gains[0]:.1f} and {gains[1]:.1f} steps a factor e; {slope:.1f} within {CLOSE:g}, a rate of "
             f"{predicted:.4f}; {float(lives['steps'].min()):.0f} to {float(lives['steps'].max()):.0f} steps over all "
             f"distances, a factor {spread:.1f} (a fold's ghost: {np.sqrt(NEAR[0] / NEAR[-1]):.0f})",
@@ -360,8 +369,10 @@ def judge(data: Datasets) -> list[Claim]:
             "gains that differ by 10 % or more, as beside a fold",
         ),
         Claim(
-            "without noise an edge state of the box's symmetry stands on it, one unstable mode a spot, at the rate of "
-            "the transient (within 5 %)",
+            ours("An edge state stands on the cliff"),
+            "Without noise an edge state stands on the cliff. It has the box's symmetry and one unstable mode for each "
+            "spot, which grows at the rate of the lifetimes, within 5 %.",
+            f"rates {tracked:.4f} and {predicted:.4f}",
             f"the box is tracked to {int(lives['spots'])} spots with {int(lives['unstable'])} unstable modes of rate "
             f"{tracked:.4f}, one combination of which has the box's symmetry; the transient's is {predicted:.4f} "
             f"within {CLOSE:g} in k; between a faint and a full single spot {int(rate.notnull().sum())} of "
@@ -373,8 +384,10 @@ def judge(data: Datasets) -> list[Claim]:
             "rates that differ by 5 %, or another count of modes",
         ),
         Claim(
-            "the right cliff is the edge of the start's basin (ours): it moves with the start by over a cell, and with "
-            "the noise by less",
+            ours("Right cliff: edge of the start's basin"),
+            "The right cliff is where the start leaves the basin of the patterns: it moves with the start by over a "
+            "cell, and with the noise by less.",
+            f"{float(span.min()):.1f} cells with the box, {float(noise.sel(half=10).max()):.2f} with the noise",
             f"by {float(span.min()):.1f} to {float(span.max()):.1f} cells with the width of the box, by "
             f"{float(noise.sel(half=10).max()):.2f} at most with the seed",
             bool((span > 1).all() and (noise.sel(half=10) < 1).all()),
@@ -385,4 +398,15 @@ def judge(data: Datasets) -> list[Claim]:
     ]  # fmt: skip
 
 
-STUDY = Study("basins", "what decides on which side of the right cliff a start falls", compute, plot, judge)
+STUDY = Study(
+    "basins",
+    "what decides on which side of the right cliff a start falls",
+    compute,
+    plot,
+    judge,
+    caption="(a): the k at which the box dies, against half its width; bars: seeds of the noise. (b): how far off "
+    "other starts die. (c): how long the box lives just beyond the cliff; a fold would give the dashed curve. (d): how "
+    "fast the edge states grow, beside the rate read off (c).",
+    alt="Four panels: the cliff moves with the width of the box and the start; lifetimes grow as a logarithm; edge "
+    "states at several k with one growing mode.",
+)

@@ -24,13 +24,14 @@ import gsimplicit as gs
 from gsimplicit.landscape.boundaries import boundaries, curve_distance
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.plotting import class_map
-from studies import _places, _single, _spots
-from studies._common import Claim, Datasets, Study, filled, scanned
+from studies import _paper, _places, _single, _spots
+from studies._claims import Claim, ours
+from studies._common import Datasets, Study, filled, scanned
 from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
 from studies._places import FOLLOWED_TO, LOW, SIDES
 
 SIZES = {"quick": (9, 25, 64, 1, 3), "default": (9, 50, 128, 3, 4), "paper": (50, 50, 128, 10, 9)}
-"""Values of F and of k, cells along each side, seeds for the places of the cliffs, and more F at the Hopf line."""
+"""Values of F and of k, pixels along each side, seeds for the places of the cliffs, and more F at the Hopf line."""
 BRANCHES = {
     "quick": (0.035, 0.05, 0.06),
     "default": (*np.linspace(0.03, 0.06, 7), 0.07),
@@ -101,8 +102,8 @@ def plot(data: Datasets) -> Figure:
     fine = np.linspace(*F_RANGE, 161)
     titles = {
         "box": "(a) from the paper's box",
-        "small_box": "(b) from a box of 6 x 6 cells",
-        "followed": "(c) each cell from its neighbour",
+        "small_box": "(b) from a box of 6 x 6 pixels",
+        "followed": "(c) each point from its neighbour",
     }
     for ax, (name, title) in zip(panels[0], titles.items(), strict=True):
         one = data[f"bifurcations_{name}"]
@@ -164,6 +165,7 @@ def judge(data: Datasets) -> list[Claim]:
     ends_of = [k for n, k in rows.items() if n != "planar edge"]  # which is a threshold of a start, no bifurcation
     best = max((curve_distance(right[even], k, CELL)["within"] for k in ends_of), default=0.0)
     parallel = curve_distance(right[even], rows["planar edge"], CELL)
+    high = curve_distance(right[F >= 0.06], known["planar edge"][F >= 0.06], CELL)["median"]
     hexagons = curve_distance(left[~low], known["hexagon fold"][~low], CELL)
     patches = (left[~low] - known["hexagon patch"][~low]) / CELL
     ends_at = {n: np.where(low, known[n], known["hexagon fold"]) for n in hopf_low}
@@ -184,10 +186,13 @@ def judge(data: Datasets) -> list[Claim]:
     first = np.fmin(*(_all_curves(data, there)[n] for n in ("spot Hopf", "spot fold")))
     ends = curve_distance(followed["right"], first, CELL)
     misses = "under 90 % of rows"
+    best_uniform = max(curve_distance(left[even], k[even], CELL)["within"] for k in uniform(F).values())
     return [
         Claim(
-            "the right cliff is a bifurcation of the uniform or of a steady state (sec. 5.1): within one cell of one "
-            "curve in 90 % of rows",
+            _paper.RIGHT_CLIFF,
+            "The right cliff is a bifurcation of the uniform state or of a pattern. Asked here: one curve lies within "
+            "a cell of it in 90 % of the rows of the plane.",
+            f"best of {len(ends_of)} curves fits {best:.0%} of rows",
             _table(right[even], rows),
             best >= 0.9,
             "right cliff",
@@ -195,15 +200,19 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            "it is the edge of a band of the box's values, without corners (ours): within one cell in 90 % of rows",
+            ours("Right cliff: a straight band dies"),
+            "The right cliff is where a long band of the box's values dies, which has no corners: within a cell in "
+            "90 % of rows.",
+            f"{parallel['within']:.0%} of rows, {parallel['median']:+.1f} cells in the median",
             f"median {parallel['median']:+.1f}, {parallel['least']:+.1f} to {parallel['most']:+.1f} cells, "
-            f"{parallel['within']:.0%} within one; for F >= 0.06 "
-            f"{curve_distance(right[F >= 0.06], known['planar edge'][F >= 0.06], CELL)['median']:+.1f}",
+            f"{parallel['within']:.0%} within one" + (f"; for F >= 0.06 {high:+.1f}" if np.isfinite(high) else ""),
             parallel["within"] >= 0.9,
         ),
         Claim(
-            "followed from its neighbour the pattern lives on past the right cliff (ours), by over two cells in half "
-            "the rows or more",
+            ours("Patterns live on beyond the right cliff"),
+            "A pattern that starts from its neighbour's lives on past the right cliff, by over two cells in half the "
+            "rows or more.",
+            f"in {further} of {len(there)} rows",
             f"in {further} of {len(there)} rows, median "
             f"{float((followed['right'] - right_there).median()) / CELL:.0f} cells",
             further >= len(there) / 2,
@@ -212,8 +221,10 @@ def judge(data: Datasets) -> list[Claim]:
             "an end at the cliff in half the rows",
         ),
         Claim(
-            "followed, it ends where a single spot loses stability, at its Hopf point or else its fold (ours): within "
-            "two cells in 90 % of rows",
+            ours("They end where a spot ends"),
+            "Followed so, it ends where a single spot loses stability, at its Hopf point or else its fold: within two "
+            "cells in 90 % of rows.",
+            f"{ends['median']:+.1f} cells from there in the median",
             f"median {ends['median']:+.1f}, {ends['least']:+.1f} to {ends['most']:+.1f} cells over {int(ends['rows'])} "
             f"of {len(there)} rows; from the Hopf point {dies_at['median']:+.1f}, from the fold "
             f"{folds_at['median']:+.1f}",
@@ -223,8 +234,10 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            "the edge states between a faint spot and a full one are the unstable half of the spot's branch (ours): "
-            "largest v and rate within 1e-3, at half the k or more",
+            ours("Edge states: the spot's other half"),
+            "Between a faint spot, which dies, and a full one, which lives, stands an edge state. These are the "
+            "unstable half of the spot's branch: largest v and rate agree within 1e-3, at half the k or more.",
+            f"at {sum(_spots.lies_on(branches.sel(F=f)) for f in branches['F'].values)} of {branches.sizes['F']} F",
             "; ".join(_spots.off_branch(branches.sel(F=f)) for f in branches["F"].values),
             all(_spots.lies_on(branches.sel(F=f)) for f in branches["F"].values),
             "H1",
@@ -232,7 +245,9 @@ def judge(data: Datasets) -> list[Claim]:
             "an edge state off the branch by 1e-3",
         ),
         Claim(
-            "at a fold |dv/dk| grows as the distance to the power -1/2 (ours; within 0.05)",
+            ours("Square-root law at a fold"),
+            "At a fold |dv/dk| grows as the distance to the power -1/2, within 0.05.",
+            "power " + ", ".join(f"{p:.2f}" for p in powers),
             ", ".join(f"{p:.3f} at F = {f:g}" for p, f in zip(powers, branches["F"].values, strict=True)),
             all(abs(p + 0.5) < 0.05 for p in powers),
             "H4",
@@ -240,7 +255,9 @@ def judge(data: Datasets) -> list[Claim]:
             "a power off by 0.05",
         ),
         Claim(
-            f"the left cliff is the Hopf line of the steps for F <= {LOW:g} (ours): within one cell in 90 % of rows",
+            ours("Left cliff, small F: the Hopf line"),
+            f"For F <= {LOW:g} the left cliff is the Hopf line of the explicit steps: within a cell in 90 % of rows.",
+            f"{hopf_low['Hopf of the steps']['within']:.0%} of {int(hopf_low['Hopf of the steps']['rows'])} rows",
             "; ".join(
                 f"{n}: median {a['median']:+.1f}, {a['least']:+.1f} to {a['most']:+.1f} cells, {a['within']:.0%} of "
                 f"{int(a['rows'])} rows within one ({int(low.sum())} rows asked)"
@@ -252,7 +269,10 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            f"for F > {LOW:g} it lies between the fold of the stripes and the Turing line (ours): in 90 % of rows",
+            ours("Left cliff, larger F: between two curves"),
+            f"For F > {LOW:g} the left cliff lies between the fold of the stripes and the Turing line, in 90 % of "
+            "rows.",
+            f"{int(inside.sum())} of {int((~low).sum())} rows",
             f"{int(inside.sum())} of {int((~low).sum())} rows",
             bool(inside.sum() >= 0.9 * (~low).sum()),
             "H2",
@@ -260,36 +280,10 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            "the left cliff is a bifurcation of the uniform state (sec. 5.1): within a cell of a curve in 90 % of rows",
-            _table(left[even], {n: k[even] for n, k in uniform(F).items()}),
-            max(curve_distance(left[even], k[even], CELL)["within"] for k in uniform(F).values()) >= 0.9,
-            "left cliff",
-            error[0],
-            misses,
-        ),
-        Claim(
-            f"for F > {LOW:g} the left cliff is the fold of hexagons (ours): within one cell in 90 % of rows",
-            f"median {hexagons['median']:+.1f}, {hexagons['least']:+.1f} to {hexagons['most']:+.1f} cells, "
-            f"{hexagons['within']:.0%} of {int(hexagons['rows'])} rows within one ({int((~low).sum())} rows asked), "
-            f"spread {hexagons['spread']:.1f}; all curves: {_table(left[even], rows)}",
-            hexagons["within"] >= 0.9,
-            "left cliff",
-            error[0],
-            misses,
-        ),
-        Claim(
-            f"for F > {LOW:g} the left cliff is where a patch of hexagons is lost to the uniform state (ours): within "
-            "half a cell in 90 % of rows",
-            f"median {float(patches.median()):+.2f}, {float(patches.min()):+.2f} to {float(patches.max()):+.2f} cells, "
-            f"{int((abs(patches) <= 0.5).sum())} of {patches.size} rows",
-            bool((abs(patches) <= 0.5).sum() >= 0.9 * patches.size),
-            "left cliff",
-            f"{error[0]}; a twentieth of the patch's edge",
-            misses,
-        ),
-        Claim(
-            f"the left cliff is a bifurcation (sec. 5.1), the Hopf line for F <= {LOW:g}, the fold of hexagons above: "
-            "within one cell in 90 % of rows",
+            _paper.LEFT_CLIFF,
+            f"The left cliff is a bifurcation, the Hopf line for F <= {LOW:g} and the fold of hexagons above: within a "
+            "cell in 90 % of rows.",
+            f"two curves fit {both['Hopf of the steps']['within']:.0%} of rows",
             "; ".join(
                 f"{n}: {a['within']:.1%} of {int(a['rows'])} rows ({int(even.sum())} asked), "
                 f"{a['least']:+.1f} to {a['most']:+.1f} cells"
@@ -301,7 +295,43 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            "folds by arclength and by the minimally augmented system agree to 1e-6 in k (ours, a check)",
+            _paper.LEFT_CLIFF,
+            "The left cliff is one bifurcation of the uniform state: a curve within a cell of it in 90 % of rows.",
+            f"best curve fits {best_uniform:.0%} of rows",
+            _table(left[even], {n: k[even] for n, k in uniform(F).items()}),
+            best_uniform >= 0.9,
+            "left cliff",
+            error[0],
+            misses,
+        ),
+        Claim(
+            ours("Left cliff, larger F: fold of hexagons"),
+            f"For F > {LOW:g} the left cliff is the fold of hexagons: within a cell in 90 % of rows.",
+            f"{hexagons['within']:.0%} of {int(hexagons['rows'])} rows",
+            f"median {hexagons['median']:+.1f}, {hexagons['least']:+.1f} to {hexagons['most']:+.1f} cells, "
+            f"{hexagons['within']:.0%} of {int(hexagons['rows'])} rows within one ({int((~low).sum())} rows asked), "
+            f"spread {hexagons['spread']:.1f}; all curves: {_table(left[even], rows)}",
+            hexagons["within"] >= 0.9,
+            "left cliff",
+            error[0],
+            misses,
+        ),
+        Claim(
+            ours("Left cliff, larger F: a patch is lost"),
+            f"For F > {LOW:g} the left cliff is where a patch of hexagons is lost to the uniform state: within half a "
+            "cell in 90 % of rows.",
+            f"{int((abs(patches) <= 0.5).sum())} of {patches.size} rows",
+            f"median {float(patches.median()):+.2f}, {float(patches.min()):+.2f} to {float(patches.max()):+.2f} cells, "
+            f"{int((abs(patches) <= 0.5).sum())} of {patches.size} rows",
+            bool((abs(patches) <= 0.5).sum() >= 0.9 * patches.size),
+            "left cliff",
+            f"{error[0]}; a twentieth of the patch's edge",
+            misses,
+        ),
+        Claim(
+            ours("Two ways to a fold agree"),
+            "Folds found by arclength and by the minimally augmented system agree to 1e-6 in k. A check.",
+            f"{apart:.0e} apart at most",
             f"largest difference {apart:.0e} at {int(single['spot_fold'].notnull().sum())} values of F",
             apart < 1e-6,
         ),
@@ -319,5 +349,15 @@ def _table(cliff: xr.DataArray, known: dict[str, np.ndarray[Any, Any]]) -> str:
 
 
 STUDY = Study(
-    "bifurcations", "what bounds the patterns: cliffs beside the curves of bifurcations", compute, plot, judge
+    "bifurcations",
+    "what bounds the patterns: cliffs beside the curves of bifurcations",
+    compute,
+    plot,
+    judge,
+    caption="(a) to (c): the same plane from the paper's box, from a small box, and with each point started from its "
+    "neighbour's state. Curves: where steady states appear, vanish or lose stability. (d): how far each cliff of (a) "
+    "is from each curve, in cells of the plane; grey: within one. (e): the branch of a single spot. (f): how fast its "
+    "v changes near its fold.",
+    alt="Three maps of states with curves of bifurcations, and three line plots: the left cliff stays within a cell of "
+    "some curves, the right cliff follows none.",
 )

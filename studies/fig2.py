@@ -16,7 +16,9 @@ import gsimplicit as gs
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.plotting import line
-from studies._common import Claim, Datasets, Study, scanned
+from studies import _paper
+from studies._claims import Claim, between, ours
+from studies._common import Datasets, Study, scanned
 
 RANGES = {"k": (0.053, 0.068), "F": (0.02, 0.07), "Dv": (0.0, 0.10), "Du": (0.08, 0.25)}
 TRUTH = {"Du": 0.16, "Dv": 0.08, "F": 0.035, "k": 0.065}
@@ -72,32 +74,63 @@ def judge(data: Datasets) -> list[Claim]:
     at_truth = max(float(data[f"fig2_{n}"]["loss"].sel({n: TRUTH[n]}).max()) for n in RANGES)
     return [
         Claim(
-            "sharp cliffs separate regions along each parameter (sec. 4.1); here: one step takes 25 % of the range",
-            f"cliff edges {', '.join(found)}; largest jump over one step "
+            _paper.LINE_CLIFFS,
+            "Sharp cliffs separate regions along each parameter. Asked here: somewhere on each line one step between "
+            "two points takes 25 % of the loss's range.",
+            f"largest step {between(min(sharpest.values()), max(sharpest.values()), '.0%')} of range",
+            f"cliffs {', '.join(found)}; largest jump over one step "
             + ", ".join(f"{n} {s:.0%}" for n, s in sharpest.items())
             + " of the range",
             all(s >= 0.25 for s in sharpest.values()),
         ),
         Claim(
-            "extensive flat areas lie beside them (sec. 4.1); here: over 10 % of each line has no pattern",
+            _paper.LINE_FLAT,
+            "Extensive flat areas lie beside the cliffs. Asked here: over 10 % of each line has no pattern.",
+            f"{between(min(flat.values()), max(flat.values()), '.0%')} of each line",
             ", ".join(f"{n} {s:.0%}" for n, s in flat.items()) + " of the line",
             all(s > 0.1 for s in flat.values()),
         ),
         Claim(
-            "the high plateau lies in 245..270, the windowed one near 230 (sec. 3.1, 3.2): right end of the k line",
+            _paper.HEIGHT,
+            "The high plateau lies in 245 to 270, that of the windowed loss near 230. Measured at the right end of the "
+            "k line.",
+            f"{between(np.nanmin(spectrum), np.nanmax(spectrum), '.0f')}; windowed "
+            f"{between(np.nanmin(windowed), np.nanmax(windowed), '.0f')}",
             f"spectrum {np.nanmin(spectrum):.1f}..{np.nanmax(spectrum):.1f}, "
             f"windowed {np.nanmin(windowed):.1f}..{np.nanmax(windowed):.1f}",
             bool(np.nanmin(spectrum) >= 245 and np.nanmax(spectrum) <= 270 and np.nanmin(windowed) >= 220),
         ),
         Claim(
-            "the Dv line lacks its left end and the Du line its right end because v diverges (fig. 2)",
+            _paper.MISSING_ENDS,
+            "The Dv line lacks its left end and the Du line its right end, because v diverges there.",
+            "Dv " + _reach(ends["Dv"]) + ", Du " + _reach(ends["Du"]),
             f"diverged at {reach}",
             len(ends["Dv"]) > 0 and len(ends["Du"]) > 0,
         ),
         Claim(
-            "the loss at the truth is 0 where target and prediction share their start", f"{at_truth:g}", at_truth == 0
+            ours("Loss is 0 at the truth"),
+            "The loss at the true parameters is exactly 0, because target and prediction share their start.",
+            f"{at_truth:g}",
+            f"{at_truth:g}",
+            at_truth == 0,
         ),
     ]
 
 
-STUDY = Study("fig2", "the loss along each parameter (figure 2)", compute, plot, judge)
+def _reach(ends: np.ndarray) -> str:
+    """Where a line diverges, shortly."""
+    return between(ends.min(), ends.max(), ".4g") if len(ends) else "nowhere"
+
+
+STUDY = Study(
+    "fig2",
+    "the loss along each parameter (figure 2)",
+    compute,
+    plot,
+    judge,
+    caption="The spectrum loss along k, F, Dv and Du. The other three parameters stay at the truth (dotted line). Thin "
+    "lines: single starts. Thick line: their mean. Triangles: the march was stopped at its last step. Crosses: v "
+    "diverged.",
+    alt="Four line plots of the loss, one a parameter: low near the truth, high and flat elsewhere, with a sharp step "
+    "between.",
+)

@@ -16,7 +16,9 @@ import gsimplicit as gs
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.plotting import class_map, cliff_lines, plane
-from studies._common import Claim, Datasets, Study, scanned
+from studies import _paper
+from studies._claims import Claim, between
+from studies._common import Datasets, Study, scanned
 
 PLANES = {"k": (0.053, 0.068), "Dv": (0.05, 0.10)}
 """Second axis of each plane; the first is F in 0.03..0.07."""
@@ -50,7 +52,7 @@ def plot(data: Datasets) -> Figure:
         cliff_lines(one, "spectrum", row[0], color="w")
         class_map(one, row[1])
         for ax, title, letter in zip(
-            row, ("loss; cliffs white, dotted where not settled", "class of each cell"), letters, strict=True
+            row, ("loss; cliffs white, dotted where not settled", "kind of state"), letters, strict=True
         ):
             ax.plot(truth[name], 0.035, marker="*", ms=9, mfc="w", mec="k", ls="none")
             ax.set_title(f"({letter}) {title}", loc="left")
@@ -71,11 +73,14 @@ def judge(data: Datasets) -> list[Claim]:
         failed = float((cells == CellClass.FAILED).mean())
         claims.append(
             Claim(
-                f"F-{name} plane: plateaus bounded by sharp cliffs (sec. 4.1), a cliff one or two cells wide",
-                f"cliff edges along F {count['F']}, along {name} {count[name]}; "
+                _paper.PLANE_CLIFFS,
+                f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two cells of the plane "
+                "wide at most (median).",
+                f"cliffs {np.median(width) if len(width) else np.nan:.1f} cells wide",
+                f"cliff faces along F {count['F']}, along {name} {count[name]}; "
                 f"median cliff width {np.median(width) if len(width) else np.nan:.1f} cells, "
                 f"90 % within {np.quantile(width, 0.9) if len(width) else np.nan:.1f}; "
-                f"{flat:.0%} of cells without a pattern, {unsteady:.0%} not settled, {failed:.0%} diverged",
+                f"{flat:.0%} of points without a pattern, {unsteady:.0%} not settled, {failed:.0%} diverged",
                 bool(len(width)) and bool(np.median(width) <= 2),
             )
         )
@@ -90,7 +95,9 @@ def judge(data: Datasets) -> list[Claim]:
     right, windowed, left = levels["right", "spectrum"], levels["right", "windowed"], levels["left", "spectrum"]
     claims.append(
         Claim(
-            "the plateaus stand at 245..270, windowed near 230 (sec. 3.1, 3.2)",
+            _paper.HEIGHT,
+            "The plateaus stand at 245 to 270, those of the windowed loss near 230. Measured over the F-k plane.",
+            f"{between(*right, '.0f')}; windowed {between(*windowed, '.0f')}",
             f"right (u = 1, v = 0) {right[0]:.0f}..{right[1]:.0f}, windowed {windowed[0]:.0f}..{windowed[1]:.0f}; "
             f"left (uniform, as stopped) {left[0]:.0f}..{left[1]:.0f} (10th to 90th percentile)",
             bool(right[0] >= 245 and right[1] <= 270 and windowed[0] >= 220 and windowed[1] <= 245),
@@ -112,4 +119,15 @@ def _widths(one: xr.Dataset, height: float) -> np.ndarray:
     return np.array(out)
 
 
-STUDY = Study("fig3", "the loss over the F-k and F-Dv planes (figure 3)", compute, plot, judge)
+STUDY = Study(
+    "fig3",
+    "the loss over the F-k and F-Dv planes (figure 3)",
+    compute,
+    plot,
+    judge,
+    caption="(a), (c): the spectrum loss over two planes of parameters. White lines: cliffs, where the loss jumps by a "
+    "quarter of its range between two neighbouring points. Dotted: one of the two had not settled. (b), (d): what "
+    "stands at each point: nothing (trivial), a uniform state, a pattern, or none that settled. Star: the truth.",
+    alt="Two maps of the loss and two of the kind of state. A low valley of patterns lies between two high plateaus, "
+    "with cliffs along its border.",
+)

@@ -19,13 +19,15 @@ from matplotlib.ticker import MaxNLocator
 
 import gsimplicit as gs
 from gsimplicit.landscape.cliffs import edges, loss_range
-from studies._common import Claim, Datasets, Study, scanned
+from studies import _paper
+from studies._claims import Claim, ours
+from studies._common import Datasets, Study, scanned
 from studies.routes import mean_square, trained
 
 LINES = {"right": (0.035, (0.0600, 0.0680)), "left": (0.05, (0.0580, 0.0630))}
 """F and the range of k of each line."""
 SIZES = {"quick": (8, 32, ("implicit", "unrolled")), "default": (25, 48, None), "paper": (49, 64, None)}
-"""Points of a line, cells along each side of the fields, and routes where not all."""
+"""Points of a line, pixels along each side of the fields, and routes where not all."""
 ROUTES = {
     "implicit": gs.routes.Implicit(),
     "deq": gs.routes.Deq(),
@@ -178,10 +180,13 @@ def judge(data: Datasets) -> list[Claim]:
             holds = row["inherited"] == row["cliffs"] if row["cliffs"] else None
             claims.append(
                 Claim(
-                    f"{route} route, {objective} loss: all cliffs of these lines are inherited (sec. 5.1)",
-                    f"{row['inherited']:.0f} of {row['cliffs']:.0f} cliff edges inherited (U >= 0.25), "
-                    f"{row['explained']:.0f} explained; foreseen share of the jump, median {row['share']:.2g}; of "
-                    f"{row['edges'] - row['cliffs']:.0f} other edges {row['smooth']:.0%} explained",
+                    _paper.ROUTES.get(route, _paper.OTHER_ROUTES),
+                    f"Two lines in k, {route} route, {objective} loss: the cliffs are inherited. Asked: the gradient "
+                    "misses every jump by a quarter of the landscape's height or more.",
+                    f"misses {row['inherited']:.0f} of {row['cliffs']:.0f} on two lines, {objective}",
+                    f"missed {row['inherited']:.0f} of {row['cliffs']:.0f} cliff faces (U >= 0.25), foreseen "
+                    f"{row['explained']:.0f}; foreseen share of the jump, median {row['share']:.2g}; of "
+                    f"{row['edges'] - row['cliffs']:.0f} other faces {row['smooth']:.0%} foreseen",
                     holds,
                     f"{route} route",
                     "two lines, one seed",
@@ -193,8 +198,10 @@ def judge(data: Datasets) -> list[Claim]:
         stable = [int(root["stable"]) for root in beside]
         claims.append(
             Claim(
-                f"{name} cliff, F = {F:g}: a steady state loses stability there (sec. 5.1): a root beside it is not "
-                "stable",
+                _paper.LEFT_CLIFF if name == "left" else _paper.RIGHT_CLIFF,
+                f"{name.capitalize()} cliff, F = {F:g}: a steady state loses stability there. Asked here: a certified "
+                "state beside the cliff is not stable.",
+                f"stable on {sum(s == gs.Stable.YES for s in stable)} of 2 sides, F = {F:g}",
                 " and ".join(_described(root) for root in beside),
                 gs.Stable.NO in stable if gs.Stable.UNKNOWN not in stable else None,
                 f"{name} cliff",
@@ -208,7 +215,9 @@ def judge(data: Datasets) -> list[Claim]:
     }
     claims.append(
         Claim(
-            "a surrogate knows the states it has not seen (ours): held-out error below 0.1",
+            ours("A surrogate knows unseen states"),
+            "A surrogate knows the states it was not trained on: its relative error there is below 0.1.",
+            f"error {max(float(x) for e in errors.values() for x in e.split(', ')):.2f} at worst",
             "; ".join(f"{name} line: held-out error {e} (spectrum, mean v^2)" for name, e in errors.items()),
             all(float(x) < 0.1 for e in errors.values() for x in e.split(", ")),
         )
@@ -216,4 +225,16 @@ def judge(data: Datasets) -> list[Claim]:
     return claims
 
 
-STUDY = Study("gradients_at_a_cliff", "what each route says along a line through each cliff", compute, plot, judge)
+STUDY = Study(
+    "gradients_at_a_cliff",
+    "what each route says along a line through each cliff",
+    compute,
+    plot,
+    judge,
+    caption="Two lines in k, one through each cliff. From top to bottom: the loss of the marched state and of the "
+    "certified one; the size of each route's gradient, beside the slope that would foresee the cliff (dashed); what "
+    "the gradients leave unexplained of each jump (grey: a cliff is missed); how fast small changes of the certified "
+    "state grow, negative where it is stable.",
+    alt="Four rows of line plots for two cliffs: the loss jumps, the gradients do not foresee it, and steady states "
+    "on both sides are judged by their growth rate.",
+)

@@ -30,7 +30,9 @@ from gsimplicit.configuration import configuration_of
 from gsimplicit.landscape.cells import CellClass, axes_of, classes
 from gsimplicit.landscape.cliffs import edges, plateau_cells
 from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
-from studies._common import Claim, Datasets, Study, on_workers, scanned
+from studies import _paper
+from studies._claims import Claim, ours
+from studies._common import Datasets, Study, on_workers, scanned
 from studies._curves import F_RANGE, K_RANGE
 from studies._route_figure import DRAWN, plot
 
@@ -212,12 +214,15 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
     status, moved = (data[x].sel(route="implicit") for x in ("route_status", "route_moved"))
     steady, drifting = status == gs.Status.STEADY, status == gs.Status.DRIFTING
     root = steady | drifting
+    count = f"{int((root & pattern).sum())} of {int(pattern.sum())}"
     asked = next(r for r in configuration_of(data.attrs)["routes"] if r["type"] == "Implicit")
     return Claim(
-        f"{name}: every pattern at the paper's stop goes on to a steady or rigidly drifting state (implicit in the "
-        "paper)",
+        _paper.ALL_STEADY,
+        f"{name}: every pattern at the paper's stop goes on to a steady state, or to one that drifts without changing "
+        "its shape. The paper takes this for granted.",
+        f"{count} patterns do, {name}",
         f"certified at 1e-10 within {asked['refine']['max_evaluations']} evaluations for "
-        f"{int((root & pattern).sum())} of {int(pattern.sum())} pattern cells (steady "
+        f"{count} patterns (steady "
         f"{int((steady & pattern).sum())}, drifting {int((drifting & pattern).sum())}), and for "
         f"{int((root & ~pattern).sum())} of {int((~pattern).sum())} others; patterns moved by "
         f"{float(moved.where(root & pattern).median()):.2f} (median max norm) on the way",
@@ -259,12 +264,19 @@ def judge(data: Datasets) -> list[Claim]:
         }
         claims.append(
             Claim(
-                f"{route} route: plateaus give no gradient signal (sec. 4.1), foreseen change below 0.1 % of R a cell",
-                " and ".join(f"{n} of {m} {word}" for word, (n, m) in counts.items()) + " cells",
+                _paper.NO_SIGNAL,
+                f"{route} route: plateaus give no gradient signal. Asked here: over 95 % of the points without a "
+                "pattern the gradient foresees a change of less than 0.1 % of the height from one cell to the next.",
+                f"none at {_counted(counts)}, {route}",
+                " and ".join(f"{n} of {m} {word}" for word, (n, m) in counts.items()) + " points",
                 sum(n for n, _ in counts.values()) >= 0.95 * sum(m for _, m in counts.values()),
             )
         )
     return claims
+
+
+def _counted(counts: dict[str, tuple[int, int]]) -> str:
+    return f"{sum(n for n, _ in counts.values())} of {sum(m for _, m in counts.values())} points"
 
 
 def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) -> Claim:
@@ -277,12 +289,15 @@ def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) ->
         inherits = False
     between = f", {row['least']:.0%} to {row['most']:.0%} between seeds" if row["samples"] > 1 else ""
     return Claim(
-        f"{plane}, {route} route, {objective} loss: cliffs are inherited (sec. 5.1), U >= 0.25 on 95 % of them",
-        f"{row['inherited']:.0%} of {row['cliffs']} cliff edges ({row['mean']:.0%} of {row['places']} places"
-        f"{between}), {row['explained']:.0%} explained; foreseen beyond the jump on {row['beyond']:.0%}, of the wrong "
-        f"sign on {row['wrong']:.0%}; of {row['others']} other edges {row['smooth']:.0%} explained, of the "
+        _paper.ROUTES.get(route, _paper.OTHER_ROUTES),
+        f"{plane}, {route} route, {objective} loss: the cliffs are inherited. Asked here: at 95 % of them the "
+        "gradient misses the jump by a quarter of the landscape's height or more (U >= 0.25).",
+        f"misses {row['inherited']:.0%} of {row['cliffs']}, {objective}" if row["cliffs"] else f"no cliff, {objective}",
+        f"missed {row['inherited']:.0%} of {row['cliffs']} cliff faces ({row['mean']:.0%} of {row['places']} places"
+        f"{between}), foreseen {row['explained']:.0%}; forecast beyond the jump on {row['beyond']:.0%}, of the wrong "
+        f"sign on {row['wrong']:.0%}; of {row['others']} other faces {row['smooth']:.0%} foreseen, of the "
         f"{row['inside']} between patterns {row['smooth_inside']:.0%}, median U {row['median']:.2g}; U >= 0.25 on "
-        f"{row['there']:.0%} of the marched loss's {row['marched']} cliff edges, shares {row['agreement']:.0%} of both",
+        f"{row['there']:.0%} of the marched loss's {row['marched']} cliff faces, shares {row['agreement']:.0%} of both",
         inherits,
         "" if "one root" in plane else f"{route} route",
         f"{low:.0%} to {high:.0%}, one-sided 95 % each, places as cases",
@@ -314,7 +329,10 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
     by_share = {r: _inherited_at(d, r) for d in (data, learned) for r in map(str, d["route"].values)}
     claims = [
         Claim(
-            "every route has U >= 0.25 on 95 % of cliff edges, < 0.05 on 95 % of the others (ours, spectrum)",
+            ours("All routes: only the cliffs missed"),
+            "Every route misses 95 % of the cliff faces (U >= 0.25) and foresees 95 % of the others (U < 0.05). "
+            "Spectrum loss.",
+            f"{sum(a and b for a, b in whole.values())} of {len(whole)} routes do",
             ", ".join(f"{r} {row['inherited']:.0%} and {row['smooth']:.0%}" for r, row in rows.items()),
             all(a and b for a, b in whole.values()),
             "H3",
@@ -322,8 +340,10 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             "any share below 95 %",
         ),
         Claim(
-            "the loss changes heights, not positions (ours): 90 % of another loss's cliff edges within a cell of the "
-            "spectrum loss's",
+            _paper.OTHER_LOSSES,
+            "Another loss changes the heights, not the places. Asked here: 90 % of its cliff faces lie within a cell "
+            "of the spectrum loss's.",
+            ", ".join(f"{o} {a.second_within:.0%}" for o, a in by_loss.items()),
             "; ".join(
                 f"{o}: {a.second_within:.0%}, and {a.first_within:.0%} of the spectrum loss's within a cell of its; "
                 f"{_said(a)}"
@@ -335,7 +355,10 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             "over 10 % elsewhere",
         ),
         Claim(
-            "the landscape at certified roots has the cliffs of the marched one (sec. 5.1): 90 % within one cell",
+            _paper.IMPLICIT,
+            "The landscape of certified steady states has the cliffs of the marched one. Asked here: 90 % within one "
+            "cell. The implicit route needs such states.",
+            f"{own.within_one:.0%} within a cell",
             _said(own),
             own.within_one >= 0.9,
             "implicit route",
@@ -343,14 +366,19 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             "over 10 % elsewhere",
         ),
         Claim(
-            "cliffs are where the class of the state changes (ours, a check of the definition): 90 % within one cell",
+            ours("Cliffs: the kind of state changes"),
+            "Cliffs are where the kind of the state changes: 90 % within one cell. A check of our definition of a "
+            "cliff.",
+            f"{same.within_one:.0%} within a cell",
             f"{_said(same)}; with thresholds {', '.join(f'{s:g}' for s in SHARES)} of R there are "
-            f"{', '.join(map(str, counts))} cliff edges",
+            f"{', '.join(map(str, counts))} cliff faces",
             same.within_one >= 0.9,
         ),
         Claim(
-            "what is inherited does not hang on the threshold (ours): shares of the spectrum loss's cliffs within 10 % "
-            "of each other",
+            ours("The threshold does not matter"),
+            "How many cliffs are missed does not hang on the threshold: with three of them the shares of the spectrum "
+            "loss's cliffs lie within 10 % of each other.",
+            f"shares differ by {max(max(s) - min(s) for s in by_share.values()):.0%} at most",
             f"with U of {', '.join(f'{t:g}' for t in VARIED)} or more: "
             + "; ".join(f"{r} {', '.join(f'{s:.0%}' for s in shares)}" for r, shares in by_share.items()),
             all(max(shares) - min(shares) <= 0.1 for shares in by_share.values()),
@@ -360,7 +388,9 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
         pairs = [_pooled(*map(list, zip(*combinations(m, 2), strict=True))) for m in (marched, roots)]
         claims.append(
             Claim(
-                "the cliffs are the plane's, not the noise's (ours): 90 % within one cell between samples",
+                ours("The noise moves no cliff"),
+                "Cliffs stand where they stand for every noise in the start: 90 % within one cell between samples.",
+                f"{pairs[0].within_one:.0%} within a cell",
                 f"marched {_said(pairs[0])}; at roots {_said(pairs[1])}",
                 pairs[0].within_one >= 0.9,
             )
@@ -384,9 +414,21 @@ def _pooled(first: Maps, second: Maps) -> Agreement:
 
 def _said(a: Agreement) -> str:
     return (
-        f"{a.first} and {a.second} edges, IoU {a.iou:.2f}, {a.within_one:.0%} within a cell, Hausdorff "
+        f"{a.first} and {a.second} faces, IoU {a.iou:.2f}, {a.within_one:.0%} within a cell, Hausdorff "
         f"{a.hausdorff:.1f} (95 %: {a.hausdorff95:.1f}) cells, kappa {a.kappa:.2f} (shifted copies {a.null:.2f})"
     )
 
 
-STUDY = Study("routes", "loss and gradient by every route over a plane", compute, plot, judge)
+STUDY = Study(
+    "routes",
+    "loss and gradient by every route over a plane",
+    compute,
+    plot,
+    judge,
+    caption="The F-k plane. (a): kinds of states, cliffs (black) and curves at which the uniform state changes. (d): "
+    "the loss of the marched state. (b), (c): the change a gradient foresees from one cell to the next; arrows point "
+    "downhill, dots are plateaus. (e), (f): the jump of the loss between two neighbouring points against the jump the "
+    "gradients at its ends foresee. A route that saw the cliffs would have its red marks on the line.",
+    alt="Six panels: a map of states, a map of the loss, and for the implicit and the unrolled route a map of its "
+    "gradient and a scatter of actual against foreseen jumps; the jumps at cliffs lie far off the diagonal.",
+)

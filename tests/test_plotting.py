@@ -8,13 +8,27 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import xarray as xr
 from helpers import mean_square
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from gsimplicit.plotting import class_map, cliff_lines, comparison, label, landscape, plane
+from gsimplicit.bifurcation.branch import Branch, Fold, Instability
+from gsimplicit.plotting import (
+    _CLASS_COLOURS,
+    _MARKERS,
+    _SERIES,
+    branch,
+    class_map,
+    cliff_lines,
+    comparison,
+    label,
+    landscape,
+    plane,
+    states,
+)
 
 START = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
 
@@ -133,3 +147,74 @@ def test_neither_the_package_nor_a_study_imports_pyplot() -> None:
     package = Path(gs.__file__).parent
     files = [*package.rglob("*.py"), *(package.parent / "studies").glob("*.py")]
     assert [f.name for f in files if "matplotlib.pyplot" in f.read_text()] == []
+
+
+def test_states_are_drawn_on_one_scale_each_with_what_it_is(tmp_path: Path) -> None:
+    found = gs.steady_state(gs.Params(0.16, 0.08, 0.035, [0.06, 0.075]), START)
+    figure = states(found)
+    figure.savefig(tmp_path / "a.png")
+    first, second, bar = figure.axes
+    assert [ax.get_title() for ax in (first, second)] == [
+        "k = 0.06: settled, pattern",
+        "k = 0.075: settled, trivial",
+    ]
+    assert (
+        first.images[0].get_clim()
+        == second.images[0].get_clim()
+        == pytest.approx((0.0, float(found.v.max())), abs=1e-3)
+    )
+    assert bar.get_ylabel() == "v"
+    assert states(found, species="u").axes[-1].get_ylabel() == "u"
+
+
+def test_of_many_states_the_first_twelve_are_drawn_and_the_rest_is_told() -> None:
+    found = gs.steady_state(gs.Params.preset("paper").expand(14), START, tol=0.0, max_steps=1)
+    figure = states(found)
+    assert len([ax for ax in figure.axes if ax.images]) == 12
+    assert figure.get_supxlabel() == "the first 12 of 14 states"
+
+
+def test_states_that_diverged_are_drawn_all_the_same() -> None:
+    with pytest.warns(gs.StabilityWarning):
+        found = gs.steady_state(gs.Params(0.6, 0.5, 0.035, 0.06), START, max_steps=2000)
+    assert gs.Status(int(found.status[0])) == gs.Status.DIVERGED
+    assert states(found).axes[0].get_title() == "0: diverged, unknown"
+
+
+def test_a_branch_is_solid_where_stable_dotted_where_not_and_marks_folds_and_instabilities() -> None:
+    n = np.arange(5.0)
+    fields = np.stack([np.zeros((5, 3, 3)), np.broadcast_to((0.2 + n / 10)[:, None, None], (5, 3, 3))], axis=1)
+    found = Branch(
+        "k",
+        np.stack([np.full(5, 0.16), np.full(5, 0.08), np.full(5, 0.035), 0.06 + n / 1000], axis=1),
+        fields,
+        np.zeros((5, 2)),
+        np.ones(5),
+        np.array([[-1.0], [-1.0], [-1.0], [1.0], [1.0]], dtype=complex),
+        np.zeros(5),
+        (Fold(0.064, fields[4], fields[4], 0.0),),
+        (Instability(0.0625, 1j, fields[2]), Instability(0.063, 0j, fields[3])),
+        "range",
+    )
+    ax = branch(found, Figure().subplots(), label="one")
+    stable, unstable, fold, hopf, stationary = ax.get_lines()
+    assert [line.get_linestyle() for line in (stable, unstable)] == ["-", ":"]
+    assert np.isfinite(stable.get_ydata()).tolist() == [True, True, True, False, False]
+    assert np.isfinite(unstable.get_ydata()).tolist() == [False, False, True, True, True]
+    assert [line.get_marker() for line in (fold, hopf, stationary)] == [">", "D", "D"]
+    assert hopf.get_markerfacecolor() != stationary.get_markerfacecolor()
+    assert [text.get_text() for text in ax.legend().get_texts()] == ["one"]
+
+
+def lightness(colour: str) -> float:
+    r, g, b = mpl.colors.to_rgb(colour)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def test_kinds_of_states_differ_in_grey() -> None:
+    greys = sorted(lightness(colour) for colour in _CLASS_COLOURS.values())
+    assert min(np.diff(greys)) > 0.08
+
+
+def test_series_of_a_comparison_differ_in_their_markers() -> None:
+    assert len(set(_MARKERS)) == len(_SERIES) == len(set(_SERIES))

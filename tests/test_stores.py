@@ -23,8 +23,8 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import dataset, files, provenance
-from gsimplicit.landscape import pool, progress, run, worker
+from gsimplicit import dataset, files, progress, provenance
+from gsimplicit.landscape import pool, run, worker
 from gsimplicit.landscape.store import Store
 
 PACKAGE = Path(gs.__file__).parent

@@ -1,4 +1,4 @@
-"""The studies' front: what is there, and the closing table. The studies themselves run in CI at quick scale."""
+"""The studies' front: what is there, and what is refused. The studies themselves run in CI at quick scale."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch
 import gsimplicit as gs
 from gsimplicit import models
 from gsimplicit.routes.arguments import default_target
-from studies._common import Claim, Report, closing_table, verdict
-from studies.fig2 import STUDY
+from studies._claims import Claim, ours
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,46 +30,25 @@ def test_the_list_names_every_study() -> None:
         "fig3",
         "routes",
         "steady",
-        "gradients_at_a_cliff",
         "bifurcations",
         "basins",
+        "gradients_at_a_cliff",
     ]
 
 
 def test_an_unknown_study_is_refused_with_the_choices() -> None:
     done = studies("fig99")
     assert done.returncode == 2
-    assert "choose from fig2, fig3, routes, steady, gradients_at_a_cliff, bifurcations, basins" in done.stderr
+    assert "choose from fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff" in done.stderr
 
 
-@pytest.mark.parametrize(("holds", "word"), [(True, "reproduced"), (False, "refuted"), (None, "undecided")])
-def test_the_closing_table_gives_claim_finding_verdict_and_files(holds: bool | None, word: str) -> None:
-    report = Report(STUDY, [Claim("cliffs are sharp", "one cell", holds)], [Path("out/fig2.nc")], 12.0)
-    table = closing_table([report], "default")
-    assert f"[{word}] cliffs are sharp" in table
-    assert "found: one cell" in table
-    assert "files: out/fig2.nc" in table
-    assert f"1 {word}" in table.splitlines()[-1]
-
-
-def test_the_verdict_gives_each_claim_of_a_topic_with_its_uncertainty_and_what_would_have_refuted_it() -> None:
-    decided = [
-        Claim("the cliff is a fold", "12 of 12 rows", True, "H2", "+-0.1 cell", "under 90 % of rows"),
-        Claim("it is the Hopf line", "3 of 4 rows", False, "H2", "+-0.2 cell", "under 90 % of rows"),
-        Claim("beside the question", "7", True),
-    ]
-    lines = verdict([Report(STUDY, decided, [], 1.0)]).splitlines()
-    assert "H2: in part" in lines
-    at = lines.index("    no: it is the Hopf line")
-    assert lines[at + 1 : at + 4] == [
-        "        found: 3 of 4 rows", "        uncertainty: +-0.2 cell", "        refuted by: under 90 % of rows",
-    ]  # fmt: skip
-    assert not any("beside the question" in line for line in lines)
+def test_a_study_misspelt_is_refused_with_the_nearest_name() -> None:
+    assert "did you mean 'bifurcations'?" in studies("bifurcation").stderr
 
 
 def test_a_claim_that_decides_must_say_what_would_have_refuted_it() -> None:
     with pytest.raises(ValueError, match="error and refuted_by must be given for a claim on H1"):
-        Claim("the box decides", "29 cells", True, "H1")
+        Claim(ours("The box decides"), "Asked", "29 cells", "29 cells", True, "H1")
 
 
 def test_plateaus_stand_where_they_were_measured_against_the_default_target() -> None:

@@ -164,7 +164,9 @@ def _axes(axes: Axes, model: Model) -> dict[str, np.ndarray[Any, Any]]:
 
 def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Model) -> np.ndarray[Any, Any]:
     if not isinstance(name, str) or name not in model.parameters:
-        raise ValueError(f"axes must be among {', '.join(map(repr, model.parameters))}, got {checks.shown(name)}")
+        nearest = checks.meant(name, model.parameters)
+        known = ", ".join(map(repr, model.parameters))
+        raise ValueError(f"axes must be among {known}, got {checks.shown(name)}{nearest}")
     array = real_array(f"axis {name}", values, "a sequence or array of real numbers")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"axis {name} must be one-dimensional with at least one value, got shape {array.shape}")

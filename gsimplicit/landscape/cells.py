@@ -60,7 +60,7 @@ def check_names(dimension: str, names: Sequence[str], data: xr.Dataset) -> None:
     known = [str(one) for one in data[dimension].values.reshape(-1)] if dimension in data.coords else []
     for name in names:
         if not isinstance(name, str) or name not in known:
-            raise ValueError(f"{dimension} must be one of {known}, got {checks.shown(name)}")
+            raise ValueError(f"{dimension} must be one of {known}, got {checks.shown(name)}{checks.meant(name, known)}")
 
 
 def axis_of(data: xr.Dataset, axis: str) -> str:

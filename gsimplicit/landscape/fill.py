@@ -19,11 +19,11 @@ import numpy as np
 
 from gsimplicit import checks, dataset, files
 from gsimplicit.labels import flag_attributes
-from gsimplicit.landscape.progress import Bar
 from gsimplicit.landscape.run import run
 from gsimplicit.landscape.store import Store
 from gsimplicit.landscape.tiles import Values, begun_since, stored_part, there
 from gsimplicit.landscape.words import put, settle
+from gsimplicit.progress import Bar
 from gsimplicit.results import Status
 from gsimplicit.surroundings import own_surroundings
 

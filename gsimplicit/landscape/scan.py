@@ -101,7 +101,7 @@ def scan(
             points of a tile and their samples are one batch, in this process, and bits are those of its kind.
 
     Returns:
-        A plain `xarray.Dataset`; its variables and dimensions are listed in the project's design notes.
+        A plain `xarray.Dataset`; docs/reference/file.md lists its variables and dimensions.
 
     Raises:
         ValueError: An argument lies outside its range.

@@ -138,7 +138,9 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Feature]:
     for loss in losses:
         if isinstance(loss, str):
             if loss not in FEATURES:
-                raise ValueError(f"losses must be among {', '.join(map(repr, FEATURES))} or callables, got {loss!r}")
+                known = ", ".join(map(repr, FEATURES))
+                nearest = checks.meant(loss, FEATURES)
+                raise ValueError(f"losses must be among {known} or callables, got {loss!r}{nearest}")
             heads[loss] = FEATURES[loss]
         elif callable(loss):
             if label(loss) in FEATURES:

@@ -17,6 +17,7 @@ from gsimplicit.equations import Equations
 from gsimplicit.marching import kernels, lanes, rows, work
 from gsimplicit.marching.checkpoints import segments
 from gsimplicit.marching.kernels import DEPTH
+from gsimplicit.progress import note
 from gsimplicit.threads import look
 
 Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -104,6 +105,7 @@ def march(
     n, change = 0, float("inf")
     while n < max_steps and change >= tol:
         look()
+        note("step {:,} of at most {:,}, change {:.0e}", n, max_steps, change)
         last = min(n + CHUNK, max_steps)
         n, change_now, now = kernels.march(recipe, pair, now, p, order, tol, n, last, check_every, max_steps)
         change = change if change_now == float("inf") else change_now
@@ -137,6 +139,7 @@ def pull_back(equations: Equations, fields: Array, steps: int, cotangents: Array
     sums = np.zeros((len(adjoints), *totals.shape))
     for s in range(len(plan) - 1, -1, -1):
         look()
+        note("back through the steps, {} of {} stretches left", s + 1, len(plan))
         tape[0] = kept[s]
         kernels.record(recipe, tape, plan[s].length, p, order)
         for c in range(len(adjoints)):
@@ -154,6 +157,7 @@ def push_forward(equations: Equations, fields: Array, steps: int) -> tuple[Array
     pair, order, now = _states(_packed(start), 2), _schedules(grid[0]), 0
     for first in range(0, steps, CHUNK // 8):
         look()
+        note("marching with derivatives, step {:,} of {:,}", first, steps)
         now = kernels.push(recipe, pair, now, p, order, min(CHUNK // 8, steps - first))
     end = _unpacked(pair[now])
     return end[:species], end[species:].reshape(recipe.steps.parameters, species, *grid)

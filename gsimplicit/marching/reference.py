@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from gsimplicit.equations import constants, step_by
 from gsimplicit.grid import neighbour_sum
 from gsimplicit.marching.checkpoints import segments
+from gsimplicit.progress import note
 from gsimplicit.threads import look
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def march(
         change[active] = torch.where(finite, difference.amax(dim=1).double().cpu(), torch.nan)
         steps[active] = n
         out[active] = now
+        note("by torch, step {:,} of at most {:,}", n, max_steps)
         keep = [j for j, i in enumerate(active) if bool(change[i] >= tol)]
         if len(keep) < len(active):
             active, now, c = [active[j] for j in keep], now[keep], [a[keep] for a in c]

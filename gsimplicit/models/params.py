@@ -40,6 +40,7 @@ class ModelParams:
         missing = [name for name in model.parameters if name not in given]
         if unknown or missing:
             what = f"got {', '.join(unknown)}" if unknown else f"{', '.join(missing)} missing"
+            what += next(filter(None, (checks.meant(name, model.parameters) for name in unknown)), "")
             raise TypeError(f"parameters of {model.name} are {', '.join(model.parameters)}: {what}")
         params = object.__new__(cls)
         params._fill(model, [given[name] for name in model.parameters])

@@ -16,6 +16,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.equations import Equations
 from gsimplicit.grid import shifted
+from gsimplicit.progress import note, stage
 from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
 from gsimplicit.results import Motion, Stable, Status
 
@@ -122,7 +123,8 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
 
     X, spent, level = fields, 0, 1e-6
     while True:
-        tail = _march_on(equations, X, level, min(LOOK, settings.max_evaluations - spent), settings)
+        with stage(f"refining, {spent:,} of {settings.max_evaluations:,} evaluations, "):
+            tail = _march_on(equations, X, level, min(LOOK, settings.max_evaluations - spent), settings)
         X, spent = tail.fields, spent + tail.evaluations
         if np.isnan(tail.change):
             nan = float("nan")
@@ -152,6 +154,7 @@ def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool
     """
     from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, newton, pin
 
+    note("closing the residual by Newton's method")
     patience = MAX_ITERATIONS if last else PATIENCE
     root = newton(equations, fields, settings.tol, linear=settings.linear, patience=patience)
     spent = root.evaluations
@@ -205,6 +208,7 @@ def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[St
         return Stable.UNKNOWN, none
     from gsimplicit.refine.eigenvalues import leading
 
+    note("computing leading eigenvalues")
     still = root.status == Status.STEADY
     try:
         found = leading(

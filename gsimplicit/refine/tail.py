@@ -21,6 +21,7 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.marching import cpu
+from gsimplicit.progress import note
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -115,6 +116,7 @@ def march_on(equations: Equations, fields: Array, level: float, max_evaluations:
     length = longest = LONGEST
     batches = 0
     while spent < max_evaluations and change >= level:
+        note("marching in long steps, change {:.1e}", change)
         if length == 1:
             X, steps, change = _euler(equations, X, level, BURST * BATCH)
             spent, length = spent + steps, min(3, longest)

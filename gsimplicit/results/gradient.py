@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from gsimplicit import checks
+from gsimplicit.notebooks import MOST, table
 from gsimplicit.pickling import ByValue
+from gsimplicit.results.outcomes import Kind, Status
 from gsimplicit.results.state import SteadyState
 
 
@@ -75,7 +78,9 @@ class ParameterGradient(ByValue):
         return torch.stack(list(vars(self).values()), dim=1)
 
     def __getattr__(self, name: str) -> torch.Tensor:
-        raise AttributeError(f"the model has no parameter {name!r}: it has {', '.join(vars(self))}")
+        raise AttributeError(
+            f"the model has no parameter {name!r}: it has {', '.join(vars(self))}{checks.meant(name, vars(self))}"
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -114,6 +119,17 @@ class Gradient(ByValue):
         if len(self.loss) > 8:
             lines.append(f"  and {len(self.loss) - 8} more")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        c, names = self.certificate, list(vars(self.grad))
+        heads = ["", "loss", *(f"d/d{name}" for name in names), "state", "how far to trust it"]
+        rows = []
+        for i in range(min(len(self.loss), MOST)):
+            values = [f"{getattr(self.grad, name)[i].item():.6g}" for name in names]
+            state = f"{Status(int(self.state.status[i])).name.lower()}, {Kind(int(self.state.kind[i])).name.lower()}"
+            rows.append([str(i), f"{self.loss[i].item():.6g}", *values, state, _trust(c, i)])
+        title = f"Gradient of the {self.objective} loss by the {self.route} route, {c.seconds:.2g} s"
+        return table(title, heads, rows, len(self.loss) - MOST)
 
 
 _UNSURE = "no closed root is proved to be near: the Jacobian is singular, or a fold is near"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.notebooks import MOST, limits, picture, table
 from gsimplicit.pickling import ByValue
 from gsimplicit.results.outcomes import Kind, Motion, Stable, Status
 
@@ -199,6 +200,22 @@ class SteadyState(ByValue):
         return "\n".join(
             [f"SteadyState of {len(self)} on {grid}, {str(self.fields.dtype).removeprefix('torch.')}", *lines, *more]
         )
+
+    def _repr_html_(self) -> str:
+        grid = " x ".join(map(str, self.fields.shape[2:]))
+        heads = ["", self.model.observed, *self.model.parameters, "status", "kind", "steps", "residual", "stable"]
+        rows, seen = [], self.observed[:MOST].detach().to("cpu", torch.float64).numpy()
+        ends = limits(seen)
+        for i in range(min(len(self), MOST)):
+            values = [f"{x:.6g}" for x in self.params.tensor()[i].tolist()]
+            words = [Status(int(self.status[i])), Kind(int(self.kind[i])), Stable(int(self.stable[i]))]
+            status, kind, stable = (word.name.lower() for word in words)
+            rest = [status, kind, f"{int(self.steps[i]):,}", f"{float(self.residual[i]):.1e}", stable]
+            rows.append(
+                [str(i), picture(seen[i], f"{self.model.observed} of instance {i}, {kind}", ends), *values, *rest]
+            )
+        title = f"{len(self)} {'state' if len(self) == 1 else 'states'} of {self.model.name} on {grid} pixels"
+        return table(title, heads, rows, len(self) - MOST)
 
 
 _UNBOUND = "no bound on the distance to the closed root: the Jacobian is singular"

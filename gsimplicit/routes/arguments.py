@@ -51,7 +51,8 @@ def as_route(route: str | Route) -> Route:
     if not isinstance(route, str):
         raise TypeError(f"route must be a name or a gsimplicit.routes object, got {route!r}")
     if route not in ROUTES:
-        raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}")
+        nearest = checks.meant(route, ROUTES)
+        raise ValueError(f"route must be one of {', '.join(map(repr, ROUTES))} or an object, got {route!r}{nearest}")
     return ROUTES[str(route)]()
 
 
@@ -98,7 +99,8 @@ def check_loss(loss: object) -> None:
     if loss == "residual":
         raise ValueError("'residual' is no loss of the steady state: call gsimplicit.residual_loss(params, fields)")
     if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable, got {loss!r}")
+        nearest = checks.meant(loss, LOSSES)
+        raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable, got {loss!r}{nearest}")
 
 
 def as_target(target: Fields | None, model: Model, loss: Any = None) -> torch.Tensor | None:

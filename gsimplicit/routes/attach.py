@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 
 from gsimplicit.equations import ModelParams, instances
+from gsimplicit.progress import line
 from gsimplicit.results import NotSteady, SteadyState, copied
 from gsimplicit.routes.route import Problem, Route, pull_back_by
 from gsimplicit.surroundings import own_surroundings
@@ -77,11 +78,12 @@ def singular_at(state: SteadyState, i: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What `backward` needs: the route, its problem and the state it solved for, which nobody else holds."""
+    """What `backward` needs: the route, its problem, the state it solved for, which nobody else holds; and a line?"""
 
     route: Route
     problem: Problem
     state: SteadyState
+    progress: bool = False
 
     @own_surroundings
     def gradients(self, cotangents: torch.Tensor) -> torch.Tensor:
@@ -90,7 +92,8 @@ class Asked:
             given = cotangents.detach().to(torch.float64)
         except RuntimeError as error:  # torch's older vmap, which serves batched gradients, knows no such operation
             raise RuntimeError(BATCHED) from error
-        gradient = pull_back_by(self.route, self.problem, self.state, given).gradient
+        with line(f"backward by {self.route.name}", self.progress):
+            gradient = pull_back_by(self.route, self.problem, self.state, given).gradient
         seen = given.cpu().flatten(2)
         gradient[~seen.any(dim=2)] = 0.0  # what the loss does not see has no share, be its state what it may
         # NaN from the caller's own loss stays with its instance, as torch has it; one that has no adjoint is an error
@@ -107,7 +110,8 @@ class Asked:
     def of_start(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Derivatives in the initial fields, from those in the fields, both (B, S, H, W)."""
         given = cotangent.detach().to("cpu", torch.float64)
-        found = self.route.pull_back_to_start(self.problem, self.state, given[None])[0]
+        with line(f"backward by {self.route.name}", self.progress):
+            found = self.route.pull_back_to_start(self.problem, self.state, given[None])[0]
         found[~given.flatten(1).any(dim=1)] = 0.0
         return found
 

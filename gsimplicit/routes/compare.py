@@ -20,6 +20,7 @@ from gsimplicit.arguments import as_march, device_of
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
+from gsimplicit.progress import line, stage
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
 from gsimplicit.routes.arguments import Fields, as_route, objective_of, problem_of
@@ -84,6 +85,7 @@ def compare(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> Comparison:
     """The gradient by several routes, side by side, with price and meaning.
 
@@ -103,6 +105,7 @@ def compare(
         device: Where to march; None is where `initial` lies. Marching is in float64.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         A dataset over (route, instance, parameter): `gradient`, `route_loss`, `route_status`, `definition`, `cosine`
@@ -129,12 +132,16 @@ def compare(
     marching = as_march(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
     problem = problem_of(params, chosen, initial, marching)
     objective = objective_of(problem, loss, target)
-    root, root_seconds = None, 0.0
-    if share_root:
-        begin = time.perf_counter()
-        problem, root = from_one_root(problem, _first_refine(chosen), replace(marching, tol=0.0))
-        root_seconds = time.perf_counter() - begin
-    rows = [measured(route, problem, objective, root) for route in chosen]
+    root, root_seconds, rows = None, 0.0, []
+    with line("compare", checks.flag("progress", progress)):
+        if share_root:
+            begin = time.perf_counter()
+            with stage("one root for all, "):
+                problem, root = from_one_root(problem, _first_refine(chosen), replace(marching, tol=0.0))
+            root_seconds = time.perf_counter() - begin
+        for n, route in enumerate(chosen, 1):
+            with stage(f"{route.name}, {n} of {len(chosen)}, "):
+                rows.append(measured(route, problem, objective, root))
     at_fault = [row.state for row in rows if bool((row.state.step_factor > 1).any())]
     if at_fault:
         warn_of_steps(at_fault[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from gsimplicit import notebooks
 from gsimplicit.equations import ModelParams
 from gsimplicit.results import Status
 from gsimplicit.routes.compare import Reason, Row, reason
@@ -22,37 +24,65 @@ class Comparison(xr.Dataset):  # type: ignore[no-untyped-call]
     __slots__ = ()
 
     def __repr__(self) -> str:
-        if not {"route", "instance", "parameter"} <= set(self.dims) or not {"reason", "gradient"} <= set(self):
+        if not self._whole:
             return super().__repr__()
-        names = [str(name) for name in self["parameter"].values]
-        columns = ["route", "status", "loss", *names, "cosine", "difference", "seconds", "MiB", "products", ""]
-        root = self.attrs.get("root_seconds")
-        lines = [f"Routes for the {self.attrs.get('loss')} loss, against {self.attrs.get('reference')}"]
-        lines += [f"one root for all, found in {root:.2f} s"] if root else []
+        lines = [self._title]
         for b in range(self.sizes["instance"]):
-            at = self.isel(instance=b)
-            values = ", ".join(f"{name} {float(at[f'parameter_{name}']):.6g}" for name in names)
-            rows = [columns]
-            for r, name in enumerate(at["route"].values):
-                one = at.isel(route=r)
-                rows.append(
-                    [
-                        str(name),
-                        Status(int(one["route_status"])).name.lower(),
-                        f"{float(one['route_loss']):.6g}",
-                        *(f"{float(g):.5g}" for g in one["gradient"]),
-                        f"{float(one['cosine']):.6f}",
-                        f"{float(one['difference']):.1e}",
-                        f"{float(one['seconds']):.2f}",
-                        f"{float(one['memory']):.0f}",
-                        str(int(one["products"])),
-                        Reason(int(one["reason"])).name.lower().replace("_", " "),
-                    ]
-                )
-            widths = [max(len(row[c]) for row in rows) for c in range(len(columns))]
-            lines += [f"instance {b}: {values}"]
+            rows = self._rows(b)
+            widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+            lines += [f"instance {b}: {self._at(b)}"]
             lines += ["  " + "  ".join(t.rjust(w) for t, w in zip(row, widths, strict=True)) for row in rows]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        if not self._whole:
+            return str(super()._repr_html_())
+        shown = min(self.sizes["instance"], notebooks.MOST)
+        parts = []
+        for b in range(shown):
+            heads, *rows = self._rows(b)
+            more = self.sizes["instance"] - shown if b == shown - 1 else 0
+            parts.append(notebooks.table(f"Instance {b}: {self._at(b)}", [*heads[:-1], "why"], rows, more))
+        title, _, root = self._title.partition("\n")
+        return f"<p>{escape(title)}{f'; {escape(root)}' if root else ''}</p>{''.join(parts)}"
+
+    @property
+    def _whole(self) -> bool:
+        """Whether it is the table of `compare`, and not a part of it."""
+        return {"route", "instance", "parameter"} <= set(self.dims) and {"reason", "gradient"} <= set(self)
+
+    @property
+    def _title(self) -> str:
+        title = f"Routes for the {self.attrs.get('loss')} loss, against {self.attrs.get('reference')}"
+        root = self.attrs.get("root_seconds")
+        return f"{title}\none root for all, found in {root:.2f} s" if root else title
+
+    def _at(self, b: int) -> str:
+        """The parameters of an instance."""
+        names = map(str, self["parameter"].values)
+        return ", ".join(f"{n} {float(self[f'parameter_{n}'].isel(instance=b)):.6g}" for n in names)
+
+    def _rows(self, b: int) -> list[list[str]]:
+        """The table of an instance, its heads first."""
+        names = [str(name) for name in self["parameter"].values]
+        rows = [["route", "status", "loss", *names, "cosine", "difference", "seconds", "MiB", "products", ""]]
+        for r, name in enumerate(self["route"].values):
+            one = self.isel(instance=b, route=r)
+            rows.append(
+                [
+                    str(name),
+                    Status(int(one["route_status"])).name.lower(),
+                    f"{float(one['route_loss']):.6g}",
+                    *(f"{float(g):.5g}" for g in one["gradient"]),
+                    f"{float(one['cosine']):.6f}",
+                    f"{float(one['difference']):.1e}",
+                    f"{float(one['seconds']):.2f}",
+                    f"{float(one['memory']):.0f}",
+                    str(int(one["products"])),
+                    Reason(int(one["reason"])).name.lower().replace("_", " "),
+                ]
+            )
+        return rows
 
 
 def table(rows: list[Row], routes: list[Route], params: ModelParams, settings: dict[str, Any]) -> Comparison:

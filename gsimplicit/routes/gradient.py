@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arguments import as_march, device_of
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
+from gsimplicit.progress import line, stage
 from gsimplicit.results import (
     Certificate,
     Gradient,
@@ -47,6 +49,7 @@ def grad(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> Gradient:
     """Loss of a steady state and its derivative in each parameter, by any route.
 
@@ -70,6 +73,7 @@ def grad(
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         Loss and gradient of each instance, the state they were taken at, and a certificate. NaN for an instance that
@@ -96,14 +100,16 @@ def grad(
     where = device_of(device, initial)
     marching = as_march(tol, max_steps, check_every, dtype, where, dt, backend, precise=chosen.precise)
     problem = problem_of(params, [chosen], initial, marching)
-    objective = objective_of(problem, loss, target)
 
     def met(state: SteadyState) -> None:
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
 
-    answer = ask(chosen, problem, [objective], met)
+    with line(f"grad by {chosen.name}", checks.flag("progress", progress)):
+        with stage("the target, "):
+            objective = objective_of(problem, loss, target)
+        answer = ask(chosen, problem, [objective], met)
     state, value = answer.state, answer.losses[0]
     certificate = replace(answer.certificates[0], seconds=time.perf_counter() - begin)
     _require_gradient(chosen, objective, state, value, certificate)

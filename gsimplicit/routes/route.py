@@ -17,6 +17,7 @@ import torch
 from gsimplicit.arguments import March
 from gsimplicit.equations import ModelParams
 from gsimplicit.losses.loss import sees_all
+from gsimplicit.progress import note
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, SteadyState, copied
 from gsimplicit.routes.objective import Loss, name_of, slope_of
@@ -190,6 +191,7 @@ def differentiate_by(route: Route, problem: Problem, state: SteadyState, losses:
         TypeError: What the route gives is not of the contract.
         ValueError: A loss is cut off from v, or mixes instances.
     """
+    note("differentiating")
     if of_the_package(route):
         return _plain(route, route.differentiate(problem, state, losses), state, len(losses))
     return _plain(route, route.differentiate(problem.lent(), copied(state), losses), state, len(losses))
@@ -197,6 +199,7 @@ def differentiate_by(route: Route, problem: Problem, state: SteadyState, losses:
 
 def pull_back_by(route: Route, problem: Problem, state: SteadyState, cotangents: torch.Tensor) -> Derivatives:
     """The same from derivatives in the fields, shape (L, B, S, H, W)."""
+    note("differentiating")
     if of_the_package(route):
         return _plain(route, route.pull_back(problem, state, cotangents), state, len(cotangents))
     return _plain(route, route.pull_back(problem.lent(), copied(state), cotangents.clone()), state, len(cotangents))

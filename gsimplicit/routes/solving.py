@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from gsimplicit import checks
 from gsimplicit.arguments import as_march, device_of
 from gsimplicit.equations import ModelParams
 from gsimplicit.marching import Backend
+from gsimplicit.progress import line
 from gsimplicit.results import SteadyState, copied
 from gsimplicit.routes.arguments import Fields, as_route, problem_of
 from gsimplicit.routes.attach import Asked, attached, outside
@@ -27,6 +29,7 @@ def solve(
     device: torch.device | str | None = None,
     dt: float = 1.0,
     backend: Backend | None = None,
+    progress: bool = True,
 ) -> SteadyState:
     """A steady state whose fields are attached to autograd in the parameters, by any route.
 
@@ -43,6 +46,7 @@ def solve(
         device: Where to march, and where the fields of the state lie; None is where `initial` lies.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
+        progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:
         The state; `fields`, `u` and `v` can be used in any torch loss. Derivatives of first order only.
@@ -70,14 +74,17 @@ def solve(
     where = device_of(device, initial)
     marching = as_march(tol, max_steps, check_every, dtype, where, dt, backend, precise=chosen.precise)
 
+    progress = checks.flag("progress", progress)
+
     def find(plain: ModelParams) -> tuple[Asked, SteadyState]:
         problem = problem_of(plain, [chosen], initial, marching)
-        state = solve_by(chosen, problem)
+        with line(f"solve by {chosen.name}", progress):
+            state = solve_by(chosen, problem)
         if chosen.needs_root:
             state.require_steady()
         warn_of_steps(state)
         # what backward reads is kept apart from what the caller gets
-        return Asked(chosen, problem.lent(), state), copied(state)
+        return Asked(chosen, problem.lent(), state, progress), copied(state)
 
     asked, given = outside(params, find)
     values = params.expand(len(given)).tensor()

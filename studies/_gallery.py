@@ -1,0 +1,136 @@
+"""The documentation's gallery from a folder of results: `python -m studies._gallery output/quick docs/gallery`.
+
+Each study becomes `<name>.md` beside its figure, in MyST; `index.md` has all verdicts. Sphinx needs `myst_parser` with
+`colon_fence` among its extensions. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from studies._claims import Claim, Line
+from studies._paper import NOT_YET
+from studies._record import Report, load, statements
+from studies._text import COARSE, found, hypotheses, source
+
+ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
+
+
+def write(results: Path, folder: Path) -> list[Path]:
+    """Write the gallery of the results in a folder.
+
+    Args:
+        results: Folder a run left, `output/quick` say.
+        folder: Folder for the pages and figures; made if need be, files of the same names are replaced.
+
+    Returns:
+        The pages, the index first.
+
+    Raises:
+        FileNotFoundError: No study was run there.
+    """
+    reports = load(results, ORDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {"index": _index(reports)} | {r.name: _study(r) for r in reports}
+    for report in reports:
+        shutil.copyfile(results / report.figure, folder / report.figure)
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.md" for name in pages]
+
+
+def _index(reports: Sequence[Report]) -> str:
+    paper, own = statements(reports)
+    scale = reports[0].scale
+    out = [
+        "# Gallery",
+        "",
+        "Every study with its figure, what it asks and what it found.",
+        f"Made at {scale} scale: {COARSE.partition(': ')[2]}." if scale == "quick" else f"Made at {scale} scale.",
+        f"Run all of them yourself: `python -m studies --scale {scale}`.",
+        "",
+        "```{toctree}",
+        ":hidden:",
+        "",
+        *(r.name for r in reports),
+        "```",
+    ]
+    if paper:
+        out += ["", "## What the paper claims", "", *_table(paper, paper=True)]
+    if own:
+        held = hypotheses(reports)
+        rows = [f"| **{verdict}** | {name}: {_text(words)} | {tests} |" for name, words, verdict, tests in held]
+        heads = ["Hypotheses we made before the studies:", "", "| verdict | hypothesis | here |", "| --- | --- | --- |"]
+        out += ["", "## What we claim besides", "", *([*heads, *rows, ""] if rows else []), *_table(own, paper=False)]
+    for report in reports:
+        out += ["", f"## [{_capital(report.title)}]({report.name}.md)", "", *_image(report, small=True)]
+    out += ["", "## What is not tested yet", "", "| claim | where |", "| --- | --- |"]
+    out += [f"| {_text(s.words)} | {_text(s.source)} |" for s in NOT_YET]
+    return "\n".join(out) + "\n"
+
+
+def _study(report: Report) -> str:
+    out = [f"# {_capital(report.title)}", "", *_image(report, _text(report.caption)), ""]
+    out += ["| verdict | claim | the paper | here |", "| --- | --- | --- | --- |"]
+    out += [
+        f"| **{c.verdict}** | {_text(c.about.words)} ({_text(source(c))}) | {_text(c.about.paper)} | {_text(c.ours)} |"
+        for c in report.claims
+    ]
+    out += ["", f"Run it larger: `{report.larger}`. At {report.scale} scale it took {report.seconds:.0f} seconds."]
+    out += ["", "## Each test in full"]
+    for claim in report.claims:
+        out += ["", *_test(claim)]
+    return "\n".join(out) + "\n"
+
+
+def _test(claim: Claim) -> list[str]:
+    out = [f"**{_text(claim.about.words)}: {claim.verdict}.** {_text(claim.text)}", "", f"Found: {_text(claim.found)}"]
+    if claim.topic:
+        out += ["", f"Uncertainty: {_text(claim.error)}. Refuted by: {_text(claim.refuted_by)}."]
+    return out
+
+
+def _image(report: Report, caption: str = "", *, small: bool = False) -> list[str]:
+    options = [f":alt: {report.alt}", *([":width: 26rem"] if small else [])]
+    return [f"```{{figure}} {report.figure}", *options, "", *([caption] if caption else []), "```"]
+
+
+def _table(lines: Iterable[Line], *, paper: bool) -> list[str]:
+    heads = ["verdict", "claim", *(["where", "the paper"] if paper else []), "here", "study"]
+    out = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
+    for line in lines:
+        row = [f"**{line.verdict}**", _text(line.about.words)]
+        row += [_text(line.about.source), _text(line.about.paper)] if paper else []
+        row += [_text(found(line)), ", ".join(f"[{name}]({name}.md)" for name in line.studies)]
+        out.append(f"| {' | '.join(row)} |")
+    return out
+
+
+def _text(text: str) -> str:
+    """Text whose signs mean themselves."""
+    for sign in "\\`*_{}[]<>|$#~":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def main() -> None:
+    """Write the gallery of a folder of results."""
+    parser = argparse.ArgumentParser(prog="studies._gallery", description=__doc__)
+    parser.add_argument("results", type=Path, help="folder a run left, output/quick say")
+    parser.add_argument("folder", type=Path, help="folder for the pages")
+    given = parser.parse_args()
+    try:
+        print("\n".join(map(str, write(given.results, given.folder))))
+    except FileNotFoundError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

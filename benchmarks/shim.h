@@ -10,7 +10,8 @@
 #define DEVICE static inline
 #define UNROLL
 #define SHARED_MEMORY(name) char* name = shim::memory
-#define FETCH_AHEAD(from)
+#define COPY_ASIDE(to, from, bytes) std::memcpy(to, from, bytes)
+#define COPIES_DONE()
 #define __global__ __attribute__((visibility("hidden")))  // the C library has functions of such names
 #define __shared__ static
 #define __launch_bounds__(...)

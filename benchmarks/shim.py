@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gsimplicit.marching.gpu import Job, Layout
+    from gsimplicit.marching.gpu import Job
 
 COMPILER = shutil.which("g++")
 HEADER = Path(__file__).with_name("shim.h")
@@ -27,14 +27,14 @@ ALONE = """
 int main() {
   const int B = 2, steps_of[B] = {7, 4};
   std::vector<T> fields(B * SPECIES * CELLS, T(0.3)), other(fields), constants(B * CONSTANTS, T(0.01)), change(B, 1);
-  std::vector<T> history(B * (7 + AHEAD) * SPECIES * CELLS, T(0.2));
+  std::vector<T> history(B * 4 * SPECIES * CELLS, T(0.2));
   std::vector<double> sums(B * SUMS);
   std::vector<int> which{1, 0}, steps(steps_of, steps_of + B);
   for (size_t p = 0; p < fields.size(); p++) fields[p] += T(0.001) * T(p % 7);
   Job job{};
   job.fields = fields.data(), job.other = other.data(), job.constants = constants.data(), job.which = which.data();
   job.steps = steps.data(), job.change = change.data(), job.history = history.data(), job.sums = sums.data();
-  job.capacity = 7, job.instances = B, job.most = 12, job.limit = 12, job.check = 3, job.tol = 0;
+  job.capacity = 4, job.instances = B, job.most = 12, job.limit = 12, job.check = 3, job.tol = 0;
   shim::run([&] { KERNEL(job); }, B, THREADS, 1 << 20);
   std::printf("%d %d\\n", steps[0], steps[1]);
 }
@@ -47,11 +47,9 @@ class ThreadsKernel:
     def __init__(self, library: Path) -> None:
         self._launch = ctypes.CDLL(str(library)).launch
 
-    def launch(self, blocks: int, layout: Layout, job: Job) -> None:
+    def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
         """Run it, and wait."""
-        self._launch(
-            ctypes.c_int(blocks), ctypes.c_int(layout.threads), ctypes.c_size_t(layout.shared), ctypes.byref(job)
-        )
+        self._launch(ctypes.c_int(blocks), ctypes.c_int(threads), ctypes.c_size_t(shared), ctypes.byref(job))
 
 
 class ThreadsMachine:

@@ -185,9 +185,9 @@ def test_stretches_fit_into_the_states_there_is_room_for() -> None:
         for states in range(1, 300, 7):
             found = gpu.stretch_of(steps, states)
             if found is None:
-                assert states**2 < 4 * steps
+                assert states**2 < 2 * steps
             else:
-                assert min(found, steps) + -(-steps // found) - 1 <= states + 1
+                assert -(-min(found, steps) // 2) + -(-steps // found) - 1 <= states
 
 
 def test_without_a_device_of_cudas_it_is_said_why_there_are_no_kernels() -> None:
@@ -221,14 +221,15 @@ def test_threads_do_not_race_and_would_without_the_barrier_of_a_step(kernel: str
 @pytest.mark.shim
 @by_nvrtc
 @pytest.mark.parametrize("arch", [(8, 0), (9, 0), (10, 0)])
-@pytest.mark.parametrize(("name", "grid", "most"), [("gray_scott", (128, 128), 255), ("gray_scott", (64, 64), 128),
-                                                    ("gierer_meinhardt", (64, 64), 128)])  # fmt: skip
-def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, int], most: int, arch: Any) -> None:
+@pytest.mark.parametrize(("name", "grid"), [("gray_scott", (128, 128)), ("gray_scott", (64, 64)),
+                                            ("gierer_meinhardt", (64, 64))])  # fmt: skip
+def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, int], arch: Any) -> None:
     layout = gpu.in_registers(2, *grid, 4)
     assert layout is not None
+    most = min(255, gpu.REGISTERS // (layout.threads * layout.blocks))
     model = getattr(gs.models, name)
     text = gpu.text_of(model, *grid, torch.float32, 1.0 if name == "gray_scott" else 0.01, layout)
-    for kernel, spilled in (("march", 32), ("advance", 32), ("adjoint", 128)):
+    for kernel, spilled in (("march", 80), ("advance", 80), ("adjoint", 160)):
         code, words = cuda.cubin_of(kernel, text, *arch)
         assert len(code) > 1000
         assert int(re.findall(r"Used (\d+) registers", words)[0]) <= most
@@ -238,7 +239,7 @@ def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, in
 def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("cuda.bindings")
     pytest.importorskip("nvidia")
-    with pytest.raises(cuda.CannotCompileError, match="identifier"):
+    with pytest.raises(cuda.CannotCompileError, match="NVRTC: .*error"):
         cuda.cubin_of("march", "nonsense", 9, 0)
 
 

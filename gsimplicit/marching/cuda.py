@@ -15,13 +15,16 @@ import torch
 from gsimplicit.marching import kept
 
 if TYPE_CHECKING:
-    from gsimplicit.marching.gpu import Job, Layout
+    from gsimplicit.marching.gpu import Job
 
 HEAD = """
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
 #define SHARED_MEMORY(name) extern __shared__ __align__(16) char name[]
-#define FETCH_AHEAD(from) asm volatile("prefetch.global.L2 [%0];" ::"l"(from))
+#define COPY_ASIDE(to, from, bytes) \\
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), \\
+               "n"(bytes) : "memory")
+#define COPIES_DONE() asm volatile("cp.async.wait_all;" ::: "memory")
 """
 
 
@@ -66,20 +69,20 @@ class CudaKernel:
         _checked(self._driver.cuCtxSetCurrent(self._context))
         self._module = _checked(self._driver.cuModuleLoadData(code))
         self._function = _checked(self._driver.cuModuleGetFunction(self._module, name.encode()))
-        self._shared = 48 * 1024
+        self._shared = 0
 
-    def launch(self, blocks: int, layout: Layout, job: Job) -> None:
+    def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
         """Start it on torch's stream of the moment."""
         driver = self._driver
         _checked(driver.cuCtxSetCurrent(self._context))  # of this thread
-        if layout.shared > self._shared:  # more has to be asked for
+        if shared > self._shared:  # beyond 48 KB, what a kernel declares itself included, it has to be asked for
             wanted = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            _checked(driver.cuFuncSetAttribute(self._function, wanted, layout.shared))
-            self._shared = layout.shared
+            _checked(driver.cuFuncSetAttribute(self._function, wanted, shared))
+            self._shared = shared
         stream = torch.cuda.current_stream(self._device).cuda_stream
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(job))
         _checked(driver.cuLaunchKernel(
-            self._function, blocks, 1, 1, layout.threads, 1, 1, layout.shared, stream, ctypes.addressof(arguments), 0
+            self._function, blocks, 1, 1, threads, 1, 1, shared, stream, ctypes.addressof(arguments), 0
         ))  # fmt: skip
 
 

@@ -34,9 +34,6 @@ SPARE = 80
 LAUNCH = 3_000_000_000
 """Pixels times steps of a multiprocessor in one launch: a quarter of a second or so, then it can be interrupted."""
 
-AHEAD = 1
-"""States before the first that an adjoint may ask for and does not use, as in `kernels.cu`."""
-
 HISTORY = 0.4
 """Share of the free memory that recorded states may take."""
 
@@ -53,6 +50,7 @@ class Layout:
         threads: Threads of a block.
         blocks: Blocks that shall fit on a multiprocessor.
         shared: Bytes of shared memory of a block.
+        recorded: Bytes more where the state recorded lies in shared memory: of an adjoint in registers.
     """
 
     rows: int
@@ -62,6 +60,7 @@ class Layout:
     threads: int
     blocks: int
     shared: int
+    recorded: int = 0
 
     @property
     def text(self) -> str:
@@ -98,9 +97,9 @@ def in_registers(species: int, H: int, W: int, size: int) -> Layout | None:
             blocks = min(REGISTERS // (threads * (state + SPARE)), 8)
             # rows and lanes at work, of those that are there: a warp has a row more than it needs
             work = (rows + 1) / rows * 32 / lanes * (1 + 1 / cols)
-            few = max(1.0, 16 / (warps * blocks))  # too few warps leave the multiprocessor waiting
-            shared = 4 * species * warps * W * size
-            found.append((work * few, Layout(rows, cols, lanes, warps, threads, blocks, shared)))
+            few = max(1.0, 12 / (warps * blocks))  # too few warps leave the multiprocessor waiting
+            shared, recorded = 4 * species * warps * W * size, species * H * W * size
+            found.append((work * few, Layout(rows, cols, lanes, warps, threads, blocks, shared, recorded)))
     return min(found, key=lambda one: one[0])[1] if found else None
 
 
@@ -145,7 +144,7 @@ class DoubleJob(Job):
 class Kernel(Protocol):
     """A compiled kernel."""
 
-    def launch(self, blocks: int, layout: Layout, job: Job) -> None:
+    def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
         """Start it, on the stream of the moment."""
         ...
 
@@ -187,7 +186,8 @@ class _Kernels:
 
     def __call__(self, name: str, job: Job, which: torch.Tensor) -> None:
         job.which = which.data_ptr()
-        self.machine.compiled(name, self.text).launch(len(which), self.layout, job)
+        shared = self.layout.shared + (self.layout.recorded if name == "adjoint" else 0)
+        self.machine.compiled(name, self.text).launch(len(which), self.layout.threads, shared, job)
 
 
 def text_of(model: Model, H: int, W: int, dtype: torch.dtype, dt: float, layout: Layout) -> str:
@@ -247,7 +247,7 @@ class Gpu:
         stretch = stretch_of(most, room // (len(fields) * bytes_))
         if stretch is None and len(fields) > 1:
             return self._by_halves(params, fields, steps, cotangents, dt)
-        stretch = stretch or math.isqrt(most) + 1
+        stretch = stretch or math.isqrt(2 * most) + 2
         x = fields.detach().clone(memory_format=torch.contiguous_format)
         a = cotangents.detach().to(x).clone(memory_format=torch.contiguous_format)
         L, (B, S, H, W), model = len(a), x.shape, params.model
@@ -256,8 +256,8 @@ class Gpu:
         formulas = model.steps(dt)
         assert formulas is not None
         sums = torch.zeros((L * B, formulas.sums), dtype=torch.float64, device=x.device)
-        capacity = min(stretch, most)
-        history = torch.empty((B, AHEAD + capacity, S, H, W), dtype=x.dtype, device=x.device)
+        capacity = -(-min(stretch, most) // 2)
+        history = torch.empty((B, capacity, S, H, W), dtype=x.dtype, device=x.device)
         now = torch.empty_like(counts)
         forward, backward = self._job(x, c, now), self._job(a.view(L * B, S, H, W), c, now)
         spare = self._other(kernels.layout, x), self._other(kernels.layout, a)
@@ -331,7 +331,7 @@ class Gpu:
         (S, H, W), size = x.shape[1:], x.element_size()
         machine = self.machine_for(x.device)
         layout = in_registers(S, H, W, size) if registers else None
-        if layout is None or layout.shared > machine.shared_limit:
+        if layout is None or layout.shared + layout.recorded > machine.shared_limit - 1024:
             layout = in_memory(S * (1 + tangents), H, W, size, machine.shared_limit - 1024)
         return _Kernels(machine, text_of(model, H, W, x.dtype, dt, layout), layout)
 
@@ -363,14 +363,14 @@ def _is_formula(model: Model, dt: float) -> bool:
 
 
 def stretch_of(steps: int, states: int) -> int | None:
-    """How many steps to record at a time, where the memory holds so many states, those between stretches included.
+    """How many steps to record at a time, every second state of them, where the memory holds so many states.
 
-    None where no stretch is short enough.
+    Those between stretches are held as well. None where no stretch is short enough.
     """
-    if states >= steps:
+    if 2 * states >= steps:
         return max(steps, 1)
-    inside = states * states - 4 * steps
-    return None if inside < 0 else max((states + math.isqrt(inside)) // 2, 1)
+    inside = states * states - 2 * steps
+    return None if inside < 0 else max(states + math.isqrt(inside), 1)
 
 
 def _pointer(x: torch.Tensor | None) -> int | None:

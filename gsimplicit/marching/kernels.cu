@@ -9,7 +9,9 @@
 // and, for fields held in registers, LANES * COLS == W, WARPS * ROWS == H and IN_REGISTERS; IN_SHARED keeps the fields
 // of the other kernels in shared memory instead of global memory.
 //
-// An adjoint asks for the rows of the state AHEAD steps earlier as it goes, so that they lie in the second cache in time.
+// Every second state of a march is recorded for its adjoint, which forms the one between anew: half the traffic, which is
+// what an adjoint waits for. In registers, the recorded state lies in shared memory while two steps are taken backward; in
+// the second of them each row makes room for the same row of the state recorded before, copied while the sweep goes on.
 //
 // In registers: a warp owns ROWS rows, a lane COLS columns of them. Neighbours to the sides come by shuffles, the rows
 // of the warps above and below through shared memory, in two buffers by turns, so that one barrier a step is enough. A
@@ -26,8 +28,7 @@ typedef unsigned int Bits;
 
 #define CELLS (H * W)
 #define ALL 0xffffffffu
-#define AHEAD 1
-#define HISTORY_OF(b) (job.history + ((b) * (AHEAD + job.capacity) + AHEAD) * SPECIES * CELLS)
+#define HISTORY_OF(b) (job.history + (b) * job.capacity * SPECIES * CELLS)
 
 struct Job {
   T* fields;             // (count, SPECIES, H, W): fields, or cotangents of an adjoint; in place
@@ -38,9 +39,9 @@ struct Job {
   const int* which;      // (count): the instance that block i works on
   int* steps;            // (B): steps taken, or to take
   T* change;             // (B): largest change over the last step tested
-  T* history;            // (B, AHEAD + capacity, SPECIES, H, W): states before each step, behind AHEAD unused; may be null
+  T* history;            // (B, capacity, SPECIES, H, W): states before the first step, the third, ...; may be null
   double* sums;          // (count, SUMS): of an adjoint, added to
-  long long capacity;    // steps that fit in history
+  long long capacity;    // states that fit in history
   int instances;         // B: cotangents come in groups of B
   int most;              // cap on the steps of an instance
   int limit;             // steps of this launch, a multiple of check
@@ -169,11 +170,69 @@ DEVICE void moved_back(Rows& x) {
       UNROLL for (int j = 0; j < COLS; j++) x[s][i][j] = x[s][i - 1][j];
 }
 
-enum { PLAIN, MEASURED, BACKWARD };
+// The sum of the four neighbours of a row's entry j, in the order of the other kernels.
+DEVICE T around_of(const T* row, const T* up, const T* down, T left, T right, int j) {
+  return ((j ? row[j ? j - 1 : 0] : left) + (j < COLS - 1 ? row[j < COLS - 1 ? j + 1 : 0] : right)) + (up[j] + down[j]);
+}
 
-// One step. `state` is that of the step, and `sums` gain, where it goes backward.
+// A recorded state in shared memory, and the one before it in the history; null where there is none.
+struct Recorded {
+  T* here;
+  const T* before;
+};
+
+// Row i of this warp, as an offset: rows -1 and ROWS are those of its neighbours.
+DEVICE int row_of(int i, int s, const Place& at) {
+  const int r = i < 0 ? at.up * ROWS + ROWS - 1 : i == ROWS ? at.down * ROWS : at.warp * ROWS + i;
+  return s * CELLS + r * W + at.col;
+}
+
+// The state one step after the recorded one, at row i.
+DEVICE void state_between(T (*given)[COLS], const Recorded& state, const T* c, int i, const Place& at) {
+  T row[SPECIES][COLS], up[SPECIES][COLS], down[SPECIES][COLS], left[SPECIES], right[SPECIES];
+  UNROLL for (int s = 0; s < SPECIES; s++) {
+    load(row[s], state.here + row_of(i, s, at));
+    load(up[s], state.here + row_of(i - 1, s, at));
+    load(down[s], state.here + row_of(i + 1, s, at));
+    left[s] = __shfl_sync(ALL, row[s][COLS - 1], at.left);
+    right[s] = __shfl_sync(ALL, row[s][0], at.right);
+  }
+  UNROLL for (int j = 0; j < COLS; j++) {
+    T here[SPECIES], around[SPECIES], next[SPECIES];
+    UNROLL for (int s = 0; s < SPECIES; s++) {
+      here[s] = row[s][j];
+      around[s] = around_of(row[s], up[s], down[s], left[s], right[s], j);
+    }
+    step_of(here, around, c, next);
+    UNROLL for (int s = 0; s < SPECIES; s++) given[s][j] = next[s];
+  }
+}
+
+// Row i of a state that follows from memory to memory, while this thread goes on.
+DEVICE void bring(T* to, const T* from, int i, const Place& at) {
+  if (at.idle) return;
+  UNROLL for (int s = 0; s < SPECIES; s++)
+    UNROLL for (int j = 0; j < COLS; j += PACK) COPY_ASIDE(to + row_of(i, s, at) + j, from + row_of(i, s, at) + j, GRAIN);
+}
+
+// The recorded state at row i, whose place in shared memory the one before it takes.
+DEVICE void state_here(T (*given)[COLS], const Recorded& state, int i, const Place& at) {
+  UNROLL for (int s = 0; s < SPECIES; s++) {
+    if (LANES == 32 || !at.idle) {  // lane 0 may have made room before an idle one has read
+      load(given[s], state.here + row_of(i, s, at));
+    } else {
+      UNROLL for (int j = 0; j < COLS; j++) given[s][j] = 0;
+    }
+  }
+  if (state.before) bring(state.here, state.before, i, at);
+}
+
+enum { PLAIN, MEASURED, BETWEEN, RECORDED };
+
+// One step. Backward, the state of the step is the recorded one or that between, and `sums` gain.
 template <bool DOWN, int MODE>
-DEVICE void sweep(Rows& x, const T* c, T* edges, int& buffer, const Place& at, Bits& m, const T* state, T* sums) {
+DEVICE void sweep(Rows& x, const T* c, T* edges, int& buffer, const Place& at, Bits& m, const Recorded& state, T* sums) {
+  constexpr bool BACKWARD = MODE == BETWEEN || MODE == RECORDED;
   constexpr int near = DOWN ? 0 : ROWS;
   T far[SPECIES][COLS];
   UNROLL for (int s = 0; s < SPECIES; s++) {
@@ -189,21 +248,15 @@ DEVICE void sweep(Rows& x, const T* c, T* edges, int& buffer, const Place& at, B
       right[s] = __shfl_sync(ALL, x[s][old][0], at.right);
     }
     T given[SPECIES][COLS];
-    if (MODE == BACKWARD) {
-      UNROLL for (int s = 0; s < SPECIES; s++) {
-        const T* from = state + s * CELLS + (at.warp * ROWS + i) * W + at.col;
-        load(given[s], from);
-        FETCH_AHEAD(from - AHEAD * SPECIES * CELLS);  // the same row of an earlier state, which comes up next
-      }
-    }
+    if (MODE == BETWEEN) state_between(given, state, c, i, at);
+    if (MODE == RECORDED) state_here(given, state, i, at);
     UNROLL for (int j = 0; j < COLS; j++) {
       T here[SPECIES], around[SPECIES], next[SPECIES];
       UNROLL for (int s = 0; s < SPECIES; s++) {
         here[s] = x[s][old][j];
-        const T side = (j ? x[s][old][j ? j - 1 : 0] : left[s]) + (j < COLS - 1 ? x[s][old][j < COLS - 1 ? j + 1 : 0] : right[s]);
-        around[s] = side + (x[s][fresh][j] + (n == ROWS - 1 ? far[s][j] : x[s][ahead][j]));
+        around[s] = around_of(x[s][old], x[s][fresh], n == ROWS - 1 ? far[s] : x[s][ahead], left[s], right[s], j);
       }
-      if (MODE == BACKWARD) {
+      if (BACKWARD) {
         T y[SPECIES], gained[SUMS];
         UNROLL for (int s = 0; s < SPECIES; s++) y[s] = given[s][j];
         adjoint_of(here, around, y, c, next, gained);
@@ -218,6 +271,7 @@ DEVICE void sweep(Rows& x, const T* c, T* edges, int& buffer, const Place& at, B
     }
   }
   buffer ^= 1;
+  if (MODE == RECORDED) COPIES_DONE();  // and with the barrier of `publish` those of all threads
   publish<DOWN ? 0 : 1>(x, edges, buffer, at);
 }
 
@@ -242,15 +296,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) march(const Job jo
     int left = job.check < end - n ? job.check : end - n;
     n += left;
     for (; left > 2; left -= 2) {
-      sweep<true, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
-      sweep<false, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
+      sweep<true, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
+      sweep<false, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
     }
     m = 0;
     if (left == 2) {
-      sweep<true, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
-      sweep<false, MEASURED>(x, c, edges, buffer, at, m, nullptr, nullptr);
+      sweep<true, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
+      sweep<false, MEASURED>(x, c, edges, buffer, at, m, {}, nullptr);
     } else {
-      sweep<true, MEASURED>(x, c, edges, buffer, at, m, nullptr, nullptr);
+      sweep<true, MEASURED>(x, c, edges, buffer, at, m, {}, nullptr);
       moved_back(x);
     }
     change = number_of(largest_of(m, parts));
@@ -262,7 +316,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) march(const Job jo
 }
 #endif
 
-// As many steps as job.steps says, the state before each kept where there is a history.
+// As many steps as job.steps says, every second state kept where there is a history.
 #ifdef WITH_advance
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) advance(const Job job) {
   SHARED_MEMORY(memory);
@@ -281,13 +335,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) advance(const Job 
   int left = job.steps[b];
   for (; left > 1; left -= 2) {
     if (kept) { write<1>(kept, x, at); kept += SPECIES * CELLS; }
-    sweep<true, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
-    if (kept) { write<0>(kept, x, at); kept += SPECIES * CELLS; }
-    sweep<false, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
+    sweep<true, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
+    sweep<false, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
   }
   if (left) {
     if (kept) write<1>(kept, x, at);
-    sweep<true, PLAIN>(x, c, edges, buffer, at, m, nullptr, nullptr);
+    sweep<true, PLAIN>(x, c, edges, buffer, at, m, {}, nullptr);
     moved_back(x);
   }
   write<1>(fields, x, at);
@@ -307,21 +360,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) adjoint(const Job 
   Rows a;
   T* cotangent = job.fields + (long long)i * SPECIES * CELLS;
   read(a, cotangent, at);
-  int buffer = 0;
+  int buffer = 0, left = job.steps[b];
   Bits m = 0;
+  Recorded state{edges + 4 * SPECIES * WARPS * W, HISTORY_OF(b) + (left - 1) / 2 * SPECIES * CELLS};
+  if (left) {
+    UNROLL for (int i = 0; i < ROWS; i++) bring(state.here, state.before, i, at);
+    COPIES_DONE();
+  }
   publish<1>(a, edges, buffer, at);
-  int left = job.steps[b];
-  const T* state = HISTORY_OF(b) + (left - 1ll) * SPECIES * CELLS;
   double totals[SUMS];
   UNROLL for (int q = 0; q < SUMS; q++) totals[q] = 0;
-  while (left > 0) {
+  for (; left > 0; left -= left % 2 ? 1 : 2) {
     T sums[SUMS];
     UNROLL for (int q = 0; q < SUMS; q++) sums[q] = 0;
-    sweep<true, BACKWARD>(a, c, edges, buffer, at, m, state, sums);
-    if (left > 1) sweep<false, BACKWARD>(a, c, edges, buffer, at, m, state - SPECIES * CELLS, sums);
-    else moved_back(a);
-    state -= 2 * SPECIES * CELLS;
-    left -= 2;
+    state.before = left > 2 ? state.before - SPECIES * CELLS : nullptr;
+    if (left % 2) {  // the last step of an odd number has no state between
+      sweep<true, RECORDED>(a, c, edges, buffer, at, m, state, sums);
+      moved_back(a);
+    } else {
+      sweep<true, BETWEEN>(a, c, edges, buffer, at, m, state, sums);
+      sweep<false, RECORDED>(a, c, edges, buffer, at, m, state, sums);
+    }
     UNROLL for (int q = 0; q < SUMS; q++) totals[q] += sums[q];
   }
   write<1>(cotangent, a, at);
@@ -413,8 +472,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) advance(const Job 
   Pair x = opened(job.fields + offset, job.other + offset, reinterpret_cast<T*>(memory), SPECIES * CELLS);
   T* kept = job.history ? HISTORY_OF(b) : nullptr;
   Bits m = 0;
-  for (int left = job.steps[b]; left > 0; left--) {
-    if (kept) { copy(kept, x.now, SPECIES * CELLS); kept += SPECIES * CELLS; }
+  for (int left = job.steps[b], n = 0; left > 0; left--, n++) {
+    if (kept && n % 2 == 0) { copy(kept, x.now, SPECIES * CELLS); kept += SPECIES * CELLS; }
     step_into<false>(x.then, x.now, c, m);
     swap(x);
   }
@@ -435,15 +494,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) adjoint(const Job 
   double totals[SUMS];
   UNROLL for (int q = 0; q < SUMS; q++) totals[q] = 0;
   for (int n = steps - 1; n >= 0; n--) {
-    const T* state = HISTORY_OF(b) + (long long)n * SPECIES * CELLS;
+    const T* state = HISTORY_OF(b) + (long long)(n / 2) * SPECIES * CELLS;
     T sums[SUMS];
     UNROLL for (int q = 0; q < SUMS; q++) sums[q] = 0;
     for (int p = threadIdx.x; p < CELLS; p += THREADS) {
-      T here[SPECIES], around[SPECIES], y[SPECIES], next[SPECIES], gained[SUMS];
+      T here[SPECIES], around[SPECIES], y[SPECIES], beside[SPECIES], next[SPECIES], gained[SUMS];
       UNROLL for (int s = 0; s < SPECIES; s++) {
         here[s] = a.now[s * CELLS + p];
         around[s] = around_of(a.now + s * CELLS, p);
         y[s] = state[s * CELLS + p];
+      }
+      if (n % 2) {  // one step after the recorded state
+        UNROLL for (int s = 0; s < SPECIES; s++) beside[s] = around_of(state + s * CELLS, p);
+        step_of(y, beside, c, next);
+        UNROLL for (int s = 0; s < SPECIES; s++) y[s] = next[s];
       }
       adjoint_of(here, around, y, c, next, gained);
       UNROLL for (int s = 0; s < SPECIES; s++) a.then[s * CELLS + p] = next[s];

@@ -61,11 +61,10 @@ def _overshooting(
     unsteady = (status == Status.UNSTEADY).nonzero().reshape(-1).tolist()
     if unsteady and end.fields.device.type != "cpu":  # many at once, and few that do
         unsteady = [unsteady[i] for i in _turned_back(params[unsteady], end.fields[unsteady], dt)]
-    equations = list(instances(params, dt))
-    for i in unsteady:
+    for i, equations in zip(unsteady, instances(params[unsteady], dt) if unsteady else (), strict=True):
         from gsimplicit.refine.motion import reverses
 
-        found = reverses(equations[i], end.fields[i].detach().cpu().numpy())
+        found = reverses(equations, end.fields[i].detach().cpu().numpy())
         if found:
             motion[i], factor[i] = Motion.OVERSHOOTING, found
     return motion, factor

@@ -239,7 +239,7 @@ def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, in
 def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("cuda.bindings")
     pytest.importorskip("nvidia")
-    with pytest.raises(cuda.CannotCompileError, match="NVRTC: .*error"):
+    with pytest.raises(cuda.CannotCompileError, match="NVRTC: "):
         cuda.cubin_of("march", "nonsense", 9, 0)
 
 

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["scan"]
 
 
-_TOGETHER = 2048
-"""Instances of a batch that fills a device: several for each of its multiprocessors."""
+_TOGETHER = 8192
+"""Instances of a batch that fills a device: enough that it seldom waits for the slowest; a second or so of work."""
+
+_ASKED = 512
+"""The same where states are refined or asked for gradients, which takes longer."""
 
 
 @own_surroundings
@@ -93,7 +96,8 @@ def scan(
             would be done within five seconds.
         progress: Show a progress bar.
         tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16, and on a device
-            as many as make 2,048 instances. On the CPU the values do
+            as many as make 8,192 instances, 512 with routes or
+            `refine`, or what its memory holds. On the CPU the values do
             not depend on it, nor on the executor or on interruptions, to the bit.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
@@ -126,12 +130,20 @@ def scan(
     )  # fmt: skip
     warn_if_unstable(asked.base._stacked(asked.points()), asked.marching.dt)
     if tile is None and asked.marching.device.type != "cpu":
-        tile = max(1, _TOGETHER // len(asked.initial))
+        tile = _together(asked)
     recipe, own = recipe_of(asked, kept=store is not None), asked.own()
     return fill(
         partial(_job, asked, recipe, own, kept=store is not None), recipe, store=store, overwrite=overwrite,
         executor=executor, progress=progress, tile=tile, parts=partial(pieces.pieces, own),
     )  # fmt: skip
+
+
+def _together(asked: Arguments) -> int:
+    """Points of a tile that fill a device, and fit into it with what is made of them."""
+    device, one = asked.marching.device, 12 * 8 * asked.initial[0].numel()
+    most = _ASKED if asked.routes or asked.refine is not None else _TOGETHER
+    room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else most * one
+    return max(1, min(most, room // one) // len(asked.initial))
 
 
 def _job(asked: Arguments, recipe: Mapping[str, Any], own: Mapping[str, Any], *, kept: bool) -> Job:

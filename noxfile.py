@@ -45,6 +45,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """The kernels of the GPU without one: run on threads by g++, looked through for races, compiled by NVRTC."""
+    install(session, "test", "gpu")
+    words = ("-n", "auto", "--dist", "worksteal", "--shim", "tests/test_gpu.py")
+    session.run("pytest", *words, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Kills, full disks, damage and bad inputs at full counts, about ten minutes; the counts are printed at the end."""
     install(session, "test")

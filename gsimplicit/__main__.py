@@ -48,6 +48,7 @@ def _steady(given: argparse.Namespace) -> int:
         tol=given.tol,
         max_steps=given.max_steps,
         dt=given.dt,
+        device=given.device,
         refine=gs.Refine(lattice=True) if given.lattice else given.refine,
     )
     print(state)
@@ -69,6 +70,7 @@ def _grad(given: argparse.Namespace) -> int:
             tol=given.tol,
             max_steps=given.max_steps,
             dt=given.dt,
+            device=given.device,
         )
     )
     return 0
@@ -102,6 +104,7 @@ def _from_options(given: argparse.Namespace) -> dict[str, Any]:
         "tol": given.tol,
         "max_steps": given.max_steps,
         "dt": given.dt,
+        "device": given.device,
         "refine": given.refine,
         "follow": given.follow,
     }
@@ -112,13 +115,14 @@ def _from_file(given: argparse.Namespace) -> dict[str, Any]:
     from gsimplicit import dataset
 
     plain = parser().parse_args(["scan", "--store", given.store])
-    own = ("like", "store", "overwrite", "quiet", "tile")
+    own = ("like", "store", "overwrite", "quiet", "tile", "device")
     changed = [name for name, value in vars(given).items() if name not in own and value != getattr(plain, name)]
     if changed:
         raise ValueError(
             f"--like repeats a file as it is; leave out {', '.join('--' + n.replace('_', '-') for n in changed)}"
         )
-    return gs.scan_arguments(dataset.load(files.place("--like", given.like)))
+    device = {} if given.device is None else {"device": given.device}
+    return gs.scan_arguments(dataset.load(files.place("--like", given.like))) | device
 
 
 def _show(given: argparse.Namespace) -> int:

@@ -69,6 +69,7 @@ def _add_problem(one: argparse.ArgumentParser) -> None:
     one.add_argument("--half", type=int, default=10, help="half side of the starting box, in cells")
     one.add_argument("--tol", type=float, default=1e-4, help="stop below this change over a step; 0 takes max-steps")
     one.add_argument("--max-steps", type=int, default=50_000, help="cap on the steps")
+    one.add_argument("--device", default=None, help="where to march, for example cuda; the CPU by default")
 
 
 def _add_scan(scan: argparse.ArgumentParser) -> None:

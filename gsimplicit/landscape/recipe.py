@@ -98,6 +98,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         "follow": found["follow"],
         "dt": marching.dt,
         "backend": marching.backend,
+        "device": marching.device,
     }
 
 

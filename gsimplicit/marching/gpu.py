@@ -17,6 +17,7 @@ import torch
 from gsimplicit.equations import constants
 from gsimplicit.marching import source, warned
 from gsimplicit.marching.backend import TORCH, Marched, values_of
+from gsimplicit.progress import note
 from gsimplicit.threads import look
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ class Gpu:
         active = torch.arange(B, dtype=torch.int32, device=x.device)
         while len(active):
             look()
+            note("on the device, {:,} of {:,} instances still move", len(active), B)
             job.limit = min(max(self._share(x, len(active), kernels.layout) // job.check, 1) * job.check, most)
             kernels("march", job, active)
             active = active[((change >= job.tol) & torch.isfinite(change) & (steps < most))[active.long()]]
@@ -275,6 +277,7 @@ class Gpu:
             kernels("advance", forward, all_)
         for begin in reversed(starts):
             look()
+            note("back through the steps, {:,} of {:,} left", min(begin + stretch, most), most)
             if begin != starts[-1]:
                 x.copy_(states.pop())
             now.copy_((counts - begin).clamp(0, stretch))
@@ -304,6 +307,7 @@ class Gpu:
         stretch = max(self._share(x, B, kernels.layout) // (1 + P), 1)
         for begin in range(0, most, stretch):
             look()
+            note("marching with derivatives, step {:,} of {:,}", begin, most)
             now.copy_((counts - begin).clamp(0, stretch))
             kernels("tangents", job, all_)
         return x, tangents

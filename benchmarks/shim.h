@@ -1,10 +1,8 @@
-// Enough of CUDA to run the kernels on a CPU: a thread a thread, blocks one after another. Slow, and exact.
-#include <barrier>
+// Enough of CUDA to run the kernels on a CPU, blocks one after another. Slow, and exact.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #define DEVICE static inline
@@ -19,15 +17,94 @@
 using std::cos, std::exp, std::log, std::pow, std::sin, std::sqrt, std::tanh;
 
 struct Index { int x; };
+
+#ifdef ON_THREADS  // slow, for what looks for races
+#include <barrier>
+#include <thread>
+
 static thread_local Index threadIdx, blockIdx;
 
 namespace shim {
+typedef std::barrier<> Gate;
+
+template <class Work> void run_all(Work work, int threads) {
+  std::vector<std::thread> team;
+  for (int t = 0; t < threads; t++)
+    team.emplace_back([=] {
+      threadIdx.x = t;
+      work();
+    });
+  for (auto& one : team) one.join();
+}
+}  // namespace shim
+
+#else  // one thread that goes from one of its contexts to the next wherever one has to wait
+#include <functional>
+#include <ucontext.h>
+
+static Index threadIdx, blockIdx;
+
+namespace shim {
+constexpr size_t STACK = 256 * 1024;
+static std::vector<ucontext_t> team;
+static std::vector<char> over;
+static std::function<void()> work;
+static ucontext_t home;
+
+// To the next context that has not ended; home where all have.
+static void next() {
+  const int from = threadIdx.x, count = team.size();
+  for (int by = 1; by <= count; by++) {
+    const int to = (from + by) % count;
+    if (over[to]) continue;
+    threadIdx.x = to;
+    if (to != from) swapcontext(&team[from], &team[to]);
+    return;
+  }
+  setcontext(&home);
+}
+
+struct Gate {
+  explicit Gate(int size) : size(size) {}
+  int size, there = 0;
+  unsigned passed = 0;
+  void arrive_and_wait() {
+    const unsigned before = passed;
+    if (++there == size) there = 0, passed++;
+    while (passed == before) next();
+  }
+};
+
+static void begin() {
+  work();
+  over[threadIdx.x] = 1;
+  next();
+}
+
+template <class Work> void run_all(Work given, int threads) {
+  const std::unique_ptr<char[]> stacks(new char[threads * STACK]);
+  team.assign(threads, ucontext_t{});
+  over.assign(threads, 0);
+  work = given;
+  for (int t = 0; t < threads; t++) {
+    getcontext(&team[t]);
+    team[t].uc_stack.ss_sp = stacks.get() + t * STACK;
+    team[t].uc_stack.ss_size = STACK;
+    makecontext(&team[t], begin, 0);
+  }
+  threadIdx.x = 0;
+  swapcontext(&home, &team[0]);
+}
+}  // namespace shim
+#endif
+
+namespace shim {
 struct Warp {
-  std::barrier<> gate{32};
+  Gate gate{32};
   uint64_t lanes[32];
 };
 static char* memory;
-static std::barrier<>* block;
+static Gate* block;
 static Warp* warps;
 
 template <class V> V exchanged(V value, int from) {
@@ -41,24 +118,21 @@ template <class V> V exchanged(V value, int from) {
 }
 
 template <class Kernel> void run(Kernel kernel, int blocks, int threads, size_t shared) {
-  std::barrier<> all(threads);
+  Gate all(threads);
   const auto lanes = std::make_unique<Warp[]>((threads + 31) / 32);
   std::vector<double> room(shared / sizeof(double) + 2);
   memory = reinterpret_cast<char*>(room.data());
   memory += (16 - reinterpret_cast<uintptr_t>(memory) % 16) % 16;
   block = &all;
   warps = lanes.get();
-  std::vector<std::thread> team;
-  for (int t = 0; t < threads; t++)
-    team.emplace_back([=, &all] {
-      threadIdx.x = t;
-      for (int b = 0; b < blocks; b++) {
-        blockIdx.x = b;
-        kernel();
-        all.arrive_and_wait();
-      }
-    });
-  for (auto& one : team) one.join();
+  run_all([=, &all] {
+    for (int b = 0; b < blocks; b++) {
+      all.arrive_and_wait();  // nobody is in another block
+      blockIdx.x = b;
+      kernel();
+      all.arrive_and_wait();
+    }
+  }, threads);
 }
 }  // namespace shim
 

@@ -17,7 +17,6 @@ from gsimplicit.marching import TORCH
 from gsimplicit.marching.cpu import UntracedWarning
 from gsimplicit.models.differentiation import derivative, is_number, minus, negative, over, plus, times, total
 from gsimplicit.models.expression import Graph, Symbol, UntraceableError
-from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.operations import FUNCTIONS
 from gsimplicit.models.program import Program, apart
 
@@ -244,9 +243,28 @@ def test_a_loop_without_end_is_given_up_and_symbols_of_two_traces_do_not_meet() 
         traced(keeps)
 
 
-def test_an_error_of_the_functions_own_is_told_and_not_raised() -> None:
-    with pytest.raises(UntraceableError, match="NameError: name 'nowhere' is not defined"):
-        Formulas(lambda x, p: nowhere * x, 1, 1)  # type: ignore[name-defined] # noqa: F821
+def misspelt(u: Any, v: Any, a: Any) -> Any:
+    return a - u, nowhere * v  # type: ignore[name-defined] # noqa: F821
+
+
+def unbound(u: Any, v: Any, a: Any) -> Any:
+    if a is None:
+        made = u
+    return a - u, made
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "words"),
+    [
+        (misspelt, NameError, "name 'nowhere' is not defined"),
+        (unbound, UnboundLocalError, "made"),
+        (lambda u, v, a: (a - u, torch.expp(v)), TypeError, "AttributeError: module 'torch' has no attribute 'expp'"),
+        (lambda u, v, a: (a - u, {}["k"]), TypeError, "KeyError: 'k'"),
+    ],
+)
+def test_mistakes_in_a_reaction_are_told_when_the_model_is_made(function: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        gs.Model.of(function)
 
 
 def test_another_number_of_rates_is_an_error_and_no_fallback() -> None:

@@ -29,6 +29,7 @@ class Formulas:
     Raises:
         UntraceableError: The reaction is no formula.
         TypeError: It does not give S values.
+        NameError: It asks for a name that does not exist.
     """
 
     def __init__(self, reaction: Reaction, species: int, parameters: int) -> None:
@@ -37,7 +38,7 @@ class Formulas:
         self.p = [self.graph.leaf(n) for n in leaves("p", parameters)]
         try:
             given = reaction(*self.x, *self.p)
-        except UntraceableError:
+        except (UntraceableError, NameError):  # a name that does not exist is no fault of tracing
             raise
         except Exception as error:  # what the function does with a symbol that is no number: math.exp, say
             raise UntraceableError(f"{type(error).__name__}: {error}") from error

@@ -9,7 +9,6 @@ follows by differentiation: steps, tangents, adjoints, the Jacobian, second deri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -19,8 +18,6 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.models.dynamics import Dynamics, Rest
-from gsimplicit.models.expression import UntraceableError
-from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.pointwise import Reaction
 from gsimplicit.models.statement import (
     TAKEN,
@@ -124,6 +121,9 @@ class Model(Dynamics):
             self, {"bounds": tuple(None if b is None else lowest_and_highest(f"bounds of {s}", b) for s, b in pairs)}
         )
         self._check_tables()
+        _ = (
+            self.pointwise
+        )  # traced, or tried: what the reaction cannot do is told here, and not where it is first marched
 
     def _check_tables(self) -> None:
         for name in ("presets", "ranges", "words", "defaults"):
@@ -180,7 +180,7 @@ class Model(Dynamics):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(reaction)}")
         species = names_of("species", species)
         rates, defaults = arguments_of(reaction, len(species))
-        made = cls(
+        return cls(
             name=name_of(reaction) if name is None else name,
             species=species,
             diffusivity=tuple(f"D{s}" for s in species) if diffusivity is None else diffusivity,  # type: ignore[arg-type]
@@ -192,9 +192,6 @@ class Model(Dynamics):
             ranges=ranges,
             defaults=defaults,
         )
-        with suppress(UntraceableError):  # another number of rates is told here, and not where it is first marched
-            Formulas(made._rates_of, len(species), len(made.parameters))
-        return made
 
     # -----------------------------------------------------------------------------------------------------------------
     # Names and values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +145,26 @@ def test_what_draws_counts_or_asks_for_the_grid_is_refused() -> None:
         gs.Model.of(lambda u, a: a - torch.relu(u) * u.shape[0], species=("u",))
 
 
-NET = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_tensor_that_requires_grad_is_an_argument_or_refused(shape: tuple[int, ...], traced: bool) -> None:
+    held = torch.full(shape, 0.3, dtype=torch.float64, requires_grad=True)
+    bent: Any = (lambda v: v) if traced else torch.relu
+    for reaction in (lambda u, v, b: (held - u, b - bent(v)), lambda u, v, b: (b - bent(v) * held, u)):
+        with pytest.raises(TypeError, match=r"uses a tensor that requires grad .* Make it a rate"):
+            gs.Model.of(reaction)
+    given = held.detach()
+    assert gs.Model.of(lambda u, v, b: (given - u, b - bent(v)))
+
+
+def test_a_model_from_its_pickle_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gs.Model.of(switched)
+    monkeypatch.setattr("gsimplicit.models.probe._require_cells", lambda *_: pytest.fail("tried again"))
+    params = pickle.loads(pickle.dumps(model.params(Du=0.1, Dv=0.2, a=0.3, b=0.6)))
+    assert params.model.untraced
+
+
+NET = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double().requires_grad_(False)
 
 
 def network(u: Any, v: Any, a: Any) -> Any:

@@ -24,6 +24,16 @@ class UntraceableError(TypeError):
     """A function does something with its arguments that is no formula: a comparison, an index, another library."""
 
 
+class HeldTensorError(TypeError):
+    """A reaction holds a tensor that requires grad: no route would differentiate by it, and none would say so."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the reaction uses a tensor that requires grad and is none of its arguments: no route differentiates by it. "
+            "Make it a rate, an argument of the reaction, or detach it (of a torch.nn.Module: requires_grad_(False))"
+        )
+
+
 class Graph:
     """The nodes of some formulas that may share parts: equal nodes are one."""
 
@@ -87,6 +97,8 @@ class Symbol:
             if other.graph is not self.graph:
                 raise UntraceableError("symbols of two traces meet: does the function keep what it was given?")
             return other
+        if isinstance(other, torch.Tensor) and other.requires_grad:
+            raise HeldTensorError
         if isinstance(other, torch.Tensor | np.ndarray | np.generic) and np.ndim(other) == 0:
             other = other.item()
         if isinstance(other, bool) or not isinstance(other, int | float):

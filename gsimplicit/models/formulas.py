@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from gsimplicit.models.differentiation import derivative, times, total
-from gsimplicit.models.expression import Graph, Symbol, UntraceableError
+from gsimplicit.models.expression import Graph, HeldTensorError, Symbol, UntraceableError
 from gsimplicit.models.operations import A
 from gsimplicit.models.pointwise import Reaction, as_values, rows, spread
 from gsimplicit.models.program import Program
@@ -28,7 +28,7 @@ class Formulas:
 
     Raises:
         UntraceableError: The reaction is no formula.
-        TypeError: It does not give S values.
+        TypeError: It does not give S values, or holds a tensor that requires grad.
         NameError: It asks for a name that does not exist.
     """
 
@@ -38,7 +38,7 @@ class Formulas:
         self.p = [self.graph.leaf(n) for n in leaves("p", parameters)]
         try:
             given = reaction(*self.x, *self.p)
-        except (UntraceableError, NameError):  # a name that does not exist is no fault of tracing
+        except (UntraceableError, HeldTensorError, NameError):  # these are no fault of tracing
             raise
         except Exception as error:  # what the function does with a symbol that is no number: math.exp, say
             raise UntraceableError(f"{type(error).__name__}: {error}") from error

@@ -19,6 +19,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.models.dynamics import Dynamics, Rest
 from gsimplicit.models.pointwise import Reaction
+from gsimplicit.models.probe import tried_before
 from gsimplicit.models.statement import (
     TAKEN,
     arguments_of,
@@ -121,9 +122,7 @@ class Model(Dynamics):
             self, {"bounds": tuple(None if b is None else lowest_and_highest(f"bounds of {s}", b) for s, b in pairs)}
         )
         self._check_tables()
-        _ = (
-            self.pointwise
-        )  # traced, or tried: what the reaction cannot do is told here, and not where it is first marched
+        self.pointwise  # noqa: B018 (what the reaction cannot do is told here, not where it is first marched)
 
     def _check_tables(self) -> None:
         for name in ("presets", "ranges", "words", "defaults"):
@@ -282,7 +281,8 @@ def _shipped(name: str) -> Model:
 
 def _rebuilt(kind: type[Model], state: Mapping[str, Any], text: str = "") -> Model:
     """A model from its pickle, which holds the function by name or by value: what it is traced to must be the same."""
-    made = kind(**state)
+    with tried_before():
+        made = kind(**state)
     if text and made._text != text:
         raise ValueError(
             f"the reaction of {made.name} is another one here than where it was pickled: it was edited, or a value "

@@ -6,12 +6,15 @@ tells: states and gradients at finite time would be right, those at a root wrong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import torch
 
 from gsimplicit.models.by_torch import WHERE, ByTorch
+from gsimplicit.models.expression import HeldTensorError
 from gsimplicit.surroundings import own_surroundings
 
 _SHAPE = (2, 3, 4)
@@ -23,6 +26,18 @@ _STEP = 1e-6
 
 _OFF = 1e-2
 """Share by which a derivative must miss a difference to be called another one: kinks and steep places are no faults."""
+
+_known: ContextVar[bool] = ContextVar("known", default=False)
+
+
+@contextmanager
+def tried_before() -> Iterator[None]:
+    """Inside, nothing is tried: a model from its pickle was tried when it was made, and 15 ms a pickle are too much."""
+    token = _known.set(True)
+    try:
+        yield
+    finally:
+        _known.reset(token)
 
 
 @own_surroundings
@@ -37,13 +52,16 @@ def require_pointwise(name: str, by: ByTorch, names: Sequence[str], ranges: Sequ
 
     Raises:
         ValueError: It looks beyond a cell, gives other values when it is called again, or is cut off autograd.
-        TypeError: It cannot be called with tensors of several cells.
+        TypeError: It cannot be called with tensors of several cells, or holds a tensor that requires grad.
     """
+    if _known.get():
+        return
     with torch.inference_mode(False):
         for seed in range(3):
             draws = torch.Generator(device="cpu").manual_seed(seed)
             drawn = [_drawn(*pair, draws) for pair in ranges]
             x, p = drawn[: by.species], drawn[by.species :]
+            _require_nothing_held(by, x, p)
             _require_cells(name, by, x, p, draws)
             _require_attached(name, by, x, p, names)
 
@@ -77,6 +95,17 @@ def _raise(name: str, error: Exception) -> NoReturn:
     ) from error
 
 
+def _require_nothing_held(by: ByTorch, x: Sequence[torch.Tensor], p: Sequence[torch.Tensor]) -> None:
+    """Raise where values are attached to autograd though nothing that was given is."""
+    try:
+        with torch.enable_grad():
+            found = by.value(x, p)
+    except Exception:  # told where it is called as routes call it
+        return
+    if any(v.requires_grad for v in found):
+        raise HeldTensorError
+
+
 def _require_cells(
     name: str, by: ByTorch, x: Sequence[torch.Tensor], p: Sequence[torch.Tensor], draws: torch.Generator
 ) -> None:
@@ -87,19 +116,18 @@ def _require_cells(
             f"the reaction of {name} gives other values when it is called again: it must not draw or count"
         )
     for factor in (1.0, 30.0):
-        cell = tuple(int(torch.randint(n, (1,), generator=draws, device="cpu").item()) for n in _SHAPE)
+        b, row, column = (int(torch.randint(n, (1,), generator=draws, device="cpu").item()) for n in _SHAPE)
         changed = [v.clone() for v in x]
         for v in changed:
-            v[cell] *= 1 + factor * float(torch.rand((), generator=draws, device="cpu"))
+            v[b, row, column] *= 1 + factor * float(torch.rand((), generator=draws, device="cpu"))
         after = _called(name, by, changed, p)
-        there = (slice(None), *cell)
-        after[there] = before[there]
+        after[:, b, row, column] = before[:, b, row, column]
         if not _same(before, after):
-            apart = not _same(before[:, 1 - cell[0]], after[:, 1 - cell[0]])
+            apart = not _same(before[:, 1 - b], after[:, 1 - b])
             raise ValueError(
                 f"the reaction of {name} looks beyond a cell: with one cell changed, other cells{_OTHERS[apart]} "
-                "changed as well. A reaction must be pointwise, a cell's rates made of that cell's values; means, sums, "
-                "shifts and convolutions over the grid are no reactions"
+                "changed as well. A reaction must be pointwise, a cell's rates made of that cell's values; means, "
+                "sums, shifts and convolutions over the grid are no reactions"
             )
     alone = _called(name, by, [v[1] for v in x], [q[1] for q in p])
     if not _same(before[:, 1], alone):

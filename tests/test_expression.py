@@ -468,3 +468,20 @@ def test_programs_of_one_function_have_one_text_and_of_others_another() -> None:
     assert text(lambda x, y: x * y + 1) == text(lambda a, b: a * b + 1.0)
     texts = [text(f) for f in (lambda x, y: x * y, lambda x, y: y * x, lambda x, y: x + y, lambda x, y: x * y + 1)]
     assert len(set(texts)) == 4
+
+
+def test_the_key_of_steps_does_not_depend_on_what_was_differentiated_before() -> None:
+    def reaction(u: Any, v: Any, a: Any) -> Any:
+        return a - u * u * v, a * torch.exp(-v) + u**3
+
+    def key(*before: str) -> str:
+        model = gs.Model.of(reaction, name="mine")
+        x, p, d = [0.5, 0.4], [0.1, 0.2, 0.3], [1.0, 2.0]
+        for name in before:
+            getattr(model.pointwise, name)(x, p, *{"second": (d, d), "mixed": (d,)}.get(name, ()))
+        steps = [model.steps(dt) for dt in (1.0, 0.5)]
+        assert None not in steps
+        return " ".join(one.key for one in steps if one is not None)
+
+    first = key()
+    assert key("second") == key("mixed", "slopes") == key("second_slopes", "jacobian") == first

@@ -40,7 +40,7 @@ class BasinEdge:
     """Between which two values of a parameter the outcome changes.
 
     Attributes:
-        dies: Where v dies, to (u, v) = (1, 0).
+        dies: Where the observed species dies, below the model's `trivial` amount everywhere: v of Gray-Scott.
         survives: Where it does not within the horizon.
     """
 
@@ -91,7 +91,7 @@ def basin_edge(
     Args:
         params: One instance; the parameter is replaced.
         initial: u and v, shape (1, 2, H, W).
-        parameter: "Du", "Dv", "F" or "k".
+        parameter: Name of one of the model's parameters.
         dies: A value at which the start dies.
         survives: A value at which it does not.
         tol: Distance of the two to reach, > 0.

@@ -51,7 +51,7 @@ def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, eve
 def one_instance(params: ModelParams) -> ModelParams:
     """One instance of parameters, cut off from autograd."""
     if not isinstance(params, ModelParams):
-        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+        raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
     if len(params) != 1:
         raise ValueError(f"params must be one instance, got {len(params)}")
     if params.model.trivial is None:

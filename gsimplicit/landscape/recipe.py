@@ -133,6 +133,6 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
     if told is None:
         return DEFAULT
     found = shipped_model(told["name"])
-    if found is None or _of_model(found, kept=True)["model"] != told:
+    if found is None or _of_model(found, kept=True).get("model") != told:
         raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
     return found

@@ -198,8 +198,8 @@ class Dynamics:
 
     @cached_property
     def _unit_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=True)
+        return None if self.formulas is None else derived(self.formulas.alone(), unit=True)
 
     @cached_property
     def _any_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=False)
+        return None if self.formulas is None else derived(self.formulas.alone(), unit=False)

@@ -29,8 +29,8 @@ class HeldTensorError(TypeError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the reaction uses a tensor that requires grad and is none of its arguments: no route differentiates by it. "
-            "Make it a rate, an argument of the reaction, or detach it (of a torch.nn.Module: requires_grad_(False))"
+            "the reaction uses a tensor that requires grad and is none of its arguments: no route differentiates by "
+            "it. Make it a rate, an argument of the reaction, or detach it (a module: requires_grad_(False))"
         )
 
 
@@ -42,6 +42,13 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def copied_to(self, other: Graph, count: int) -> list[Symbol]:
+        """The first nodes, inserted into another graph in the same order."""
+        made: list[Symbol] = []
+        for node in list(self._nodes.values())[:count]:
+            made.append(other.insert(node.op, tuple(made[a.rank] for a in node.args), node.value))
+        return made
 
     def leaf(self, name: str) -> Symbol:
         """A variable, by its name."""

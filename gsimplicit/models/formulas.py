@@ -43,6 +43,18 @@ class Formulas:
         except Exception as error:  # what the function does with a symbol that is no number: math.exp, say
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
         self.f = as_values(given, species, self._node)
+        self._size = len(self.graph)
+
+    def alone(self) -> Formulas:
+        """The reaction in a graph of its own, where nothing is differentiated yet.
+
+        What was differentiated before decides the order of operations in a graph. Steps have one order and one key.
+        """
+        made = object.__new__(Formulas)
+        made.graph, made._size = Graph(), self._size
+        same = self.graph.copied_to(made.graph, self._size)
+        made.x, made.p, made.f = ([same[node.rank] for node in nodes] for nodes in (self.x, self.p, self.f))
+        return made
 
     def _node(self, value: Any) -> Symbol:
         wrapped = self.x[0]._wrapped(value)

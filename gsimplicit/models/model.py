@@ -23,12 +23,15 @@ from gsimplicit.models.probe import tried_before
 from gsimplicit.models.statement import (
     TAKEN,
     arguments_of,
+    bounds_of,
     identifier,
     lowest_and_highest,
     name_of,
     names_of,
     numbers,
+    require_apart,
     require_call,
+    require_own_name,
 )
 
 if TYPE_CHECKING:
@@ -99,28 +102,17 @@ class Model(Dynamics):
             "rates": names_of("rates", self.rates, least=0, taken=TAKEN | {"v"}),
         }
         checks.keep(self, plain)
-        if len(self.diffusivity) != n:
-            raise ValueError(f"diffusivity must name one coefficient a species, {n} of them, got {self.diffusivity}")
-        names = [*self.species, *self.parameters]
-        if len(set(names)) < len(names):
-            twice = sorted({x for x in names if names.count(x) > 1})
-            raise ValueError(f"species and parameters must have different names, got {', '.join(twice)} twice")
+        require_apart(self.species, self.diffusivity, self.rates)
         if not callable(self.reaction):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(self.reaction)}")
+        require_own_name(self.name, self.reaction)
         require_call(self.reaction, (*self.species, *self.rates))
         checks.keep(self, {"observed": checks.choice("observed", self.observed or self.species[-1], self.species)})
         if not self.rest:
             checks.keep(self, {"rest": (0.0,) * n})
         if not callable(self.rest):
             checks.keep(self, {"rest": numbers("rest", self.rest, n)})
-        if not self.bounds:
-            checks.keep(self, {"bounds": (None,) * n})
-        if not isinstance(self.bounds, list | tuple) or len(self.bounds) != n:
-            raise ValueError(f"bounds must hold a pair or None a species, {n} of them, got {checks.shown(self.bounds)}")
-        pairs = zip(self.species, self.bounds, strict=True)
-        checks.keep(
-            self, {"bounds": tuple(None if b is None else lowest_and_highest(f"bounds of {s}", b) for s, b in pairs)}
-        )
+        checks.keep(self, {"bounds": bounds_of(self.species, self.bounds)})
         self._check_tables()
         self.pointwise  # noqa: B018 (what the reaction cannot do is told here, not where it is first marched)
 
@@ -171,7 +163,7 @@ class Model(Dynamics):
             >>> import gsimplicit as gs
             >>> def reaction(u, v, a, b):
             ...     return a - u + u * u * v, b - u * u * v
-            >>> model = gs.Model.of(reaction, name="schnakenberg")
+            >>> model = gs.Model.of(reaction, name="mine")
             >>> model.params(Du=0.01, Dv=0.2, a=0.1, b=0.9).b.item()
             0.9
         """
@@ -206,7 +198,7 @@ class Model(Dynamics):
         low, high = self.ranges.get(name, (float("-inf"), float("inf")))
         return (max(low, 0.0), high) if name in self.diffusivity else (low, high)
 
-    def params(self, **values: Any) -> ModelParams:
+    def params(self, *unnamed: Any, **values: Any) -> ModelParams:
         """Parameters of this model as one batch of B instances, by name; see `gsimplicit.Params`.
 
         Raises:
@@ -215,6 +207,9 @@ class Model(Dynamics):
         """
         from gsimplicit.models.params import ModelParams
 
+        if unnamed:
+            names = ", ".join(self.parameters)
+            raise TypeError(f"parameters of {self.name} are {names}, given by name; got {len(unnamed)} without one")
         return ModelParams._named(self, values)
 
     def preset(self, name: str) -> ModelParams:
@@ -223,6 +218,10 @@ class Model(Dynamics):
         Raises:
             ValueError: There is no preset of that name.
         """
+        if not self.presets:
+            raise ValueError(
+                f"preset must be one of {self.name}'s, which has none: use params, got {checks.shown(name)}"
+            )
         found = self.presets[checks.choice("preset", name, self.presets)]
         return self.params(**dict(zip(self.parameters, found, strict=True)))
 

@@ -52,10 +52,12 @@ def warn_if_unstable(params: ModelParams, dt: float = 1.0) -> None:
     for text, value, outcome in limits:
         over = np.flatnonzero(dt * value > 2).tolist()
         if over:
+            outcome = outcome.format(1.9 / float(value[over].max()))
             what = text if dt == 1 else f"{dt:g} ({text})"
             warnings.warn(
                 f"the explicit step is unstable: {what} = {dt * value[over[0]]:.4g} > 2 at instance {over[0]}"
-                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. {UNITS}",
+                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. "
+                f"{_units(params)}",
                 StabilityWarning,
                 stacklevel=caller(),
             )
@@ -94,7 +96,13 @@ def _of_any(params: ModelParams, values: Array) -> Iterator[tuple[str, Array, st
             J = np.array(model.reaction_jacobian([float(x) for x in state], p), dtype=np.float64)
             if np.isfinite(J).all():
                 fastest[i] = max(fastest[i], -float(np.linalg.eigvals(J - 8 * np.diag(p[:n])).real.min()))
-    yield "the fastest decay of a uniform state", fastest, "expect it to diverge: take a shorter dt"
+    yield "the fastest decay of a uniform state", fastest, f"{_DIVERGED}: take dt below {{:.2g}}"
+
+
+def _units(params: ModelParams) -> str:
+    """What the diffusion coefficients of a model mean, by their names."""
+    names = ", ".join(params.model.diffusivity)
+    return UNITS if params.model is gray_scott else f"{names} are D / dx^2 of cells dx wide, see docs/models.md"
 
 
 def _warn_if_not_felt(params: ModelParams, values: Array) -> None:
@@ -107,7 +115,8 @@ def _warn_if_not_felt(params: ModelParams, values: Array) -> None:
         warnings.warn(
             f"diffusion is hardly felt from cell to cell: {what} is {largest[small[0]]:.2g} < "
             f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
-            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. {UNITS}",
+            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. "
+            f"{_units(params)}",
             UnitsWarning,
             stacklevel=caller(),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gsimplicit.arguments import March
-from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual
+from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual, warn_of_size
 from gsimplicit.marching import Marched
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
@@ -175,7 +175,8 @@ def _step_factor(equations: Equations, root: Refined) -> float:
 
 
 def warn_of_steps(state: SteadyState) -> None:
-    """Warn where the explicit step is unstable at the state that was reached."""
+    """Warn where the explicit step is unstable at the state that was reached, or it is not of its model's size."""
+    warn_of_size(state.params, state.fields)
     over = (state.step_factor > 1).nonzero().reshape(-1).tolist()
     if over:
         more = f", and at {len(over) - 1} more" if len(over) > 1 else ""

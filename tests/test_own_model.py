@@ -550,3 +550,44 @@ def test_errors_name_the_parameters_and_presets_there_are() -> None:
         gs.Model.of(lambda u, v, step: (u, v))
     with pytest.warns(gs.StabilityWarning, match=r"take dt below 0\.23\. Da, Db are D / dx\^2 of cells dx wide"):
         gs.steady_state(model.params(Da=0.9, Db=0.2, Q=0.1), torch.rand(1, 2, 4, 4), max_steps=2)
+
+
+def sized(size: float, scale: float) -> gs.ModelParams:
+    """Schnakenberg's model in other units: the same fields, times a size."""
+
+    def reaction(u: Any, v: Any, a: Any, b: Any) -> Any:
+        return size * a - u + (u / size) ** 2 * v, size * b - (u / size) ** 2 * v
+
+    model = gs.Model.of(
+        reaction, name="sized", rest=lambda a, b: (size * (a + b), size * b / (a + b) ** 2), scale=scale
+    )
+    return model.params(Du=0.25, Dv=5.0, a=0.1, b=1.34)
+
+
+def test_fields_of_any_size_are_judged_by_their_scale() -> None:
+    start = gs.initial_state(model=sized(1.0, 1.0), grid=(12, 12), noise=0.1).double()
+    found = {}
+    for size in (1e-4, 1.0, 100.0):
+        params = sized(size, size)
+        refine = gs.Refine(eigenvalues=1)
+        state = gs.steady_state(params, size * start, dt=0.04, tol=1e-6 * size, refine=refine)
+        out = gs.grad(params, "implicit", mean_square, initial=state.fields, dt=0.04)
+        found[size] = state, out.grad.tensor() / size**2
+    expected, gradient = found[1.0]
+    for size, (state, derivatives) in found.items():
+        assert (state.status, state.kind) == (gs.Status.DRIFTING, gs.Kind.PATTERN)
+        assert float(state.bordered_residual) < 1e-10 * size
+        assert float(state.least_singular) == pytest.approx(float(expected.least_singular), rel=1e-3)
+        assert float(state.distance) / size == pytest.approx(float(expected.distance), rel=2)
+        assert torch.allclose(state.eigenvalues, expected.eigenvalues, rtol=1e-3)
+        assert torch.allclose(derivatives, gradient, rtol=1e-3)
+
+
+def test_fields_that_miss_their_scale_are_named() -> None:
+    for size in (1e-4, 1e3):
+        start = size * torch.full((1, 2, 4, 4), 1.0, dtype=torch.float64)
+        with pytest.warns(gs.UnitsWarning, match="fields of sized are of size .* at instance 0, its scale is 1: "):
+            gs.steady_state(sized(size, 1.0), start, dt=0.04, tol=0.0, max_steps=2)
+    with pytest.raises(ValueError, match=r"scale must be finite and > 0, got 0\.0"):
+        sized(1.0, 0.0)
+    assert not sized(1.0, 1.0).model.same(sized(1.0, 2.0).model)

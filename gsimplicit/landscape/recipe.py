@@ -118,6 +118,8 @@ def _of_model(model: Model, *, kept: bool) -> dict[str, Any]:
     told |= {"observed": model.observed, "reaction": reaction}
     if model.trivial is not None:
         told["trivial"] = model.trivial
+    if model.scale != 1:
+        told["scale"] = model.scale
     if type(model) is not Model:  # what a subclass overrides
         told["class"] = identity(type(model)) if kept else type(model).__qualname__
     return {"model": {"name": model.name, **told}}

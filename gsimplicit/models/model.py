@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gsimplicit.models.params import ModelParams
 
 UNIFORM = 1e-3
-"""Standard deviation of the observed species below which a state counts as uniform."""
+"""Standard deviation of the observed species, by the model's `scale`, below which a state counts as uniform."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -65,6 +65,8 @@ class Model(Dynamics):
         uniform: From the rates, as numbers, to the uniform steady states in closed form, each one value a species; None
             where there is no such form.
         defaults: Values of parameters that need not be given.
+        scale: Typical size of the species, > 0. Small is told from large by it: a state is uniform below 1e-3 of it,
+            a root is closed to `Refine.tol` times it. The default suits fields between about 0.03 and 30.
         trivial: Value of the largest observed amount below which a state counts as trivial; None where no state does.
         equations: The equations as a line of text.
         source: Where model and presets are from.
@@ -90,6 +92,7 @@ class Model(Dynamics):
     defaults: Mapping[str, float] = field(default_factory=dict)
     uniform: Callable[..., Sequence[tuple[float, ...]]] | None = None
     trivial: float | None = None
+    scale: float = 1.0
     equations: str = ""
     source: str = ""
 
@@ -113,6 +116,7 @@ class Model(Dynamics):
         if not callable(self.rest):
             checks.keep(self, {"rest": numbers("rest", self.rest, n)})
         checks.keep(self, {"bounds": bounds_of(self.species, self.bounds)})
+        checks.keep(self, {"scale": checks.real("scale", self.scale, above=0)})
         self._check_tables()
         self.pointwise  # noqa: B018 (what the reaction cannot do is told here, not where it is first marched)
 
@@ -140,6 +144,7 @@ class Model(Dynamics):
         rest: Rest = (),
         presets: Mapping[str, Sequence[float]] = _EMPTY,
         ranges: Mapping[str, tuple[float, float]] = _EMPTY,
+        scale: float = 1.0,
     ) -> Model:
         """A model from a function of a cell.
 
@@ -153,6 +158,7 @@ class Model(Dynamics):
             rest: State without a pattern, as in `Model`.
             presets: Named sets of all parameters, diffusivity first.
             ranges: Lowest and highest allowed value of parameters.
+            scale: Typical size of the species, as in `Model`.
 
         Raises:
             ValueError: Names clash, or the function takes fewer arguments than there are species.
@@ -182,6 +188,7 @@ class Model(Dynamics):
             presets={n: tuple(v) for n, v in presets.items()},
             ranges=ranges,
             defaults=defaults,
+            scale=scale,
         )
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -229,7 +236,7 @@ class Model(Dynamics):
         """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
         x = fields[:, self.seen].to(torch.float64).flatten(1)
         kind = torch.full((len(x),), 3, dtype=torch.int64, device=x.device)
-        kind[x.std(dim=1, correction=0) < UNIFORM] = 2
+        kind[x.std(dim=1, correction=0) < UNIFORM * self.scale] = 2
         if self.trivial is not None:
             kind[x.amax(dim=1) < self.trivial] = 1
         kind[~torch.isfinite(fields).flatten(1).all(dim=1)] = 0
@@ -247,7 +254,7 @@ class Model(Dynamics):
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """What makes two models the same: names, and the formulas where there are some."""
-        names = (self.name, self.species, self.diffusivity, self.rates, self.observed)
+        names = (self.name, self.species, self.diffusivity, self.rates, self.observed, self.scale)
         steps = self._any_steps
         return (*names, steps.key if steps is not None else self.reaction)
 

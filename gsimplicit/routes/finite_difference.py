@@ -247,7 +247,7 @@ def carried(
     if bordered:
         held = held + along(base.drift[0].numpy(), at)
     there = next(instances(params))
-    root = newton(there, at, _ROOT_TOL, bordered=bordered, linear=linear, held=held)
+    root = newton(there, at, _ROOT_TOL * there.model.scale, bordered=bordered, linear=linear, held=held)
     fields = torch.from_numpy(root.fields)
     same = base.model.kinds(fields[None])[0] == base.kind[0]
-    return fields if root.residual < _ROOT_LIMIT and bool(same) else lost
+    return fields if root.residual < _ROOT_LIMIT * there.model.scale and bool(same) else lost

@@ -157,15 +157,7 @@ def follow(
         raise ValueError(f"direction must be 1 or -1, got {checks.shown(direction)}")
     step = checks.real("step", step, above=0)
     bounds = state.model.range_of(parameter)
-    until = _Limits(
-        ends=(
-            checks.real("low", bounds[0] if low is None else low, finite=False),
-            checks.real("high", high, finite=False),
-        ),
-        max_step=checks.real("max_step", max_step, least=step),
-        max_points=checks.integer("max_points", max_points, 2),
-        max_folds=None if max_folds is None else checks.integer("max_folds", max_folds, 1),
-    )
+    until = _limits(bounds[0] if low is None else low, high, step, max_step, max_points, max_folds)
     eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
     if not (watch is None or callable(watch)):
         raise TypeError(f"watch must be a callable of a parameter and a number, or None, got {checks.shown(watch)}")
@@ -188,6 +180,16 @@ class _Limits:
     max_step: float
     max_points: int
     max_folds: int | None
+
+
+def _limits(low: float, high: float, step: float, max_step: float, max_points: int, max_folds: int | None) -> _Limits:
+    """The limits of a branch, checked."""
+    return _Limits(
+        ends=(checks.real("low", low, finite=False), checks.real("high", high, finite=False)),
+        max_step=checks.real("max_step", max_step, least=step),
+        max_points=checks.integer("max_points", max_points, 2),
+        max_folds=None if max_folds is None else checks.integer("max_folds", max_folds, 1),
+    )
 
 
 def _unit(state: SteadyState, parameter: str) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsimplicit.models.operations import FUNCTIONS, RUN
+from gsimplicit.models.operations import FUNCTIONS, LARGER, RUN
 
 MOST_NODES = 10_000
 """Operations at which tracing gives up: a loop that never ends would look like a very long formula."""
@@ -139,6 +139,9 @@ class Symbol:
     def __neg__(self) -> Symbol:
         return self.graph.node("neg", self)
 
+    def __abs__(self) -> Symbol:
+        return self.graph.node("abs", self)
+
     def __pos__(self) -> Symbol:
         return self
 
@@ -228,6 +231,8 @@ _CALLS: dict[str, Callable[..., Symbol]] = {
     **{name: _binary("*") for name in ("mul", "multiply", "rmul")},
     **{name: _binary("/") for name in ("div", "divide", "true_divide", "truediv")},
     **{name: _binary("**") for name in ("pow", "power")},
+    **{name: _binary(name) for name in LARGER},
+    **{name: _function("abs") for name in ("abs", "absolute", "fabs")},
     "rsub": lambda a, b: _binary("-")(b, a),
     "rdiv": lambda a, b: _binary("/")(b, a),
     "rpow": lambda a, b: _binary("**")(b, a),

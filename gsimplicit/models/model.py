@@ -54,7 +54,8 @@ class Model(Dynamics):
         rates: Names of the other parameters, in the order in which the reaction takes them.
         reaction: The rates of change `f(*species, *rates)` without diffusion, per unit time: one value a species. It is
             called with tensors, arrays or symbols in place of numbers and must be pointwise: a cell's rates are made of
-            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin and cos is compiled.
+            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin, cos, abs, maximum and
+            minimum is compiled.
         observed: The species that losses see.
         rest: State without a pattern, one value a species: numbers, or a function of the rates that gives them.
         presets: Named sets of all parameters, diffusivity first.

@@ -587,7 +587,7 @@ def test_fields_that_miss_their_scale_are_named() -> None:
     for size in (1e-4, 1e3):
         start = size * torch.full((1, 2, 4, 4), 1.0, dtype=torch.float64)
         with pytest.warns(gs.UnitsWarning, match="fields of sized are of size .* at instance 0, its scale is 1: "):
-            gs.steady_state(sized(size, 1.0), start, dt=0.04, tol=0.0, max_steps=2)
+            gs.steady_state(sized(size, 1.0), start, dt=0.04, tol=1e9)
     with pytest.raises(ValueError, match=r"scale must be finite and > 0, got 0\.0"):
         sized(1.0, 0.0)
     assert not sized(1.0, 1.0).model.same(sized(1.0, 2.0).model)

@@ -14,7 +14,7 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 
-using std::cos, std::exp, std::log, std::pow, std::sin, std::sqrt, std::tanh;
+using std::cos, std::exp, std::fabs, std::log, std::pow, std::sin, std::sqrt, std::tanh;
 
 struct Index { int x; };
 

@@ -16,7 +16,7 @@ from gsimplicit.grid import along, around, neighbour_sum
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams, in_words
-from gsimplicit.models.stability import StabilityWarning, UnitsWarning, warn_if_unstable
+from gsimplicit.models.stability import StabilityWarning, UnitsWarning, warn_if_unstable, warn_of_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,7 @@ __all__ = [
     "step_by",
     "together",
     "warn_if_unstable",
+    "warn_of_size",
 ]
 
 DEFAULT: Model = gray_scott

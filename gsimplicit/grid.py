@@ -76,12 +76,12 @@ def shifted(fields: Array, shift: Array) -> Array:
     return moved
 
 
-def broken_translations(fields: Array) -> Array:
-    """Independent directions in which a state is not uniform, unit vectors (row, column), shape (r, 2)."""
+def broken_translations(fields: Array, scale: float = 1.0) -> Array:
+    """Independent directions in which a state of a typical size is not uniform, unit vectors (row, column), (r, 2)."""
     steep = slopes(fields).reshape(2, -1)
     values, vectors = np.linalg.eigh(steep @ steep.T / steep.shape[1])
-    # squares of slopes: 1e-8 is a slope of 1e-4, far below any pattern and far above rounding
-    broken: Array = vectors.T[values > max(1e-8, 1e-10 * float(values.max()))]
+    # squares of slopes: 1e-8 is a slope of 1e-4 by the scale, far below any pattern and far above rounding
+    broken: Array = vectors.T[values > max(1e-8 * scale**2, 1e-10 * float(values.max()))]
     return broken
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -128,6 +128,10 @@ _shown = threading.Lock()
 """Held while a line is shown: threads that call side by side do not write over each other."""
 
 
+_drawing = threading.RLock()
+"""Held while a bar or line of ours is drawn, where nobody else has bars."""
+
+
 @contextmanager
 def line(name: str, asked: bool) -> Iterator[None]:
     """Show a line while a call runs, where one is asked for and can be drawn.
@@ -194,4 +198,12 @@ def _tqdm() -> Any:
     class Quiet(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0  # no thread that could meet a closed stream
 
+        def refresh(self, nolock: bool = False, lock_args: Any = None) -> bool:  # type: ignore[override]  # its stub says None
+            """As tqdm's, which keeps its lock for good where the stream breaks: every later bar would wait for it."""
+            with nullcontext() if nolock else self.get_lock():  # type: ignore[no-untyped-call]
+                self.display()
+            return True
+
+    if not hasattr(tqdm, "_lock"):  # tqdm would make one between processes, which fixes how those are started
+        Quiet.set_lock(_drawing)
     return Quiet

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gsimplicit.arguments import March
-from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual
+from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual, warn_of_size
 from gsimplicit.marching import Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
@@ -185,8 +185,15 @@ def _step_factor(equations: Equations, root: Refined) -> float:
     return step_factor(equations, root.fields) if asked else float("nan")
 
 
+_SETTLED = (Status.SETTLED, Status.STEADY, Status.DRIFTING, Status.FAILED)
+"""States whose size is the model's: others may still grow."""
+
+
 def warn_of_steps(state: SteadyState) -> None:
-    """Warn where the explicit step is unstable at the state that was reached."""
+    """Warn where the explicit step is unstable at the state that was reached, or it is not of its model's size."""
+    settled = [i for i, s in enumerate(state.status.tolist()) if s in _SETTLED]
+    if settled:
+        warn_of_size(state.params[settled], state.fields[settled])
     over = (state.step_factor > 1).nonzero().reshape(-1).tolist()
     if over:
         more = f", and at {len(over) - 1} more" if len(over) > 1 else ""

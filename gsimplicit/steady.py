@@ -44,7 +44,8 @@ def steady_state(
     Args:
         params: B instances, or 1.
         initial: u and v, shape (B, 2, H, W) or (1, 2, H, W); None is `initial_state()`, 128 x 128.
-        tol: Bound on the change over a step, per unit time; 0.0 marches exactly `max_steps` steps.
+        tol: Bound on the change of any species over one step of length dt; 0.0 marches exactly `max_steps` steps. The
+            change over a step is dt times the residual: for the same state a shorter dt needs a smaller tol.
         max_steps: Cap on the marching stage alone, >= 1.
         check_every: Steps between tests, >= 1. The step it stops at depends on rounding order.
         refine: Go on to a certified root; a `Refine` sets tolerance, budget and which residual.

@@ -192,7 +192,12 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
         r"target must be of v's own shape .* got \(1, 16, 32\)",
     ),
     (gs.windowed_loss, {"v": V[:, :20], "target": V[:, :20]}, ValueError, "16"),
-    (gs.residual_loss, {"params": 3, "fields": UV}, TypeError, "params must be gsimplicit.Params, got int"),
+    (
+        gs.residual_loss,
+        {"params": 3, "fields": UV},
+        TypeError,
+        "params must be gsimplicit.Params, or another model's params, got int",
+    ),
     (
         gs.residual_loss,
         {"params": params(), "fields": [0.0]},

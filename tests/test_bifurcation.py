@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from helpers import instance
 import gsimplicit as gs
 from gsimplicit import equations
 from gsimplicit.bifurcation.branch import follow
-from gsimplicit.bifurcation.curve import SCALE, Curve, Point
+from gsimplicit.bifurcation.curve import UNIT, Curve, Point
 from gsimplicit.bifurcation.edge import basin_edge, edge_state
 from gsimplicit.bifurcation.fold import _singular, fold
 from gsimplicit.bifurcation.lifetime import lifetime
@@ -26,6 +27,7 @@ from gsimplicit.bifurcation.uniform import (
     upper_state,
 )
 from gsimplicit.models.gray_scott import homogeneous_states
+from gsimplicit.refine import eigenvalues as eigenvalues_of
 from gsimplicit.refine.linear import SparseLU, jacobian
 
 FEEDS = np.linspace(0.02, 0.06, 9)
@@ -177,7 +179,7 @@ def test_the_test_function_of_a_fold_has_the_derivatives_it_is_said_to_have(drif
     assert abs((terms * dX).sum()) > 0.03 * abs(slope)
     assert (at.g_X * dX).sum() == pytest.approx(slope, rel=1e-5)
     up, down = (params + sign * h * np.array([0, 0, 0, 1]) for sign in (1, -1))
-    assert at.g_p == pytest.approx(SCALE * (test(fields, c, up).g - test(fields, c, down).g) / (2 * h), rel=1e-4)
+    assert at.g_p == pytest.approx(UNIT * (test(fields, c, up).g - test(fields, c, down).g) / (2 * h), rel=1e-4)
     for i, e in enumerate(curve.directions):
         slope = (test(fields, c + h * e, params).g - test(fields, c - h * e, params).g) / (2 * h)
         assert at.g_c[i] == pytest.approx(slope, rel=1e-4)
@@ -231,7 +233,78 @@ def test_bad_branches_are_refused() -> None:
         fold(follow(state, "k", low=0.067, high=0.08), 1)
 
 
+# models with another step, and of another size
+
+
+def allen_cahn(size: float = 1.0) -> gs.Model:
+    def reaction(u: Any, r: Any, h: Any) -> Any:
+        return r * (u - u * (u / size) ** 2) + h
+
+    return gs.Model.of(reaction, name="allen_cahn", species=("u",), scale=size)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 300.0])
+def test_a_branch_is_the_same_for_fields_of_any_size(size: float) -> None:
+    model = allen_cahn(size)
+    start = torch.full((1, 1, 4, 4), size, dtype=torch.float64)
+    state = gs.steady_state(model.params(Du=0.1, r=0.3, h=0.0), start, refine=True)
+    h = 0.2 / 3**0.5 * size
+    branch = follow(state, "h", direction=-1, low=-2 * h, high=2 * h, unit=0.3 * size, max_folds=1)
+    assert len(branch.values) < 40
+    assert branch.folds[0].value == pytest.approx(-h, rel=1e-5)
+    assert fold(branch).value == pytest.approx(-h, rel=1e-9)
+
+
+def test_the_unit_of_a_parameter_goes_with_its_value_unless_told() -> None:
+    start = torch.ones((1, 1, 4, 4), dtype=torch.float64)
+    state = gs.steady_state(allen_cahn().params(Du=0.1, r=0.3, h=0.0), start, refine=True)
+    assert follow(state, "r", low=0.1, high=1.0, max_points=2).unit == pytest.approx(0.03)
+    assert follow(state, "h", low=-1.0, high=1.0, max_points=2).unit == UNIT
+    assert follow(spot(0.05, 0.068), "k", low=0.067, high=0.08, max_points=2).unit == UNIT
+    for change in ({"unit": 0.0}, {"dt": 0.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be finite and > 0"):
+            follow(state, "h", low=-1.0, high=1.0, **change)
+
+
+def test_eigenvalues_take_few_marches_whatever_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of 1 blows up every wave of this model: it was taken 20,000 times a point."""
+    model, marches = gs.models.schnakenberg, []
+    march = eigenvalues_of.cpu.march
+    monkeypatch.setattr(eigenvalues_of.cpu, "march", lambda *given: marches.append(1) or march(*given))
+    params = model.params(Du=0.25, Dv=5.0, a=0.1, b=1.34)
+    fields = np.broadcast_to(np.array([1.44, 1.34 / 1.44**2])[:, None, None], (2, 12, 12)).copy()
+    exact = max(np.linalg.eigvals(jacobian(next(equations.instances(params)), fields).toarray()).real)
+    assert exact > 0
+    for dt in (1.0, 0.02):
+        marches.clear()
+        found = eigenvalues_of.leading(
+            next(equations.instances(params, dt)), fields, np.zeros((0, 2)), np.zeros(2), count=2
+        )
+        assert found.values[0].real == pytest.approx(exact, rel=1e-8)
+        assert len(marches) <= 2 * eigenvalues_of.MOST_STRETCHES
+
+
 # edges of basins
+
+
+def test_what_diverges_has_not_died() -> None:
+    model = dataclasses.replace(gs.models.gray_scott, presets={})
+    start = gs.initial_state(grid=(32, 32), noise=0.01, box=gs.Box(half=8))
+    params = model.params(Du=0.4, Dv=0.2, F=0.035, k=0.06)
+    wide = {"horizon": 6000, "every": 500}
+    with pytest.raises(
+        ValueError, match=r"dt must be short enough .*, got 1: the fields diverge at Du = 0.4, Dv = 0.2"
+    ):
+        lifetime(params, start)
+    with pytest.raises(ValueError, match="dt must be short enough"):
+        basin_edge(params, start, dies=0.4, survives=0.16, parameter="Du")
+    assert lifetime(params, start, dt=0.25, **wide) is None
+    dying = params.replace(k=0.075)
+    steps = lifetime(dying, start, dt=0.25, every=1)
+    whole = lifetime(dying.replace(Du=0.2, Dv=0.1), start, every=1)
+    assert steps is not None
+    assert whole is not None
+    assert steps > 2 * whole  # counted in steps, which are a quarter as long
 
 
 def test_a_death_at_the_horizon_is_seen_whatever_the_looks() -> None:

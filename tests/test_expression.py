@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gsimplicit as gs
-from gsimplicit.marching import TORCH
+from gsimplicit.marching import KERNELS, TORCH
 from gsimplicit.marching.cpu import UntracedWarning
 from gsimplicit.models.differentiation import derivative, is_number, minus, negative, over, plus, times, total
 from gsimplicit.models.expression import Graph, Symbol, UntraceableError
-from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.operations import FUNCTIONS
 from gsimplicit.models.program import Program, apart
 
@@ -199,7 +198,7 @@ class Unlike:
         (lambda x, y: torch.add(x, y, alpha=2), "calls torch's add"),
         (lambda x, y: torch.add(torch.ones(3), x), "combines"),
         (lambda x, y: np.ones(3) * x, "combines"),
-        (lambda x, y: np.maximum(x, y), "calls numpy.maximum"),
+        (lambda x, y: np.floor(x), "calls numpy.floor"),
         (lambda x, y: x.mean(), "asks a value for 'mean'"),
         (lambda x, y: x.shape, "asks a value for 'shape'"),
         (lambda x, y: x.requires_grad_(), "asks a value for 'requires_grad_'"),
@@ -214,7 +213,6 @@ def test_what_is_no_formula_is_refused(function: Any, words: str) -> None:
     "function",
     [
         lambda x, y: x + "1",
-        lambda x, y: abs(x),
         lambda x, y: x % 2,
         lambda x, y: x * True,
         lambda x, y: torch.ones(3) * x,
@@ -244,9 +242,28 @@ def test_a_loop_without_end_is_given_up_and_symbols_of_two_traces_do_not_meet() 
         traced(keeps)
 
 
-def test_an_error_of_the_functions_own_is_told_and_not_raised() -> None:
-    with pytest.raises(UntraceableError, match="NameError: name 'nowhere' is not defined"):
-        Formulas(lambda x, p: nowhere * x, 1, 1)  # type: ignore[name-defined] # noqa: F821
+def misspelt(u: Any, v: Any, a: Any) -> Any:
+    return a - u, nowhere * v  # type: ignore[name-defined] # noqa: F821
+
+
+def unbound(u: Any, v: Any, a: Any) -> Any:
+    if a is None:
+        made = u
+    return a - u, made
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "words"),
+    [
+        (misspelt, NameError, "name 'nowhere' is not defined"),
+        (unbound, UnboundLocalError, "made"),
+        (lambda u, v, a: (a - u, torch.expp(v)), TypeError, "AttributeError: module 'torch' has no attribute 'expp'"),
+        (lambda u, v, a: (a - u, {}["k"]), TypeError, "KeyError: 'k'"),
+    ],
+)
+def test_mistakes_in_a_reaction_are_told_when_the_model_is_made(function: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        gs.Model.of(function)
 
 
 def test_another_number_of_rates_is_an_error_and_no_fallback() -> None:
@@ -450,3 +467,66 @@ def test_programs_of_one_function_have_one_text_and_of_others_another() -> None:
     assert text(lambda x, y: x * y + 1) == text(lambda a, b: a * b + 1.0)
     texts = [text(f) for f in (lambda x, y: x * y, lambda x, y: y * x, lambda x, y: x + y, lambda x, y: x * y + 1)]
     assert len(set(texts)) == 4
+
+
+def test_the_key_of_steps_does_not_depend_on_what_was_differentiated_before() -> None:
+    def reaction(u: Any, v: Any, a: Any) -> Any:
+        return a - u * u * v, a * torch.exp(-v) + u**3
+
+    def key(*before: str) -> str:
+        model = gs.Model.of(reaction, name="mine")
+        x, p, d = [0.5, 0.4], [0.1, 0.2, 0.3], [1.0, 2.0]
+        for name in before:
+            getattr(model.pointwise, name)(x, p, *{"second": (d, d), "mixed": (d,)}.get(name, ()))
+        steps = [model.steps(dt) for dt in (1.0, 0.5)]
+        assert None not in steps
+        return " ".join(one.key for one in steps if one is not None)
+
+    first = key()
+    assert key("second") == key("mixed", "slopes") == key("second_slopes", "jacobian") == first
+
+
+def test_amounts_and_the_larger_and_smaller_of_two_are_formulas_with_the_derivatives_of_torch() -> None:
+    graph = Graph()
+    x, y = graph.leaf("x"), graph.leaf("y")
+    assert abs(x) is torch.abs(x) is np.abs(x) is x.abs() is np.fabs(x)
+    assert torch.maximum(x, y) is np.maximum(x, y) is x.maximum(y)
+    at = torch.tensor([-0.5, 0.0, 0.3, 0.7, 2.0], dtype=torch.float64, requires_grad=True)
+    other = torch.tensor([0.5, 0.0, 0.3, 0.2, -2.0], dtype=torch.float64, requires_grad=True)
+    for function in (
+        lambda x, y: x.abs() * y,
+        lambda x, y: x.maximum(y) * x,
+        lambda x, y: x.minimum(y) ** 2 + y,
+    ):
+        node, value = function(x, y), function(at, other)
+        assert torch.equal(run(node, at.detach(), other.detach()), value)
+        np.testing.assert_array_equal(run(node, at.detach().numpy(), other.detach().numpy()), value.detach().numpy())
+        for leaf, slope in zip((x, y), torch.autograd.grad(value.sum(), (at, other)), strict=True):
+            assert torch.equal(run(derivative(node, leaf), at.detach(), other.detach()) + 0 * slope, slope)
+    assert run(torch.maximum(x, y), 0.3, 0.7) == 0.7
+    assert run(np.minimum(0.5, x), 0.3) == 0.3
+
+
+@pytest.mark.parametrize("width", [7, 32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_kernels_have_the_bits_of_torch_for_them(width: int, dtype: torch.dtype) -> None:
+    def reaction(u: Any, v: Any, a: Any, b: Any) -> Any:
+        made = np.maximum(u - 0.4, 0.0) * abs(v)
+        return np.minimum(a, u) - made, b * made - np.minimum(0.5, v)
+
+    model = gs.Model.of(reaction)
+    assert not model.untraced
+    params = model.params(Du=0.1, Dv=0.2, a=0.5, b=0.6)
+    draws = torch.Generator().manual_seed(0)
+    fields = torch.randn(1, 2, 5, width, dtype=torch.float64, generator=draws).to(dtype)
+    seeds = torch.randn(1, 1, 2, 5, width, dtype=torch.float64, generator=draws).to(dtype)
+    steps = torch.tensor([9])
+    ends = [by.march(params, fields, 0.0, 9, 9, 0.1).fields for by in (KERNELS, TORCH)]
+    assert torch.equal(*ends)
+    for found in zip(*(by.push_forward(params, fields, steps, 0.1) for by in (KERNELS, TORCH)), strict=True):
+        torch.testing.assert_close(*found, rtol=1e-5 if dtype == torch.float32 else 1e-13, atol=1e-6)
+    for found in zip(*(by.pull_back(params, fields, steps, seeds, 0.1) for by in (KERNELS, TORCH)), strict=True):
+        torch.testing.assert_close(*found, rtol=1e-4 if dtype == torch.float32 else 1e-12, atol=1e-6)
+    lost = fields.clone()
+    lost[0, 0, 2, 3] = torch.nan
+    assert bool(KERNELS.march(params, lost, 0.0, 1, 1, 0.1).fields[0, :, 2, 3].isnan().all())

@@ -10,6 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -31,6 +32,10 @@ GIERER = gs.models.gierer_meinhardt.preset("spots")[[0, 0]]
 THREE = gs.Model.of(
     lambda u, v, w, a: (a - u * v, u * v - w, v - w * w / (1 + w)), name="three", species=("u", "v", "w")
 )
+BENT = gs.Model.of(
+    lambda u, v, a: (a - abs(u - v) * np.maximum(v, a) + np.exp(-u), np.minimum(u * v, 0.3) - v / np.sqrt(1 + u)),
+    name="bent",
+)
 SMALL = 2000
 """Bytes of shared memory that hold no grid of these tests."""
 
@@ -41,6 +46,7 @@ CASES: dict[str, tuple[gs.ModelParams, tuple[int, int], float, int]] = {
     "shared memory": (GRAY_SCOTT, (7, 41), 1.0, 227 * 1024),
     "global memory": (GRAY_SCOTT, (7, 41), 0.5, SMALL),
     "a model that divides": (GIERER, (16, 12), 0.01, 227 * 1024),
+    "a model with kinks": (BENT.params(Du=0.1, Dv=0.2, a=0.4), (8, 16), 0.05, 227 * 1024),
     "three species": (THREE.params(Du=0.1, Dv=0.2, Dw=0.1, a=0.4), (8, 16), 0.05, 227 * 1024),
 }
 

@@ -458,3 +458,27 @@ def test_the_gradient_of_20000_steps_at_full_size_fits_in_100_megabytes() -> Non
     finally:
         tracemalloc.stop()
     assert peak < 100e6
+
+
+def test_what_stood_in_marching_before_works_with_a_warning() -> None:
+    import gsimplicit.marching as room
+    from gsimplicit.marching import KERNELS
+
+    params, fields = gs.Params.preset("paper"), gs.initial_state(grid=(8, 9), box=gs.Box(half=2)).double()
+    seeds = torch.rand(2, *fields.shape[1:], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for name in ("march", "pull_back", "push_forward"):
+        with pytest.warns(DeprecationWarning, match=rf"gsimplicit.marching.{name} is the method {name} of"):
+            found[name] = getattr(room, name)
+    count = torch.tensor([5])
+    former, now = found["march"](fields, params, tol=0.0, max_steps=5), KERNELS.march(params, fields, 0.0, 5, 64, 1.0)
+    assert torch.equal(former.fields, now.fields)
+    assert former.status.tolist() == [gs.Status.FIXED]
+    gradient, initial = KERNELS.pull_back(params, fields, count, seeds[:, None], 1.0)
+    assert torch.equal(found["pull_back"](fields[0], params, 5, seeds)[0], gradient[:, 0])
+    assert torch.equal(found["pull_back"](fields[0], params, 5, seeds)[1], initial[:, 0])
+    assert torch.equal(
+        found["push_forward"](fields[0], params, 5)[1], KERNELS.push_forward(params, fields, count, 1.0)[1][0]
+    )
+    with pytest.raises(AttributeError, match="has no attribute 'pull'"):
+        _ = room.pull

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import pickle
 import re
 import sys
@@ -406,7 +408,7 @@ def function_of(*names: str) -> Any:
 
 @pytest.mark.parametrize("name", [*TAKEN, "self", "done", "of_values"])
 def test_names_that_mean_something_else_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"name in rates must be a name that is not taken, .* got '{name}'"):
+    with pytest.raises(ValueError, match=f"name in rates must not be '{name}', which means something else"):
         gs.Model.of(function_of("u", "v", name))
     names: dict[str, Any] = {
         "name": name if name != "self" else "me",
@@ -507,3 +509,85 @@ def test_every_block_of_the_page_on_models_runs_in_order(
             start = gs.initial_state(model=model, grid=(16, 16), noise=0.1, box=None)
             end = gs.steady_state(model.preset(preset), start, tol=0.0, max_steps=50, dt=float(dt), backend=TORCH)
             assert torch.isfinite(end.fields).all()
+
+
+@pytest.mark.parametrize("name", ["gray_scott", "Schnakenberg"])
+def test_a_model_of_ones_own_has_no_shipped_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"name must not be that of one of the package's models, .*; got '{name}'"):
+        gs.Model.of(lambda u, v, F, k: (F - u, k - v), name=name)
+    shipped = gs.models.schnakenberg
+    assert dataclasses.replace(shipped, presets={}).same(shipped)  # its own reaction may keep its name
+
+
+def test_a_file_of_a_changed_shipped_model_is_told_from_the_model(tmp_path: Path) -> None:
+    model = dataclasses.replace(gs.models.gray_scott, trivial=0.5)
+    start = torch.full((1, 2, 4, 4), 0.5, dtype=torch.float64)
+    given: dict[str, Any] = {"losses": [], "tol": 0.0, "max_steps": 2, "progress": False, "initial": start}
+    given |= {"losses": ["spectrum"], "target": start}
+    data = gs.scan({"k": [0.06]}, base=model.preset("paper"), **given, store=tmp_path / "a.nc")
+    with pytest.raises(ValueError, match="base: the model 'gray_scott' is a function, which a file does not hold"):
+        gs.scan_arguments(data)
+
+
+def test_arguments_that_a_partial_fixes_are_no_rates() -> None:
+    def reaction(u: Any, v: Any, a: Any, b: Any) -> Any:
+        return a - u, b - v
+
+    model = gs.Model.of(functools.partial(reaction, b=2.0), name="mine")
+    assert model.rates == ("a",)
+    assert model.residual([0.5, 0.5], [2.0, 2.0], [0.1, 0.1, 0.3]) == pytest.approx([-0.2, 1.5])
+    with pytest.raises(TypeError, match="got b: of a partial what follows a is one no more"):
+        gs.Model.of(functools.partial(reaction, a=2.0), name="mine")
+
+
+def test_errors_name_the_parameters_and_presets_there_are() -> None:
+    model = gs.Model.of(lambda a, b, Q: (Q - a, Q - b), name="mine", species=("a", "b"))
+    with pytest.raises(TypeError, match="parameters of mine are Da, Db, Q, given by name; got 2 without one"):
+        model.params(1.0, 2.0)
+    with pytest.raises(ValueError, match="preset must be one of mine's, which has none: use params, got 'x'"):
+        model.preset("x")
+    with pytest.raises(ValueError, match=r"must not be 'step', which means something else .* as do change, component"):
+        gs.Model.of(lambda u, v, step: (u, v))
+    with pytest.warns(gs.StabilityWarning, match=r"take dt below 0\.23\. Da, Db are D / dx\^2 of cells dx wide"):
+        gs.steady_state(model.params(Da=0.9, Db=0.2, Q=0.1), torch.rand(1, 2, 4, 4), max_steps=2)
+
+
+def sized(size: float, scale: float) -> gs.ModelParams:
+    """Schnakenberg's model in other units: the same fields, times a size."""
+
+    def reaction(u: Any, v: Any, a: Any, b: Any) -> Any:
+        return size * a - u + (u / size) ** 2 * v, size * b - (u / size) ** 2 * v
+
+    model = gs.Model.of(
+        reaction, name="sized", rest=lambda a, b: (size * (a + b), size * b / (a + b) ** 2), scale=scale
+    )
+    return model.params(Du=0.25, Dv=5.0, a=0.1, b=1.34)
+
+
+def test_fields_of_any_size_are_judged_by_their_scale() -> None:
+    start = gs.initial_state(model=sized(1.0, 1.0), grid=(12, 12), noise=0.1).double()
+    found = {}
+    for size in (1e-4, 1.0, 100.0):
+        params = sized(size, size)
+        refine = gs.Refine(eigenvalues=1)
+        state = gs.steady_state(params, size * start, dt=0.04, tol=1e-6 * size, refine=refine)
+        out = gs.grad(params, "implicit", mean_square, initial=state.fields, dt=0.04)
+        found[size] = state, out.grad.tensor() / size**2
+    expected, gradient = found[1.0]
+    for size, (state, derivatives) in found.items():
+        assert (state.status, state.kind) == (gs.Status.DRIFTING, gs.Kind.PATTERN)
+        assert float(state.bordered_residual) < 1e-10 * size
+        assert float(state.least_singular) == pytest.approx(float(expected.least_singular), rel=1e-3)
+        assert float(state.distance) / size == pytest.approx(float(expected.distance), rel=2)
+        assert torch.allclose(state.eigenvalues, expected.eigenvalues, rtol=1e-3)
+        assert torch.allclose(derivatives, gradient, rtol=1e-3)
+
+
+def test_fields_that_miss_their_scale_are_named() -> None:
+    for size in (1e-4, 1e3):
+        start = size * torch.full((1, 2, 4, 4), 1.0, dtype=torch.float64)
+        with pytest.warns(gs.UnitsWarning, match="fields of sized are of size .* at instance 0, its scale is 1: "):
+            gs.steady_state(sized(size, 1.0), start, dt=0.04, tol=1e9)
+    with pytest.raises(ValueError, match=r"scale must be finite and > 0, got 0\.0"):
+        sized(1.0, 0.0)
+    assert not sized(1.0, 1.0).model.same(sized(1.0, 2.0).model)

@@ -201,3 +201,33 @@ def test_words_of_a_stage_are_taken_as_they_stand(terminal: Terminal) -> None:
 def test_progress_must_be_a_flag(name: str) -> None:
     with pytest.raises(TypeError, match="progress must be True or False"):
         call(name, progress="yes")
+
+
+class Broken(Terminal):
+    """A terminal that has gone after some characters."""
+
+    left = 30
+
+    def write(self, text: str) -> int:
+        self.left -= len(text)
+        if self.left < 0:
+            raise BrokenPipeError("gone")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("left", [0, 1, 30, 100])
+def test_a_stream_that_breaks_holds_no_later_call_up(
+    left: int, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Broken()
+    gone.left = left
+    monkeypatch.setattr(sys, "stderr", gone)
+    drawn = [threading.Thread(target=progress.Line("one")._draw, daemon=True)]
+    drawn[0].start()
+    drawn[0].join(5)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    drawn.append(threading.Thread(target=lambda: progress.Bar(3, 0, shown=True).close(), daemon=True))
+    drawn[1].start()
+    drawn[1].join(5)
+    assert not any(one.is_alive() for one in drawn)
+    assert "0/3" in terminal.getvalue()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.bifurcation.curve import SCALE, BranchPoint, Curve, Point
+from gsimplicit.bifurcation.curve import SHARE, UNIT, BranchPoint, Curve, Point
 from gsimplicit.equations import DEFAULT, Model, instances
 from gsimplicit.results import SteadyState
 from gsimplicit.surroundings import own_surroundings
@@ -74,6 +74,7 @@ class Branch:
         ended: Why it ended: "range", "points", "folds", "step", or "branching" where another branch crosses and the
             tangent turns at once.
         model: The model.
+        unit: Change of the parameter that counted as far along the branch as one of the fields by the model's scale.
     """
 
     parameter: str
@@ -87,6 +88,7 @@ class Branch:
     instabilities: tuple[Instability, ...]
     ended: str
     model: Model = DEFAULT
+    unit: float = UNIT
 
     @property
     def values(self) -> Array:
@@ -108,6 +110,8 @@ def follow(
     max_folds: int | None = None,
     eigenvalues: int = 0,
     watch: Callable[[float, int], None] | None = None,
+    unit: float | None = None,
+    dt: float = 1.0,
 ) -> Branch:
     """Follow a root in a parameter, past folds.
 
@@ -117,16 +121,21 @@ def follow(
         direction: 1 begins with the parameter rising, -1 falling.
         low: Ends where the parameter falls below; None is the lowest value of its range.
         high: Ends where it rises above.
-        step: First step along the branch, > 0: root mean square of the change of u and v and of the parameter's change
-            over 0.01 together.
+        step: First step along the branch, > 0: root of the mean square of the species' change, by the model's scale,
+            and the square of the parameter's change, by its unit.
         max_step: Longest step.
         max_points: Most points, >= 2.
         max_folds: Ends at the first point past so many folds, >= 1; None goes on.
         eigenvalues: Leading eigenvalues at each point; with at least 1 instabilities are located.
         watch: Called with the parameter and the number of points after each.
+        unit: Change of the parameter that counts as far along the branch as a change of all species by the model's
+            scale, > 0. None is 0.01 for Gray-Scott, for other models a tenth of the parameter's value and at least
+            0.01. Where a branch takes too many points, a larger one takes longer steps in the parameter.
+        dt: Length of the explicit steps by which eigenvalues are first looked for, > 0.
 
     Returns:
-        The branch, every point to a bordered residual of 1e-12, folds and instabilities to 1e-8 in the parameter.
+        The branch, every point to a bordered residual of 1e-12 by the model's scale, folds and instabilities to 1e-6 of
+        the unit.
 
     Raises:
         NotSteady: The state is no root.
@@ -148,22 +157,15 @@ def follow(
         raise ValueError(f"direction must be 1 or -1, got {checks.shown(direction)}")
     step = checks.real("step", step, above=0)
     bounds = state.model.range_of(parameter)
-    until = _Limits(
-        ends=(
-            checks.real("low", bounds[0] if low is None else low, finite=False),
-            checks.real("high", high, finite=False),
-        ),
-        max_step=checks.real("max_step", max_step, least=step),
-        max_points=checks.integer("max_points", max_points, 2),
-        max_folds=None if max_folds is None else checks.integer("max_folds", max_folds, 1),
-    )
+    until = _limits(bounds[0] if low is None else low, high, step, max_step, max_points, max_folds)
     eigenvalues = checks.integer("eigenvalues", eigenvalues, 0)
     if not (watch is None or callable(watch)):
         raise TypeError(f"watch must be a callable of a parameter and a number, or None, got {checks.shown(watch)}")
     state.require_steady()
     _require_inside(until.ends, bounds, parameter, float(getattr(state.params, parameter)[0]))
     fields = state.fields[0].detach().to("cpu", torch.float64).numpy()
-    curve = Curve(next(instances(state.params)), parameter, fields)
+    unit = _unit(state, parameter) if unit is None else checks.real("unit", unit, above=0)
+    curve = Curve(next(instances(state.params, checks.real("dt", dt, above=0))), parameter, fields, unit)
     start = Point(fields, state.drift[0].numpy(), state.params.tensor()[0].numpy())
     with one_blas_thread():
         trail = _Trail(curve, _first(curve, start, int(direction)), eigenvalues)
@@ -178,6 +180,22 @@ class _Limits:
     max_step: float
     max_points: int
     max_folds: int | None
+
+
+def _limits(low: float, high: float, step: float, max_step: float, max_points: int, max_folds: int | None) -> _Limits:
+    """The limits of a branch, checked."""
+    return _Limits(
+        ends=(checks.real("low", low, finite=False), checks.real("high", high, finite=False)),
+        max_step=checks.real("max_step", max_step, least=step),
+        max_points=checks.integer("max_points", max_points, 2),
+        max_folds=None if max_folds is None else checks.integer("max_folds", max_folds, 1),
+    )
+
+
+def _unit(state: SteadyState, parameter: str) -> float:
+    """The unit of a parameter unless told."""
+    value = abs(float(getattr(state.params, parameter)[0]))
+    return UNIT if state.model is DEFAULT else max(UNIT, SHARE * value)
 
 
 def _require_one(state: Any) -> None:
@@ -246,13 +264,14 @@ class _Trail:
             np.stack([p.params for p in points]),
             np.stack([p.X for p in points]),
             np.stack([p.c for p in points]),
-            np.array([p.tp * SCALE for p in points]),
+            np.array([p.tp * self.curve.unit for p in points]),
             np.stack(self._eigenvalues),
             np.array([p.residual for p in points]),
             tuple(self.folds),
             tuple(self._instabilities),
             ended,
             self.curve.equations.model,
+            self.curve.unit,
         )
 
 

@@ -16,21 +16,22 @@ from gsimplicit.grid import along, broken_translations, interleaved, separate
 from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
 
-__all__ = ["SCALE", "TOLERANCE", "BranchPoint", "Curve", "Point"]
+__all__ = ["SHARE", "TOLERANCE", "UNIT", "BranchPoint", "Curve", "Point"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 TOLERANCE = 1e-12
-"""Largest bordered residual of a point of a branch, per unit time."""
+"""Largest bordered residual of a point of a branch, per unit time and by the model's scale."""
 
 MAX_ITERATIONS = 8
 """Newton iterations before a step along the branch is halved."""
 
-SCALE = 0.01
-"""A change of the parameter by this counts as far along the branch as a change of the fields by 1 everywhere."""
+UNIT, SHARE = 0.01, 0.1
+"""A change of the parameter by this counts as far along the branch as a change of the fields by 1 everywhere, unless
+told: by the first for Gray-Scott, by this share of its value, and no less, for other models."""
 
-CLOSE = 1e-8
-"""Distance in the parameter to which folds and instabilities are found."""
+CLOSE = 1e-6
+"""Distance in the parameter, by its unit, to which folds and instabilities are found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class BranchPoint(Point):
 
     Attributes:
         tX: The tangent in the fields, shape (S, H, W).
-        tp: The tangent in the parameter, by SCALE.
+        tp: The tangent in the parameter, by its unit.
     """
 
     tX: Array
@@ -68,13 +69,21 @@ class BranchPoint(Point):
 
 
 class Curve:
-    """The extended equations of a branch: bordered residual, phase conditions, and a last equation."""
+    """The extended equations of a branch: bordered residual, phase conditions, and a last equation.
 
-    def __init__(self, equations: Equations, name: str, fields: Array) -> None:
+    Args:
+        equations: Those of an instance.
+        name: Of the parameter.
+        fields: A root, shape (S, H, W): which translations it breaks.
+        unit: Change of the parameter that counts as far as one of the fields by the model's scale.
+    """
+
+    def __init__(self, equations: Equations, name: str, fields: Array, unit: float = UNIT) -> None:
         self.equations, self.name, self.index = equations, name, equations.model.parameters.index(name)
         self.least = equations.model.range_of(name)[0]
-        self.directions = broken_translations(fields)
-        self.cells = fields[0].size
+        self.unit, self.scale = unit, equations.model.scale
+        self.directions = broken_translations(fields, self.scale)
+        self.cells = fields[0].size * self.scale**2  # what squares of a change everywhere are divided by
 
     def at(self, params: Array) -> Equations:
         """The equations at other parameters."""
@@ -101,8 +110,8 @@ class Curve:
         return along(self.directions, X) if r else np.zeros((0, *X.shape))
 
     def along(self, X: Array, params: Array) -> Array:
-        """Derivative of the residual in the parameter, by SCALE."""
-        return np.asarray(SCALE * self.at(params).parameter_slopes(X)[self.index])
+        """Derivative of the residual in the parameter, by its unit."""
+        return np.asarray(self.unit * self.at(params).parameter_slopes(X)[self.index])
 
     def system(self, point: Point, phase: Array, row: Array, corner: float) -> BorderedLU:
         """The linearised equations with the last row `row . dX + corner dp`."""
@@ -121,7 +130,7 @@ class Curve:
     def advanced(self, now: BranchPoint, step: float) -> tuple[BranchPoint, int] | None:
         """The point a step along the branch, with its tangent, and the iterations it took; None where Newton failed."""
         moved = now.params.copy()
-        moved[self.index] += step * now.tp * SCALE
+        moved[self.index] += step * now.tp * self.unit
         if moved[self.index] < self.least:
             return None
         guess = Point(now.X + step * now.tX, now.c, moved)
@@ -137,18 +146,18 @@ class Curve:
 
     def _newton(self, guess: Point, origin: Point, row: Array, corner: float, step: float) -> tuple[Point, int] | None:
         """Newton's method on the extended equations, the last one `row . (X - X0) + corner (p - p0) = step`."""
-        phase = self.translations(origin.X)
+        phase = self.translations(origin.X) / self.scale**2
         X, c, params = guess.X, guess.c, guess.params.copy()
         for n in range(MAX_ITERATIONS):
             R = self.defect(X, c, params)
-            away = (params[self.index] - origin.params[self.index]) / SCALE
+            away = (params[self.index] - origin.params[self.index]) / self.unit
             off = np.concatenate(
                 [np.tensordot(phase, X - origin.X, axes=3), [(row * (X - origin.X)).sum() + corner * away - step]]
             )
             size = float(np.abs(R).max())
             if not np.isfinite(size):
                 return None
-            if size < TOLERANCE and np.abs(off).max() < 1e-10:
+            if size < TOLERANCE * self.scale and np.abs(off).max() < 1e-10:
                 return Point(X, c, params, residual=size), n
             try:
                 system = self.system(Point(X, c, params), phase, row, corner)
@@ -157,7 +166,7 @@ class Curve:
                 return None
             X = X + separate(x, X.shape)
             c = c + s[:-1] @ self.directions if len(self.directions) else c
-            params[self.index] += SCALE * s[-1]
+            params[self.index] += self.unit * s[-1]
             if params[self.index] < self.least:
                 return None
         return None
@@ -193,6 +202,6 @@ class Curve:
                 low, at_low, left = middle, value, point
             else:
                 high, at_high, best = middle, value, point
-            if abs(self.value(best) - self.value(left)) < CLOSE and high - low < 1e-4 * step:
+            if abs(self.value(best) - self.value(left)) < CLOSE * self.unit and high - low < 1e-4 * step:
                 break
         return best if abs(at_high) < abs(at_low) else left

@@ -29,7 +29,10 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 _NEAR = 1e-2
-"""Largest distance of a root from the pair it was tracked by, max norm."""
+"""Largest distance of a root from the pair it was tracked by, max norm by the model's scale."""
+
+_SLOW = 1e-4
+"""Change over a leap, by the model's scale, below which a pair is slow enough for Newton's method."""
 
 _ROUNDING = 1e-15
 """Starts cannot be bisected below this."""
@@ -40,7 +43,7 @@ class BasinEdge:
     """Between which two values of a parameter the outcome changes.
 
     Attributes:
-        dies: Where v dies, to (u, v) = (1, 0).
+        dies: Where the observed species dies, below the model's `trivial` amount everywhere: v of Gray-Scott.
         survives: Where it does not within the horizon.
     """
 
@@ -58,7 +61,7 @@ class EdgeState:
     """A steady state on the edge of a basin.
 
     Attributes:
-        fields: u and v, shape (2, H, W).
+        fields: Shape (S, H, W).
         residual: Largest steady residual, its rigid drift taken out.
         eigenvalues: Leading eigenvalues, complex, translations taken out.
         unstable: How many of those have a positive real part. 1 is the edge of a basin; more where the starts share a
@@ -85,23 +88,26 @@ def basin_edge(
     survives: float,
     tol: float = 1e-6,
     horizon: int = 3000,
+    dt: float = 1.0,
 ) -> BasinEdge:
     """The value of a parameter between which a start dies and survives, by bisection.
 
     Args:
         params: One instance; the parameter is replaced.
-        initial: u and v, shape (1, 2, H, W).
-        parameter: "Du", "Dv", "F" or "k".
+        initial: The species, shape (1, S, H, W).
+        parameter: Name of one of the model's parameters.
         dies: A value at which the start dies.
         survives: A value at which it does not.
         tol: Distance of the two to reach, > 0.
         horizon: Steps after which what lives counts as survived. Close to the edge a start takes long to decide.
+        dt: Length of a step in time units, > 0.
 
     Returns:
         The last pair of values.
 
     Raises:
-        ValueError: The start does not die at `dies`, or does at `survives`; or an argument lies outside its range.
+        ValueError: The start does not die at `dies`, or does at `survives`; steps of dt make it diverge at a value
+            between; or an argument lies outside its range.
         TypeError: An argument has a wrong type.
 
     Example:
@@ -120,7 +126,7 @@ def basin_edge(
     fields = single("initial", initial, params)
 
     def dead(value: float) -> bool:
-        return lifetime(params.replace(**{parameter: value}), fields, horizon) is not None
+        return lifetime(params.replace(**{parameter: value}), fields, horizon, dt=dt) is not None
 
     if not dead(dies):
         raise ValueError(f"dies must be a value of {parameter} at which the start dies, got {dies:g}: it survives")
@@ -148,24 +154,27 @@ def edge_state(
     gap: float = 1e-9,
     horizon: int = 3000,
     tol: float = 1e-10,
+    dt: float = 1.0,
 ) -> EdgeState:
     """The steady state on the edge between a start that dies and one that survives, tracked and then closed.
 
     Args:
         params: One instance.
-        dying: u and v that die, shape (1, 2, H, W).
-        surviving: u and v that do not.
+        dying: Species that die, shape (1, S, H, W).
+        surviving: Species that do not.
         leap: Steps marched between bisections, >= 1.
         rounds: Most bisections, >= 1.
         gap: Distance to which starts are bisected before they are marched on.
         horizon: Steps after which what lives counts as survived.
-        tol: Residual to reach.
+        tol: Residual to reach, by the model's scale.
+        dt: Length of a step in time units, > 0.
 
     Returns:
         The state, with its leading eigenvalues.
 
     Raises:
-        ValueError: The first start does not die, or the second does; or no unstable steady state was met between them.
+        ValueError: The first start does not die, or the second does; steps of dt make one diverge; or no unstable
+            steady state was met between them.
         TypeError: An argument has a wrong type.
 
     Example:
@@ -187,13 +196,13 @@ def edge_state(
     gap, tol = checks.real("gap", gap, above=0), checks.real("tol", tol, above=0)
 
     def dead(x: torch.Tensor) -> bool:
-        return lifetime(params, x, horizon) is not None
+        return lifetime(params, x, horizon, dt=dt) is not None
 
     if not dead(low):
         raise ValueError("dying must be a start that dies; it survives")
     if dead(high):
         raise ValueError("surviving must be a start that lives; it dies")
-    return _tracked(params, low, high, dead, leap, rounds, gap, tol)
+    return _tracked(params, low, high, dead, leap, rounds, gap, tol, checks.real("dt", dt, above=0))
 
 
 def _tracked(
@@ -205,6 +214,7 @@ def _tracked(
     rounds: int,
     gap: float,
     tol: float,
+    dt: float,
 ) -> EdgeState:
     """Bisect a pair and march it on by turns, until it is slow enough to close."""
     for done in range(1, rounds + 1):
@@ -214,33 +224,35 @@ def _tracked(
         if apart > gap:
             continue
         bracket = low, high
-        low, high = (marched(params, x, leap) for x in (low, high))
+        low, high = (marched(params, x, leap, dt) for x in (low, high))
         if not dead(low) or dead(high):
             # one has decided within the horizon of the other: bisect on before marching on
             (low, high), gap = bracket, gap / 10
             if gap < _ROUNDING:
                 break
         # slow enough for Newton's method: the pair has come down its stable directions
-        elif float((high - bracket[1]).abs().max()) < 1e-4:
-            found = _state_near(params, (low + high) / 2, tol, apart, done)
+        elif float((high - bracket[1]).abs().max()) < _SLOW * params.model.scale:
+            found = _state_near(params, (low + high) / 2, tol, apart, done, dt)
             if found is not None:
                 return found
     raise ValueError(f"no steady state was met in {done} bisections; give more rounds or another leap or horizon")
 
 
-def _state_near(params: ModelParams, fields: torch.Tensor, tol: float, gap: float, rounds: int) -> EdgeState | None:
+def _state_near(
+    params: ModelParams, fields: torch.Tensor, tol: float, gap: float, rounds: int, dt: float
+) -> EdgeState | None:
     """The live root near a state, by Newton's method; None where there is none so near.
 
     Raises:
         ValueError: It is stable, and so on no edge.
     """
-    equations, start = next(instances(params)), fields[0].numpy()
+    equations, start, scale = next(instances(params, dt)), fields[0].numpy(), params.model.scale
     with one_blas_thread():
-        root = newton(equations, start, tol)
-        near = float(np.abs(root.fields - start).max()) < _NEAR
+        root = newton(equations, start, tol * scale)
+        near = float(np.abs(root.fields - start).max()) < _NEAR * scale
         if not (root.converged and near and alive(params, torch.from_numpy(root.fields)[None])):
             return None
-        found = leading(equations, root.fields, broken_translations(root.fields), root.drift, 6).values
+        found = leading(equations, root.fields, broken_translations(root.fields, scale), root.drift, 6).values
     unstable = int((found.real > 1e-7).sum())
     if not unstable:
         raise ValueError("the starts were tracked to a stable state: both sides end there or nearby")

@@ -9,7 +9,7 @@ import numpy as np
 
 from gsimplicit import checks
 from gsimplicit.bifurcation.branch import Branch, Fold
-from gsimplicit.bifurcation.curve import SCALE, TOLERANCE, Curve, Point
+from gsimplicit.bifurcation.curve import TOLERANCE, Curve, Point
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, interleaved, separate
 from gsimplicit.refine.linear import BorderedLU, SparseLU, jacobian
@@ -35,7 +35,7 @@ def fold(branch: Branch, number: int = 0) -> Fold:
         number: Which of its folds, in the order they were met.
 
     Returns:
-        The fold, to a residual of 1e-12.
+        The fold, to a residual of 1e-12 by the model's scale.
 
     Raises:
         ValueError: The branch has no such fold.
@@ -48,7 +48,8 @@ def fold(branch: Branch, number: int = 0) -> Fold:
         raise ValueError(f"number must count one of the {len(branch.folds)} folds that were met, from 0, got {number}")
     turns = np.flatnonzero(branch.slope[:-1] * branch.slope[1:] < 0)
     before = int(turns[number])
-    curve = Curve(Equations(branch.model, branch.params[before]), branch.parameter, branch.fields[before])
+    equations = Equations(branch.model, branch.params[before])
+    curve = Curve(equations, branch.parameter, branch.fields[before], branch.unit)
     start = Point(branch.fields[before], branch.drift[before], branch.params[before])
     with one_blas_thread():
         return _augmented(curve, start, branch.folds[number].mode)
@@ -65,7 +66,7 @@ def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
         R = curve.defect(X, c, params)
         off = np.concatenate([np.tensordot(phase, X - start.X, axes=3), [test.g]])
         size = float(np.abs(R).max())
-        if size < TOLERANCE and abs(test.g) < 1e-11:
+        if size < TOLERANCE * curve.scale and abs(test.g) < 1e-11:
             return Fold(float(params[curve.index]), X, test.w / np.linalg.norm(test.w), size)
         corner = np.zeros((r + 1, r + 1))
         corner[-1, :r], corner[-1, -1] = test.g_c, test.g_p
@@ -74,7 +75,7 @@ def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
         x, s = outer.solve(interleaved(-R[None])[:, 0], -off)
         X = X + separate(x, X.shape)
         c = c + s[:-1] @ curve.directions if r else c
-        params[curve.index] += SCALE * s[-1]
+        params[curve.index] += curve.unit * s[-1]
         b, d = test.psi / np.linalg.norm(test.psi), test.w / np.linalg.norm(test.w)
     raise np.linalg.LinAlgError(f"the fold did not converge: residual {size:.1e}, test function {test.g:.1e}")
 
@@ -83,7 +84,7 @@ def _augmented(curve: Curve, start: Point, mode: Array) -> Fold:
 class _Singular:
     """g of `[A b; d^T 0] [w; g] = [0; 1]`, which vanishes where A is singular, and its derivatives.
 
-    In the fields, in the speeds along each direction, and in the parameter by SCALE.
+    In the fields, in the speeds along each direction, and in the parameter by its unit.
     """
 
     w: Array
@@ -113,4 +114,4 @@ def _singular(curve: Curve, at: Point, lu: SparseLU, phase: Array, b: Array, d: 
     slopes = np.stack([(np.roll(w, -1, axis) - np.roll(w, 1, axis)) / 2 for axis in (1, 2)])
     g_c = np.array([-(psi * np.tensordot(e, slopes, axes=1)).sum() for e in curve.directions])
     mixed = equations.mixed(at.X, w)[curve.index]
-    return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -SCALE * float((psi * mixed).sum()))
+    return _Singular(w, psi, float(w_rest[-1]), g_X, g_c, -curve.unit * float((psi * mixed).sum()))

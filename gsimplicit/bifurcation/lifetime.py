@@ -14,20 +14,24 @@ __all__ = ["lifetime"]
 
 
 @own_surroundings
-def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, every: int = 20) -> int | None:
-    """Steps until v has died everywhere (max v < 0.01); None where it lives at the horizon.
+def lifetime(
+    params: ModelParams, fields: torch.Tensor, horizon: int = 3000, every: int = 20, dt: float = 1.0
+) -> int | None:
+    """Steps until the observed species has died everywhere; None where it lives at the horizon.
 
     Args:
-        params: One instance.
-        fields: u and v, shape (1, 2, H, W).
+        params: One instance, of a model with a `trivial` amount: 0.01 of v for Gray-Scott.
+        fields: The species, shape (1, S, H, W).
         horizon: Most steps, >= 1.
         every: Steps between looks, >= 1: the resolution.
+        dt: Length of a step in time units, > 0.
 
     Returns:
-        The number of steps at the first look that finds v dead.
+        The number of steps at the first look that finds it dead.
 
     Raises:
-        ValueError: An argument lies outside its range, or the parameters or fields are not one instance.
+        ValueError: An argument lies outside its range, the parameters or fields are not one instance, or steps of dt
+            make the fields diverge.
         TypeError: An argument has a wrong type.
 
     Example:
@@ -38,20 +42,20 @@ def lifetime(params: ModelParams, fields: torch.Tensor, horizon: int = 3000, eve
         True
     """
     horizon, every = checks.integer("horizon", horizon, 1), checks.integer("every", every, 1)
-    params = one_instance(params)
+    params, dt = one_instance(params), checks.real("dt", dt, above=0)
     now, steps = single("fields", fields, params), 0
     while alive(params, now):
         ahead = min(every, horizon - steps)
         if not ahead:
             return None
-        now, steps = marched(params, now, ahead), steps + ahead
+        now, steps = marched(params, now, ahead, dt), steps + ahead
     return steps
 
 
 def one_instance(params: ModelParams) -> ModelParams:
     """One instance of parameters, cut off from autograd."""
     if not isinstance(params, ModelParams):
-        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+        raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
     if len(params) != 1:
         raise ValueError(f"params must be one instance, got {len(params)}")
     if params.model.trivial is None:
@@ -64,13 +68,21 @@ def alive(params: ModelParams, fields: torch.Tensor) -> bool:
     return float(fields[0, params.model.seen].max()) >= float(params.model.trivial or 0.0)
 
 
-def marched(params: ModelParams, fields: torch.Tensor, steps: int) -> torch.Tensor:
-    """Fields that many steps later."""
-    return KERNELS.march(params, fields, 0.0, steps, steps, 1.0).fields
+def marched(params: ModelParams, fields: torch.Tensor, steps: int, dt: float) -> torch.Tensor:
+    """Fields that many steps later.
+
+    Raises:
+        ValueError: They diverge: what is no longer finite has not died.
+    """
+    end = KERNELS.march(params, fields, 0.0, steps, steps, dt).fields
+    if not bool(torch.isfinite(end).all()):
+        at = ", ".join(f"{n} = {float(getattr(params, n)[0]):g}" for n in params.model.parameters)
+        raise ValueError(f"dt must be short enough for the step to be stable, got {dt:g}: the fields diverge at {at}")
+    return end
 
 
 def single(name: str, fields: torch.Tensor, params: ModelParams) -> torch.Tensor:
-    """One instance of fields, float64, shape (1, 2, H, W)."""
+    """One instance of fields, float64, shape (1, S, H, W)."""
     one = as_fields(name, fields, params.model)
     if len(one) != 1:
         raise ValueError(f"{name} must be one instance, got {len(one)}")

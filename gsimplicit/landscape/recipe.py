@@ -119,6 +119,8 @@ def _of_model(model: Model, *, kept: bool) -> dict[str, Any]:
     told |= {"observed": model.observed, "reaction": reaction}
     if model.trivial is not None:
         told["trivial"] = model.trivial
+    if model.scale != 1:
+        told["scale"] = model.scale
     if type(model) is not Model:  # what a subclass overrides
         told["class"] = identity(type(model)) if kept else type(model).__qualname__
     return {"model": {"name": model.name, **told}}
@@ -134,6 +136,6 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
     if told is None:
         return DEFAULT
     found = shipped_model(told["name"])
-    if found is None or _of_model(found, kept=True)["model"] != told:
+    if found is None or _of_model(found, kept=True).get("model") != told:
         raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
     return found

@@ -38,7 +38,7 @@ def residual_loss(params: ModelParams, fields: torch.Tensor | np.ndarray[Any, An
         0.0
     """
     if not isinstance(params, ModelParams):
-        raise TypeError(f"params must be gsimplicit.Params, got {type(params).__name__}")
+        raise TypeError(f"params must be gsimplicit.Params, or another model's params, got {type(params).__name__}")
     fields = real_fields("fields", fields)
     S = len(params.model.species)
     size = max(len(params), len(fields) if fields.ndim else 0)

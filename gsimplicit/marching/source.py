@@ -5,7 +5,7 @@ The formulas are called once with objects that stand for numbers of the program,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from itertools import count
@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gsimplicit.models.steps import Steps
+
+
+def _of_library(name: str) -> Callable[[Term], Term]:
+    return lambda term: term.body.line(f"{name}({term.name})")
 
 
 class Term:
@@ -52,29 +56,29 @@ class Term:
     def __neg__(self) -> Term:
         return self.body.line(f"-{self.name}")
 
-    def sqrt(self) -> Term:
-        """The square root."""
-        return self.body.line(f"sqrt({self.name})")
+    def abs(self) -> Term:
+        """The amount."""
+        return self.body.line(f"fabs({self.name})")
 
-    def exp(self) -> Term:
-        """The exponential."""
-        return self.body.line(f"exp({self.name})")
+    def sign(self) -> Term:
+        """1, 0 or -1."""
+        return self.body.line(f"T({self.name} > 0) - T({self.name} < 0)")
 
-    def log(self) -> Term:
-        """The natural logarithm."""
-        return self.body.line(f"log({self.name})")
+    def maximum(self, other: Term | float) -> Term:
+        """The larger of two, not a number where either is none."""
+        return self._chosen(">", "<=", other)
 
-    def tanh(self) -> Term:
-        """The hyperbolic tangent."""
-        return self.body.line(f"tanh({self.name})")
+    def minimum(self, other: Term | float) -> Term:
+        """The smaller of two, not a number where either is none."""
+        return self._chosen("<", ">=", other)
 
-    def sin(self) -> Term:
-        """The sine."""
-        return self.body.line(f"sin({self.name})")
+    rmaximum, rminimum = maximum, minimum
 
-    def cos(self) -> Term:
-        """The cosine."""
-        return self.body.line(f"cos({self.name})")
+    def _chosen(self, how: str, otherwise: str, other: Term | float) -> Term:
+        a, b = self.name, self.body.term(other).name
+        return self.body.line(f"{a} {how} {b} ? {a} : {a} {otherwise} {b} ? {b} : {a} + {b}")
+
+    sqrt, exp, log, tanh, sin, cos = map(_of_library, ("sqrt", "exp", "log", "tanh", "sin", "cos"))
 
     def pow(self, other: Term | float) -> Term:
         """A power."""

@@ -33,6 +33,10 @@ def _vector_bytes() -> int:
 BYTES = _vector_bytes()
 
 
+def _of_library(name: str) -> Callable[[Register], Register]:
+    return lambda register: register.writer.called(name, register)
+
+
 class Register:
     """A register of one number or of a vector, with the arithmetic the pointwise formulas use."""
 
@@ -80,25 +84,32 @@ class Register:
         )
         return Register(w, w.builder.call(function, [self.value]))
 
-    def exp(self) -> Register:
-        """The exponential, of the C library."""
-        return self.writer.called("exp", self)
+    def abs(self) -> Register:
+        """The amount."""
+        return self.writer.chosen(">", self, self.writer.constant(0.0), self, 0.0 - self)
 
-    def log(self) -> Register:
-        """The natural logarithm, of the C library."""
-        return self.writer.called("log", self)
+    def sign(self) -> Register:
+        """1, 0 or -1."""
+        w = self.writer
+        zero = w.constant(0.0)
+        below = w.chosen("<", self, zero, w.constant(-1.0), zero)
+        return w.chosen(">", self, zero, w.constant(1.0), below)
 
-    def tanh(self) -> Register:
-        """The hyperbolic tangent, of the C library."""
-        return self.writer.called("tanh", self)
+    def maximum(self, other: Register | float) -> Register:
+        """The larger of two, NaN where either is."""
+        w = self.writer
+        (right,) = w.registers([other])
+        return w.chosen(">", self, right, self, w.chosen("<=", self, right, right, self + right))
 
-    def sin(self) -> Register:
-        """The sine, of the C library."""
-        return self.writer.called("sin", self)
+    def minimum(self, other: Register | float) -> Register:
+        """The smaller of two, NaN where either is."""
+        w = self.writer
+        (right,) = w.registers([other])
+        return w.chosen("<", self, right, self, w.chosen(">=", self, right, right, self + right))
 
-    def cos(self) -> Register:
-        """The cosine, of the C library."""
-        return self.writer.called("cos", self)
+    rmaximum, rminimum = maximum, minimum
+
+    exp, log, tanh, sin, cos = map(_of_library, ("exp", "log", "tanh", "sin", "cos"))
 
     def pow(self, other: Register | float) -> Register:
         """A power, of the C library."""
@@ -138,6 +149,11 @@ class Writer:
     def registers(self, values: Sequence[Register | float]) -> list[Register]:
         """Results of formulas, of which some may be plain numbers."""
         return [v if isinstance(v, Register) else self.constant(v) for v in values]
+
+    def chosen(self, how: str, a: Register, b: Register, yes: Register, no: Register) -> Register:
+        """One or the other, lane by lane, as a comparison of two goes; the other where either is NaN."""
+        asked = self.builder.fcmp_ordered(how, a.value, b.value)
+        return Register(self, self.builder.select(asked, yes.value, no.value))
 
     def called(self, name: str, *arguments: Register) -> Register:
         """A function of the C library, lane by lane."""

@@ -101,6 +101,14 @@ def _chain_power(of: Symbol, x: Sequence[Symbol], d: Sequence[Symbol]) -> Symbol
     return plus(slope, times(times(of, graph.node("log", plus(base, graph.number(_LEAST)))), d[1]))
 
 
+def _chain_larger(of: Symbol, x: Sequence[Symbol], d: Sequence[Symbol]) -> Symbol:
+    """Of a maximum or a minimum: that of the one taken, half of each where they are equal, as torch has it."""
+    graph = of.graph
+    half, side = graph.number(0.5), graph.node("sign", x[0] - x[1] if of.op == "maximum" else x[1] - x[0])
+    first = half + half * side
+    return plus(times(first, d[0]), times(graph.number(1) - first, d[1]))
+
+
 _LEAST = 1.2e-38
 """A normal number of either dtype."""
 
@@ -117,6 +125,10 @@ _CHAIN: dict[str, Callable[[Symbol, Sequence[Symbol], Sequence[Symbol]], Symbol]
     "log": lambda of, x, d: over(d[0], x[0]),
     "tanh": lambda of, x, d: times(minus(of.graph.number(1), of * of), d[0]),
     "sin": lambda of, x, d: times(of.graph.node("cos", x[0]), d[0]),
+    "abs": lambda of, x, d: times(of.graph.node("sign", x[0]), d[0]),
+    "sign": lambda of, x, d: of.graph.number(0),
+    "maximum": _chain_larger,
+    "minimum": _chain_larger,
     "cos": lambda of, x, d: negative(times(of.graph.node("sin", x[0]), d[0])),
 }
 """Derivative of each operation from those of its arguments."""

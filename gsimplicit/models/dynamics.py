@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +13,7 @@ from gsimplicit.models.by_torch import ByTorch
 from gsimplicit.models.expression import UntraceableError
 from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.operations import A
+from gsimplicit.models.probe import require_pointwise
 from gsimplicit.models.steps import Steps, derived
 
 if TYPE_CHECKING:
@@ -27,12 +28,20 @@ class Dynamics:
     `Model` states what is declared here; what a model overrides of the rest is its own.
     """
 
+    name: str
     species: tuple[str, ...]
     diffusivity: tuple[str, ...]
     rates: tuple[str, ...]
     reaction: Reaction
     rest: Rest
+    bounds: tuple[tuple[float, float] | None, ...]
+    presets: Mapping[str, tuple[float, ...]]
+    defaults: Mapping[str, float]
     uniform: Callable[..., Sequence[tuple[float, ...]]] | None
+
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Lowest and highest allowed value of a parameter."""
+        raise NotImplementedError
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -75,8 +84,27 @@ class Dynamics:
 
     @cached_property
     def pointwise(self) -> Pointwise:
-        """The reaction and its derivatives."""
-        return self.formulas or ByTorch(self._rates_of, len(self.species), len(self.parameters))
+        """The reaction and its derivatives.
+
+        Raises:
+            ValueError: It is no formula, and not pointwise.
+            TypeError: It is neither a formula nor a function of tensors.
+        """
+        if self.formulas is not None:
+            return self.formulas
+        by = ByTorch(self._rates_of, len(self.species), len(self.parameters))
+        require_pointwise(self.name, by, (*self.species, *self.parameters), self._probed())
+        return by
+
+    def _probed(self) -> list[tuple[float, float]]:
+        """Where species and parameters are tried: in their ranges, and close to the first preset if there is one."""
+        low_high = [b or (0.0, float("inf")) for b in self.bounds]
+        found = {n: self.range_of(n) for n in self.parameters}
+        known = {**self.defaults, **dict(zip(self.parameters, next(iter(self.presets.values()), ()), strict=False))}
+        for name, value in known.items():
+            low, high = found[name]
+            found[name] = max(low, value - abs(value) / 4), min(high, value + abs(value) / 4)
+        return low_high + [found[n] for n in self.parameters]
 
     def residual(self, x: Sequence[A], S: Sequence[A], p: Sequence[A]) -> list[A]:
         """Right-hand sides `D (S - 4 x) + f`, one a species."""
@@ -170,8 +198,8 @@ class Dynamics:
 
     @cached_property
     def _unit_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=True)
+        return None if self.formulas is None else derived(self.formulas.alone(), unit=True)
 
     @cached_property
     def _any_steps(self) -> Steps | None:
-        return None if self.formulas is None else derived(self.formulas, unit=False)
+        return None if self.formulas is None else derived(self.formulas.alone(), unit=False)

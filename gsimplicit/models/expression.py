@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsimplicit.models.operations import FUNCTIONS, RUN
+from gsimplicit.models.operations import FUNCTIONS, LARGER, RUN
 
 MOST_NODES = 10_000
 """Operations at which tracing gives up: a loop that never ends would look like a very long formula."""
@@ -22,6 +22,16 @@ MOST_NODES = 10_000
 
 class UntraceableError(TypeError):
     """A function does something with its arguments that is no formula: a comparison, an index, another library."""
+
+
+class HeldTensorError(TypeError):
+    """A reaction holds a tensor that requires grad: no route would differentiate by it, and none would say so."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the reaction uses a tensor that requires grad and is none of its arguments: no route differentiates by "
+            "it. Make it a rate, an argument of the reaction, or detach it (a module: requires_grad_(False))"
+        )
 
 
 class Graph:
@@ -32,6 +42,13 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def copied_to(self, other: Graph, count: int) -> list[Symbol]:
+        """The first nodes, inserted into another graph in the same order."""
+        made: list[Symbol] = []
+        for node in list(self._nodes.values())[:count]:
+            made.append(other.insert(node.op, tuple(made[a.rank] for a in node.args), node.value))
+        return made
 
     def leaf(self, name: str) -> Symbol:
         """A variable, by its name."""
@@ -87,6 +104,8 @@ class Symbol:
             if other.graph is not self.graph:
                 raise UntraceableError("symbols of two traces meet: does the function keep what it was given?")
             return other
+        if isinstance(other, torch.Tensor) and other.requires_grad:
+            raise HeldTensorError
         if isinstance(other, torch.Tensor | np.ndarray | np.generic) and np.ndim(other) == 0:
             other = other.item()
         if isinstance(other, bool) or not isinstance(other, int | float):
@@ -119,6 +138,9 @@ class Symbol:
 
     def __neg__(self) -> Symbol:
         return self.graph.node("neg", self)
+
+    def __abs__(self) -> Symbol:
+        return self.graph.node("abs", self)
 
     def __pos__(self) -> Symbol:
         return self
@@ -209,6 +231,8 @@ _CALLS: dict[str, Callable[..., Symbol]] = {
     **{name: _binary("*") for name in ("mul", "multiply", "rmul")},
     **{name: _binary("/") for name in ("div", "divide", "true_divide", "truediv")},
     **{name: _binary("**") for name in ("pow", "power")},
+    **{name: _binary(name) for name in LARGER},
+    **{name: _function("abs") for name in ("abs", "absolute", "fabs")},
     "rsub": lambda a, b: _binary("-")(b, a),
     "rdiv": lambda a, b: _binary("/")(b, a),
     "rpow": lambda a, b: _binary("**")(b, a),

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from gsimplicit.models.differentiation import derivative, times, total
-from gsimplicit.models.expression import Graph, Symbol, UntraceableError
+from gsimplicit.models.expression import Graph, HeldTensorError, Symbol, UntraceableError
 from gsimplicit.models.operations import A
 from gsimplicit.models.pointwise import Reaction, as_values, rows, spread
 from gsimplicit.models.program import Program
@@ -28,7 +28,8 @@ class Formulas:
 
     Raises:
         UntraceableError: The reaction is no formula.
-        TypeError: It does not give S values.
+        TypeError: It does not give S values, or holds a tensor that requires grad.
+        NameError: It asks for a name that does not exist.
     """
 
     def __init__(self, reaction: Reaction, species: int, parameters: int) -> None:
@@ -37,11 +38,23 @@ class Formulas:
         self.p = [self.graph.leaf(n) for n in leaves("p", parameters)]
         try:
             given = reaction(*self.x, *self.p)
-        except UntraceableError:
+        except (UntraceableError, HeldTensorError, NameError):  # these are no fault of tracing
             raise
         except Exception as error:  # what the function does with a symbol that is no number: math.exp, say
             raise UntraceableError(f"{type(error).__name__}: {error}") from error
         self.f = as_values(given, species, self._node)
+        self._size = len(self.graph)
+
+    def alone(self) -> Formulas:
+        """The reaction in a graph of its own, where nothing is differentiated yet.
+
+        What was differentiated before decides the order of operations in a graph. Steps have one order and one key.
+        """
+        made = object.__new__(Formulas)
+        made.graph, made._size = Graph(), self._size
+        same = self.graph.copied_to(made.graph, self._size)
+        made.x, made.p, made.f = ([same[node.rank] for node in nodes] for nodes in (self.x, self.p, self.f))
+        return made
 
     def _node(self, value: Any) -> Symbol:
         wrapped = self.x[0]._wrapped(value)

@@ -9,7 +9,6 @@ follows by differentiation: steps, tangents, adjoints, the Jacobian, second deri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -19,25 +18,27 @@ import torch
 
 from gsimplicit import checks
 from gsimplicit.models.dynamics import Dynamics, Rest
-from gsimplicit.models.expression import UntraceableError
-from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.pointwise import Reaction
+from gsimplicit.models.probe import tried_before
 from gsimplicit.models.statement import (
     TAKEN,
     arguments_of,
+    bounds_of,
     identifier,
     lowest_and_highest,
     name_of,
     names_of,
     numbers,
+    require_apart,
     require_call,
+    require_own_name,
 )
 
 if TYPE_CHECKING:
     from gsimplicit.models.params import ModelParams
 
 UNIFORM = 1e-3
-"""Standard deviation of the observed species below which a state counts as uniform."""
+"""Standard deviation of the observed species, by the model's `scale`, below which a state counts as uniform."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -53,7 +54,8 @@ class Model(Dynamics):
         rates: Names of the other parameters, in the order in which the reaction takes them.
         reaction: The rates of change `f(*species, *rates)` without diffusion, per unit time: one value a species. It is
             called with tensors, arrays or symbols in place of numbers and must be pointwise: a cell's rates are made of
-            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin and cos is compiled.
+            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin, cos, abs, maximum and
+            minimum is compiled.
         observed: The species that losses see.
         rest: State without a pattern, one value a species: numbers, or a function of the rates that gives them.
         presets: Named sets of all parameters, diffusivity first.
@@ -64,6 +66,8 @@ class Model(Dynamics):
         uniform: From the rates, as numbers, to the uniform steady states in closed form, each one value a species; None
             where there is no such form.
         defaults: Values of parameters that need not be given.
+        scale: Typical size of the species, > 0. Small is told from large by it: a state is uniform below 1e-3 of it,
+            a root is closed to `Refine.tol` times it. The default suits fields between about 0.03 and 30.
         trivial: Value of the largest observed amount below which a state counts as trivial; None where no state does.
         equations: The equations as a line of text.
         source: Where model and presets are from.
@@ -89,6 +93,7 @@ class Model(Dynamics):
     defaults: Mapping[str, float] = field(default_factory=dict)
     uniform: Callable[..., Sequence[tuple[float, ...]]] | None = None
     trivial: float | None = None
+    scale: float = 1.0
     equations: str = ""
     source: str = ""
 
@@ -101,29 +106,20 @@ class Model(Dynamics):
             "rates": names_of("rates", self.rates, least=0, taken=TAKEN | {"v"}),
         }
         checks.keep(self, plain)
-        if len(self.diffusivity) != n:
-            raise ValueError(f"diffusivity must name one coefficient a species, {n} of them, got {self.diffusivity}")
-        names = [*self.species, *self.parameters]
-        if len(set(names)) < len(names):
-            twice = sorted({x for x in names if names.count(x) > 1})
-            raise ValueError(f"species and parameters must have different names, got {', '.join(twice)} twice")
+        require_apart(self.species, self.diffusivity, self.rates)
         if not callable(self.reaction):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(self.reaction)}")
+        require_own_name(self.name, self.reaction)
         require_call(self.reaction, (*self.species, *self.rates))
         checks.keep(self, {"observed": checks.choice("observed", self.observed or self.species[-1], self.species)})
         if not self.rest:
             checks.keep(self, {"rest": (0.0,) * n})
         if not callable(self.rest):
             checks.keep(self, {"rest": numbers("rest", self.rest, n)})
-        if not self.bounds:
-            checks.keep(self, {"bounds": (None,) * n})
-        if not isinstance(self.bounds, list | tuple) or len(self.bounds) != n:
-            raise ValueError(f"bounds must hold a pair or None a species, {n} of them, got {checks.shown(self.bounds)}")
-        pairs = zip(self.species, self.bounds, strict=True)
-        checks.keep(
-            self, {"bounds": tuple(None if b is None else lowest_and_highest(f"bounds of {s}", b) for s, b in pairs)}
-        )
+        checks.keep(self, {"bounds": bounds_of(self.species, self.bounds)})
+        checks.keep(self, {"scale": checks.real("scale", self.scale, above=0)})
         self._check_tables()
+        self.pointwise  # noqa: B018 (what the reaction cannot do is told here, not where it is first marched)
 
     def _check_tables(self) -> None:
         for name in ("presets", "ranges", "words", "defaults"):
@@ -149,6 +145,7 @@ class Model(Dynamics):
         rest: Rest = (),
         presets: Mapping[str, Sequence[float]] = _EMPTY,
         ranges: Mapping[str, tuple[float, float]] = _EMPTY,
+        scale: float = 1.0,
     ) -> Model:
         """A model from a function of a cell.
 
@@ -162,6 +159,7 @@ class Model(Dynamics):
             rest: State without a pattern, as in `Model`.
             presets: Named sets of all parameters, diffusivity first.
             ranges: Lowest and highest allowed value of parameters.
+            scale: Typical size of the species, as in `Model`.
 
         Raises:
             ValueError: Names clash, or the function takes fewer arguments than there are species.
@@ -172,7 +170,7 @@ class Model(Dynamics):
             >>> import gsimplicit as gs
             >>> def reaction(u, v, a, b):
             ...     return a - u + u * u * v, b - u * u * v
-            >>> model = gs.Model.of(reaction, name="schnakenberg")
+            >>> model = gs.Model.of(reaction, name="mine")
             >>> model.params(Du=0.01, Dv=0.2, a=0.1, b=0.9).b.item()
             0.9
         """
@@ -180,7 +178,7 @@ class Model(Dynamics):
             raise TypeError(f"reaction must be a function of the species and rates, got {checks.shown(reaction)}")
         species = names_of("species", species)
         rates, defaults = arguments_of(reaction, len(species))
-        made = cls(
+        return cls(
             name=name_of(reaction) if name is None else name,
             species=species,
             diffusivity=tuple(f"D{s}" for s in species) if diffusivity is None else diffusivity,  # type: ignore[arg-type]
@@ -191,10 +189,8 @@ class Model(Dynamics):
             presets={n: tuple(v) for n, v in presets.items()},
             ranges=ranges,
             defaults=defaults,
+            scale=scale,
         )
-        with suppress(UntraceableError):  # another number of rates is told here, and not where it is first marched
-            Formulas(made._rates_of, len(species), len(made.parameters))
-        return made
 
     # -----------------------------------------------------------------------------------------------------------------
     # Names and values
@@ -210,7 +206,7 @@ class Model(Dynamics):
         low, high = self.ranges.get(name, (float("-inf"), float("inf")))
         return (max(low, 0.0), high) if name in self.diffusivity else (low, high)
 
-    def params(self, **values: Any) -> ModelParams:
+    def params(self, *unnamed: Any, **values: Any) -> ModelParams:
         """Parameters of this model as one batch of B instances, by name; see `gsimplicit.Params`.
 
         Raises:
@@ -219,6 +215,9 @@ class Model(Dynamics):
         """
         from gsimplicit.models.params import ModelParams
 
+        if unnamed:
+            names = ", ".join(self.parameters)
+            raise TypeError(f"parameters of {self.name} are {names}, given by name; got {len(unnamed)} without one")
         return ModelParams._named(self, values)
 
     def preset(self, name: str) -> ModelParams:
@@ -227,6 +226,10 @@ class Model(Dynamics):
         Raises:
             ValueError: There is no preset of that name.
         """
+        if not self.presets:
+            raise ValueError(
+                f"preset must be one of {self.name}'s, which has none: use params, got {checks.shown(name)}"
+            )
         found = self.presets[checks.choice("preset", name, self.presets)]
         return self.params(**dict(zip(self.parameters, found, strict=True)))
 
@@ -234,7 +237,7 @@ class Model(Dynamics):
         """Kind of each state of a batch, int64, shape (B,): 1 trivial, 2 uniform, 3 pattern; 0 where not finite."""
         x = fields[:, self.seen].to(torch.float64).flatten(1)
         kind = torch.full((len(x),), 3, dtype=torch.int64, device=x.device)
-        kind[x.std(dim=1, correction=0) < UNIFORM] = 2
+        kind[x.std(dim=1, correction=0) < UNIFORM * self.scale] = 2
         if self.trivial is not None:
             kind[x.amax(dim=1) < self.trivial] = 1
         kind[~torch.isfinite(fields).flatten(1).all(dim=1)] = 0
@@ -252,7 +255,7 @@ class Model(Dynamics):
     @cached_property
     def key(self) -> tuple[Any, ...]:
         """What makes two models the same: names, and the formulas where there are some."""
-        names = (self.name, self.species, self.diffusivity, self.rates, self.observed)
+        names = (self.name, self.species, self.diffusivity, self.rates, self.observed, self.scale)
         steps = self._any_steps
         return (*names, steps.key if steps is not None else self.reaction)
 
@@ -285,7 +288,8 @@ def _shipped(name: str) -> Model:
 
 def _rebuilt(kind: type[Model], state: Mapping[str, Any], text: str = "") -> Model:
     """A model from its pickle, which holds the function by name or by value: what it is traced to must be the same."""
-    made = kind(**state)
+    with tried_before():
+        made = kind(**state)
     if text and made._text != text:
         raise ValueError(
             f"the reaction of {made.name} is another one here than where it was pickled: it was edited, or a value "

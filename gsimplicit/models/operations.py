@@ -1,7 +1,7 @@
 """What each operation of a formula computes.
 
-On torch tensors, numpy arrays, numbers, or objects that write instructions for a compiler: with + - * /, sqrt and
-integer powers all of them give the same bits.
+On torch tensors, numpy arrays, numbers, or objects that write instructions for a compiler: with + - * /, sqrt, abs,
+maximum, minimum and integer powers all of them give the same bits.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ FUNCTIONS = ("sqrt", "exp", "log", "tanh", "sin", "cos")
 """Functions of one argument that a formula may call, as `torch.exp(x)`, `numpy.exp(x)` or `x.exp()`."""
 
 
+LARGER = ("maximum", "minimum")
+"""Functions of two arguments that a formula may call."""
+
+
 def _called(name: str, *args: A) -> A:
     """A function of whatever computes: of torch, of numpy, or of the object itself."""
     first = next((a for a in args if not isinstance(a, int | float | np.generic)), None)
     if first is None:
         numbers = [np.float64(a) for a in args]
-        return np.power(numbers[0], numbers[1]) if name == "pow" else getattr(np, name)(numbers[0])
+        return getattr(np, "power" if name == "pow" else name)(*numbers)
     if isinstance(first, torch.Tensor):
         if name == "sqrt" and first.device.type == "cpu":
             return _root(first)
+        if name in LARGER:  # which take no numbers
+            args = tuple(torch.as_tensor(a, dtype=first.dtype, device=first.device) for a in args)
         return torch.pow(*args) if name == "pow" else getattr(torch, name)(*args)
     if isinstance(first, np.ndarray):
         return np.power(*args) if name == "pow" else getattr(np, name)(*args)
@@ -68,6 +74,6 @@ RUN: dict[str, Callable[..., Any]] = {
     "/": _divided,
     "neg": lambda a: -a,
     "pow": lambda a, b: _called("pow", a, b),
-    **{name: partial(_called, name) for name in FUNCTIONS},
+    **{name: partial(_called, name) for name in (*FUNCTIONS, *LARGER, "abs", "sign")},
 }
 """Operations by their names in a graph."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 from gsimplicit.models.gray_scott import gray_scott, homogeneous_states
 from gsimplicit.models.gray_scott_equations import reaction_jacobian
@@ -22,7 +23,7 @@ class StabilityWarning(UserWarning):
 
 
 class UnitsWarning(UserWarning):
-    """Diffusion coefficients look like those of a program with another spacing."""
+    """Diffusion coefficients look like those of another spacing, or fields miss their model's scale."""
 
 
 UNITS = (
@@ -32,6 +33,9 @@ UNITS = (
 
 NOT_FELT = 1e-3
 """Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a cell."""
+
+MISSED = 100.0
+"""Factor by which fields may miss their model's scale."""
 
 _DIVERGED = "expect status diverged"
 
@@ -52,10 +56,12 @@ def warn_if_unstable(params: ModelParams, dt: float = 1.0) -> None:
     for text, value, outcome in limits:
         over = np.flatnonzero(dt * value > 2).tolist()
         if over:
+            outcome = outcome.format(1.9 / float(value[over].max()))
             what = text if dt == 1 else f"{dt:g} ({text})"
             warnings.warn(
                 f"the explicit step is unstable: {what} = {dt * value[over[0]]:.4g} > 2 at instance {over[0]}"
-                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. {UNITS}",
+                f"{f' and {len(over) - 1} more' if len(over) > 1 else ''}; {outcome}. "
+                f"{_units(params)}",
                 StabilityWarning,
                 stacklevel=caller(),
             )
@@ -94,7 +100,36 @@ def _of_any(params: ModelParams, values: Array) -> Iterator[tuple[str, Array, st
             J = np.array(model.reaction_jacobian([float(x) for x in state], p), dtype=np.float64)
             if np.isfinite(J).all():
                 fastest[i] = max(fastest[i], -float(np.linalg.eigvals(J - 8 * np.diag(p[:n])).real.min()))
-    yield "the fastest decay of a uniform state", fastest, "expect it to diverge: take a shorter dt"
+    yield "the fastest decay of a uniform state", fastest, f"{_DIVERGED}: take dt below {{:.2g}}"
+
+
+def warn_of_size(params: ModelParams, fields: torch.Tensor) -> None:
+    """Warn where fields are not of their model's scale, by which small is told from large.
+
+    Args:
+        params: B instances.
+        fields: States, shape (B, S, H, W). Small ones tell nothing where the model rests at zero: they may have died.
+    """
+    model = params.model
+    sizes = fields.detach().abs().flatten(1).amax(dim=1).cpu().tolist()
+    for i, p in enumerate(params.detach().tensor().tolist()):
+        rest = max((abs(float(x)) for x in model.rest_of(p[len(model.species) :])), default=0.0)
+        share = max(sizes[i], rest) / model.scale
+        if MISSED < share < math.inf or (0 < share < 1 / MISSED and rest):
+            warnings.warn(
+                f"fields of {model.name} are of size {max(sizes[i], rest):.2g} at instance {i}, its scale is "
+                f"{model.scale:g}: what counts as uniform, as broken and as closed is told by the scale. Give the "
+                "model one near that size (gsimplicit.Model, scale)",
+                UnitsWarning,
+                stacklevel=caller(),
+            )
+            return
+
+
+def _units(params: ModelParams) -> str:
+    """What the diffusion coefficients of a model mean, by their names."""
+    names = ", ".join(params.model.diffusivity)
+    return UNITS if params.model is gray_scott else f"{names} are D / dx^2 of cells dx wide, see docs/models.md"
 
 
 def _warn_if_not_felt(params: ModelParams, values: Array) -> None:
@@ -107,7 +142,8 @@ def _warn_if_not_felt(params: ModelParams, values: Array) -> None:
         warnings.warn(
             f"diffusion is hardly felt from cell to cell: {what} is {largest[small[0]]:.2g} < "
             f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
-            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. {UNITS}",
+            f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. "
+            f"{_units(params)}",
             UnitsWarning,
             stacklevel=caller(),
         )

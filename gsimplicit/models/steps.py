@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from gsimplicit.models.differentiation import minus, plus, times, total
@@ -108,9 +109,9 @@ class Derived:
         """One a parameter."""
         return self.parameters
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """A digest of all formulas."""
+        """A digest of all formulas, made once: each call of a kernel asks for it."""
         texts = (p.text for p in (self.before, self.forward, self.backward, self.beside))
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
 

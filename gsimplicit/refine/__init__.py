@@ -38,7 +38,7 @@ class Refine:
     """How a marched state is refined to a root.
 
     Attributes:
-        tol: Max norm of the residual to certify, per unit time, in (0, 1e-6].
+        tol: Max norm of the residual to certify, per unit time and by the model's `scale`, in (0, 1e-6].
         max_evaluations: Cap on residual evaluations, marching and Newton together, >= 1. At 128 x 128 the two million
             of the default take about 20 s on one core.
         lattice: Go on from a drifting pattern to a root of the raw residual, where the lattice pins it.
@@ -94,14 +94,20 @@ class Refined:
     factors: tuple[Prepared, Bordered] | None = None
 
 
+def _tol(equations: Equations, settings: Refine) -> float:
+    """Residual to close, in the units of the fields."""
+    return settings.tol * equations.model.scale
+
+
 def recognise(equations: Equations, fields: Array, settings: Refine) -> Refined | None:
     """The fields as a root, where they already are one to the tolerance; else None."""
     from gsimplicit.refine.newton import certify
 
     certified = certify(equations, fields)
-    if certified.raw <= settings.tol:
+    tol = _tol(equations, settings)
+    if certified.raw <= tol:
         return Refined(fields, Status.STEADY, certified, 0)
-    if certified.bordered <= settings.tol and not settings.lattice:
+    if certified.bordered <= tol and not settings.lattice:
         return Refined(fields, Status.DRIFTING, certified, 0)
     return None
 
@@ -121,7 +127,8 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
     from gsimplicit.refine.motion import motion
     from gsimplicit.refine.newton import Certified, certify
 
-    X, spent, level = fields, 0, 1e-6
+    scale = equations.model.scale
+    X, spent, level = fields, 0, 1e-6 * scale
     while True:
         with stage(f"refining, {spent:,} of {settings.max_evaluations:,} evaluations, "):
             tail = _march_on(equations, X, level, min(LOOK, settings.max_evaluations - spent), settings)
@@ -132,16 +139,16 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
         exhausted = spent >= settings.max_evaluations
         # a pattern may travel fast and yet be steady in shape: what counts is what changes besides
         here = certify(equations, X)
-        if here.raw <= settings.tol:
+        if here.raw <= _tol(equations, settings):
             return Refined(X, Status.STEADY, here, spent)
         slow = min(tail.change, here.bordered)
-        if slow < level or (exhausted and slow < SLOW):
+        if slow < level or (exhausted and slow < SLOW * scale):
             found = _closed(equations, X, settings, last=exhausted)
             spent += found.evaluations
             if found.status != Status.FAILED:
                 return replace(found, evaluations=spent)
             level = min(level, slow) / 10
-            if level < 1e-3 * settings.tol:  # as slow as marching gets, and Newton's method does not close
+            if level < 1e-3 * _tol(equations, settings):  # as slow as marching gets, and Newton's method does not close
                 return Refined(X, Status.FAILED, here, spent)
         if exhausted:
             return Refined(X, Status.UNSTEADY, here, spent, motion(equations, X))
@@ -155,21 +162,21 @@ def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool
     from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, newton, pin
 
     note("closing the residual by Newton's method")
-    patience = MAX_ITERATIONS if last else PATIENCE
-    root = newton(equations, fields, settings.tol, linear=settings.linear, patience=patience)
+    patience, tol = MAX_ITERATIONS if last else PATIENCE, _tol(equations, settings)
+    root = newton(equations, fields, tol, linear=settings.linear, patience=patience)
     spent = root.evaluations
     certified = certify(equations, root.fields)
     if not root.converged or _kind(equations, root.fields) != _kind(equations, fields):
         return Refined(fields, Status.FAILED, certified, spent)
-    if settings.lattice and certified.raw > settings.tol:
-        pinned = pin(equations, root, settings.tol, settings.linear)
+    if settings.lattice and certified.raw > tol:
+        pinned = pin(equations, root, tol, settings.linear)
         spent += pinned.evaluations
         if pinned.converged:
             root, certified = pinned, certify(equations, pinned.fields)
-    if certified.raw <= settings.tol:
+    if certified.raw <= tol:
         return Refined(root.fields, Status.STEADY, certified, spent, factors=root.factors)
     # the drift is fitted anew, in another norm than Newton's: what counts is the residual it leaves
-    status = Status.DRIFTING if certified.bordered <= settings.tol else Status.FAILED
+    status = Status.DRIFTING if certified.bordered <= tol else Status.FAILED
     return Refined(root.fields, status, certified, spent, factors=root.factors)
 
 
@@ -190,7 +197,8 @@ LOOK = 50_000
 """Evaluations after which a march that has not slowed down is looked at all the same: it may only travel."""
 
 SLOW = 1e-5
-"""Newton's method is not tried from a state whose shape changes by this or more a step: it would land elsewhere."""
+"""Newton's method is not tried from a state whose shape changes by this or more a step, by the model's scale: it would
+land elsewhere."""
 
 NEUTRAL = 1e-9
 """Real parts below this are taken for zero: translations of a pattern that the lattice does not pin."""
@@ -232,7 +240,7 @@ def _grows_everywhere(equations: Equations, root: Refined, settings: Refine) -> 
     from gsimplicit.refine.newton import newton
 
     for by in ((0.5, 0.0), (0.0, 0.5), (0.5, 0.5)):
-        there = newton(equations, shifted(root.fields, np.array(by)), settings.tol, linear=settings.linear)
+        there = newton(equations, shifted(root.fields, np.array(by)), _tol(equations, settings), linear=settings.linear)
         if not there.converged:
             return False
         try:

@@ -31,7 +31,7 @@ PROVED = 0.4
 """Kantorovich's number up to which a root counts as proved to be near: 1/2, less what higher orders may add."""
 
 NEAR = 0.2
-"""Longest step in u or v from which a root counts as near: Newton's own steps are cut there."""
+"""Longest step of a species, by the model's scale, from which a root counts as near: Newton's are cut there."""
 
 STEPS, NOTHING = 6, 1e-8
 """Simplified Newton steps that are looked at, at most, and the share of the first one at which they end."""
@@ -150,7 +150,7 @@ def kantorovich(
     h, sizes = 0.0, [_norm(step, speeds)]
     before, at, speed = np.zeros_like(fields), step, speeds
     for n in range(1, STEPS + 1):
-        if not (np.isfinite(sizes[-1]) and np.abs(at).max() <= NEAR):
+        if not (np.isfinite(sizes[-1]) and np.abs(at).max() <= NEAR * equations.model.scale):
             return float("inf")
         bent = _beyond(equations, fields, at, speed, directions)
         after, more = solve(before - bent)

@@ -31,7 +31,7 @@ SINGULAR = 1e-13
 """Least singular value below which a uniform state counts as one of a family: its Jacobian is singular."""
 
 SURELY_UNIFORM = 1e-6
-"""Deviation from the mean below which a root counts as uniform: certification leaves some 1e-9."""
+"""Deviation from the mean, by the scale, below which a root counts as uniform: certification leaves some 1e-9."""
 
 FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
@@ -66,10 +66,11 @@ class _Inverse:
     """Bidiagonalisation of B, the inverse of the transpose: `B Q = P U` and `B^T P = Q U^T + b q y^T`.
 
     The largest singular value of U is one of B but for the rest `b |y|`, its left vector's last entry times the next b.
+    The border counts by the model's scale: else small fields would make a small singular value.
     """
 
     def __init__(self, system: Bordered, *, border: bool) -> None:
-        self._shape, self._size = system.fields.shape, system.fields.size
+        self._shape, self._size, self._scale = system.fields.shape, system.fields.size, system.equations.model.scale
         # at random: a start that favours the translations overlooks a fold beside them
         start = np.random.default_rng(0).standard_normal(self._size + (len(system.directions) if border else 0))
         self._next: Array = start / float(np.linalg.norm(start))
@@ -82,7 +83,7 @@ class _Inverse:
     def asked(self, *, transpose: bool) -> tuple[Array, Array]:
         """The next right-hand side, of the transposed system or of the system itself."""
         x = self._next if transpose or not self._bases[1] else self._bases[1][-1]
-        return x[: self._size].reshape(self._shape), x[self._size :]
+        return x[: self._size].reshape(self._shape), self._scale * x[self._size :]
 
     def take(self, solution: Solution, *, transpose: bool) -> None:
         """Take the solution of what was asked."""
@@ -91,7 +92,7 @@ class _Inverse:
         if not solution.residual <= CLOSED:
             self.sharp, self.least, self._ended = True, 0.0, True
             return
-        y = np.concatenate([solution.x.ravel(), solution.s])
+        y = np.concatenate([solution.x.ravel(), self._scale * solution.s])
         if transpose:
             self._bases[0].append(self._next)
         basis = self._bases[1 if transpose else 0]
@@ -129,11 +130,12 @@ def least_singular_of_uniform(equations: Equations, fields: Array) -> float | No
     largest = max(abs(float(f.mean())) for f in fields)
     least = float(np.linalg.svd(symbols(equations, fields), compute_uv=False).min())
     # what waves change in the entries of the Jacobian, whose slopes are of the size of the fields
-    return least if 8 * deviation(fields) * max(1.0, largest) < max(FLAT * least, SINGULAR) else None
+    scale = equations.model.scale
+    return least if 8 * (deviation(fields) / scale) * max(1.0, largest / scale) < max(FLAT * least, SINGULAR) else None
 
 
 def is_of_a_family(equations: Equations, fields: Array) -> bool:
     """Whether a uniform state is no isolated root: a mode of it neither grows nor decays. False for patterns."""
-    if deviation(fields) > SURELY_UNIFORM:
+    if deviation(fields) > SURELY_UNIFORM * equations.model.scale:
         return False
     return bool(np.linalg.svd(symbols(equations, fields), compute_uv=False).min() < SINGULAR)

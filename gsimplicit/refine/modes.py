@@ -20,7 +20,7 @@ ITERATIONS = 50
 """Products of the power iteration: the fast end of the spectrum lies four times farther out than the slow one."""
 
 UNIFORM = 1e-3
-"""Largest deviation from its mean at which a state's modes are taken in closed form."""
+"""Largest deviation from its mean, by the model's scale, at which a state's modes are taken in closed form."""
 
 
 def symbols(equations: Equations, fields: Array) -> Array:
@@ -38,6 +38,11 @@ def deviation(fields: Array) -> float:
     return float(np.abs(fields - fields.mean(axis=(1, 2), keepdims=True)).max())
 
 
+def is_flat(equations: Equations, fields: Array) -> bool:
+    """Whether a state is so uniform that its modes are taken in closed form."""
+    return deviation(fields) < UNIFORM * equations.model.scale
+
+
 def step_factor(equations: Equations, fields: Array) -> float:
     """Largest |1 + eigenvalue| of the Jacobian at a state, over the modes that the equations damp.
 
@@ -51,7 +56,7 @@ def step_factor(equations: Equations, fields: Array) -> float:
         Exact for a uniform state, NaN where none of its modes is damped. At a pattern that of the fastest mode alone,
         from below: slow modes are damped by 1 - 1e-4 and the like, whatever the step.
     """
-    if deviation(fields) < UNIFORM:
+    if is_flat(equations, fields):
         values = np.linalg.eigvals(symbols(equations, fields))
         damped = values[values.real < 0]
         return float(np.abs(1 + equations.dt * damped).max()) if damped.size else float("nan")

@@ -13,7 +13,7 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.marching import cpu
-from gsimplicit.refine.modes import UNIFORM, deviation, growth, step_factor
+from gsimplicit.refine.modes import growth, is_flat, step_factor
 from gsimplicit.refine.newton import certify
 from gsimplicit.results import Motion
 
@@ -75,7 +75,7 @@ def overshoots(equations: Equations, fields: Array) -> bool:
     """
     if reverses(equations, fields):
         return True
-    if deviation(fields) < UNIFORM:
+    if is_flat(equations, fields):
         return step_factor(equations, fields) > 1 and growth(equations, fields) < 0
     before = equations.dt * certify(equations, fields).raw
     change = cpu.march(equations, fields, 0.0, SPAN, SPAN)[2]

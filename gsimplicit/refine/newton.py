@@ -31,7 +31,7 @@ from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MAX_STEP = 0.2
-"""Largest change of a species in one Newton step, and where fields are larger than 1 as a share of the largest."""
+"""Largest change of a species in one Newton step, as a share of the largest or of the model's scale."""
 
 MAX_ITERATIONS = 20
 
@@ -113,7 +113,7 @@ def certify(equations: Equations, fields: Array) -> Certified:
         fields: Float64, shape (S, H, W).
     """
     R = equations.residual(fields)
-    directions = broken_translations(fields)
+    directions = broken_translations(fields, equations.model.scale)
     raw = float(np.abs(R).max())
     if not len(directions):
         return Certified(raw, raw, np.zeros(2), directions)
@@ -149,7 +149,7 @@ def newton(
         The state of least residual met, with `converged` false where that is above `tol`.
     """
     linear = Direct() if linear is None else guarded(linear)
-    directions = broken_translations(fields) if bordered else np.zeros((0, 2))
+    directions = broken_translations(fields, equations.model.scale) if bordered else np.zeros((0, 2))
     phase = along(directions, fields) if len(directions) else None
 
     def defect(X: Array, c: Array) -> Array:
@@ -158,7 +158,7 @@ def newton(
 
     X, c = fields, certify(equations, fields).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
-    longest = MAX_STEP * max(1.0, float(np.abs(fields).max()))
+    longest = MAX_STEP * max(equations.model.scale, float(np.abs(fields).max()))
     system: Prepared | None = None
     at: Bordered | None = None
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
@@ -254,7 +254,7 @@ def pin(equations: Equations, root: Root, tol: float, linear: LinearSolver | Non
             best = now
         if raw <= tol:
             return Root(now.fields, np.zeros(2), raw, evaluations, True, now.factors)
-        directions = broken_translations(now.fields)
+        directions = broken_translations(now.fields, equations.model.scale)
         pull = np.empty((len(directions), len(directions)))
         h = 0.05
         for i, d in enumerate(directions):

@@ -22,7 +22,7 @@ SHIFT = 1e-11
 
 ROUNDS = 4
 FAR, STEADY = 0.01, 1e-8
-"""A root is one of a family where the residual stays below the second when it is moved by the first."""
+"""A root is one of a family where the residual stays below the second when it is moved by the first, by the scale."""
 
 EXACT = 1e-9
 """Share of its terms below which a sum counts as zero."""
@@ -48,7 +48,9 @@ def reason(equations: Equations, fields: Array) -> str:
         return (
             f"the equations conserve the mean of {law}, so that the root is one of a family (nothing feeds or removes)"
         )
-    if float(np.abs(equations.residual(fields + FAR * right / np.abs(right).max())).max()) < STEADY:
+    scale = equations.model.scale
+    moved = fields + scale * FAR * right / np.abs(right).max()
+    if float(np.abs(equations.residual(moved)).max()) < scale * STEADY:
         along, names = ", ".join(f"{w:.3g}" for w in _weights(right)), ", ".join(equations.model.species)
         return f"the root is one of a family: moved by ({along}) in ({names}) everywhere it stays steady"
     if _along_translations(fields, right) > ALONG:
@@ -72,7 +74,7 @@ def _null_vectors(equations: Equations, fields: Array) -> tuple[Array, Array, fl
 
 def _conserved(equations: Equations, left: Array, fields: Array) -> bool:
     """Whether what the left null vector weighs is conserved at any state, not only about the root."""
-    other = fields + 0.1 * np.random.default_rng(1).random(fields.shape)
+    other = fields + 0.1 * equations.model.scale * np.random.default_rng(1).random(fields.shape)
     R = equations.residual(other)
     return bool(abs((left * R).sum()) < EXACT * np.abs(left * R).sum())
 

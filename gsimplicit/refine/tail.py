@@ -26,7 +26,7 @@ from gsimplicit.progress import note
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LONGEST = 24
-"""Longest step in time units; beyond it the reaction's complex eigenvalues bind, not diffusion."""
+"""Longest stabilised step, in steps of dt; beyond it the reaction's complex eigenvalues bind, not diffusion."""
 
 DAMPING = 3
 """eps of the Chebyshev polynomials. Less is longer on the real axis, more is wider around it, which the reaction's

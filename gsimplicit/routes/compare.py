@@ -233,8 +233,9 @@ def reason(rows: list[Row], r: int, b: int, difference: torch.Tensor) -> Reason:
     from gsimplicit.refine.newton import rigid_distance
 
     here, there = (row.state.fields[b].to("cpu", torch.float64).numpy() for row in (ours, theirs))
-    if np.abs(here - there).max() > SAME_STATE:
-        return Reason.DRIFT if rigid_distance(here, there) < SAME_SHAPE else Reason.OTHER_STATE
+    scale = ours.state.model.scale
+    if np.abs(here - there).max() > SAME_STATE * scale:
+        return Reason.DRIFT if rigid_distance(here, there) < SAME_SHAPE * scale else Reason.OTHER_STATE
     seen = max((float(x) for x in (row.certificate.position[b] for row in (ours, theirs)) if x == x), default=0.0)
     definitions = [float(row.certificate.other_definition[b]) for row in (ours, theirs)]
     if seen > POSITION_LIMIT or any(d == d and d >= 0.5 * apart for d in definitions):

@@ -112,7 +112,7 @@ class Deq(Route):
                 still = state.status[i] == Status.STEADY
                 if still and is_of_a_family(equations[i], fields):
                     continue
-                directions = np.zeros((0, 2)) if still else broken_translations(fields)
+                directions = np.zeros((0, 2)) if still else broken_translations(fields, state.model.scale)
                 drift = np.zeros(2) if still else state.drift[i].numpy()
                 system = Bordered(equations[i], fields, directions, drift)
                 prepared = linear.prepare([system])

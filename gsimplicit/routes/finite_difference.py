@@ -39,16 +39,16 @@ class FiniteDifference(Route):
     Marched states are marched again with the base point's number of steps, so that the difference does not see the
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
     its branch, with what its certificate leaves of the residual; where one is not, or is of another kind, there is no
-    gradient, nor where a parameter lies less than 2 h above 0, or the loss has no finite derivative by autograd: a
-    difference across a kink is a number all the same. Marching must be float64: the step is below the resolution of
-    float32. The certificate's error estimate is `|D(h) - D(2h)| / 3` relative to the gradient: that of the plain
-    difference, the extrapolated one is better.
+    gradient, nor where a parameter lies less than 2 h from an end of its range, or the loss has no finite derivative by
+    autograd: a difference across a kink is a number all the same. Marching must be float64: the step is below the
+    resolution of float32. The certificate's error estimate is `|D(h) - D(2h)| / 3` relative to the gradient: that of
+    the plain difference, the extrapolated one is better.
 
     Attributes:
-        step: h, in the units of each parameter, > 0. None is 2^-29 = 1.9e-9 for marched states, about where rounding
-            and curvature meet after 2,000 to 20,000 steps at 128 x 128, and 2^-20 = 9.5e-7 for roots. The log
-            spectrum is so rough that it needs steps this small. For other models than Gray-Scott None is 2^-16 of each
-            parameter, of the largest of a batch.
+        step: h, in the units of each parameter, > 0. None is 2^-16 of each parameter, of the largest of a batch. For
+            Gray-Scott it is 2^-29 = 1.9e-9 for marched states, about where rounding and curvature meet after 2,000 to
+            20,000 steps at 128 x 128, and 2^-20 = 9.5e-7 for roots: its log spectrum is so rough that it needs steps
+            this small.
         refine: Difference certified roots instead of marched states; a `Refine` sets how the base root is found.
 
     Raises:
@@ -247,7 +247,7 @@ def carried(
     if bordered:
         held = held + along(base.drift[0].numpy(), at)
     there = next(instances(params))
-    root = newton(there, at, _ROOT_TOL, bordered=bordered, linear=linear, held=held)
+    root = newton(there, at, _ROOT_TOL * there.model.scale, bordered=bordered, linear=linear, held=held)
     fields = torch.from_numpy(root.fields)
     same = base.model.kinds(fields[None])[0] == base.kind[0]
-    return fields if root.residual < _ROOT_LIMIT and bool(same) else lost
+    return fields if root.residual < _ROOT_LIMIT * there.model.scale and bool(same) else lost

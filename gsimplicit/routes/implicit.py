@@ -72,7 +72,7 @@ class Implicit(Route):
         fields = state.fields.cpu().numpy()
         rows = [[_none(len(state.model.parameters))] * len(state) for _ in g]
         roots = [i for i in range(len(state)) if state.status[i] in (Status.STEADY, Status.DRIFTING)]
-        broken = {i: broken_translations(fields[i]) for i in roots}
+        broken = {i: broken_translations(fields[i], state.model.scale) for i in roots}
         still = [i for i in roots if state.status[i] == Status.STEADY]
         pinned = [i for i in still if len(broken[i])]
         solver = solver_for(self.refine.linear, fields[0, 0].size, problem.marching.device)

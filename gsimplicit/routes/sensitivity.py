@@ -133,7 +133,7 @@ def _system(state: SteadyState, i: int) -> Bordered:
     from gsimplicit.refine.linear import Bordered
 
     fields, equations = state.fields[i].numpy(), next(instances(state.params[i]))
-    directions = broken_translations(fields)
+    directions = broken_translations(fields, state.model.scale)
     return Bordered(equations, fields, directions, np.zeros(2) if _still(state, i) else state.drift[i].numpy())
 
 

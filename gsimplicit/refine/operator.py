@@ -73,7 +73,7 @@ class BorderedOperator:
 
     def _mean_field(self) -> list[list[torch.Tensor]]:
         """The inverse of the averaged Jacobian at each wave number: S rows of S entries, (B, H, W // 2 + 1) each."""
-        B, S, H, W = self.shape
+        _, S, H, W = self.shape
         waves = torch.from_numpy(laplacian((H, W), half=True)).to(self.device)
         entries = []
         for i in range(S):

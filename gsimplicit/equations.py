@@ -198,9 +198,9 @@ def product(fields: torch.Tensor, params: ModelParams, d: torch.Tensor, *, trans
 def applied(
     J: list[list[torch.Tensor]], p: list[torch.Tensor], d: torch.Tensor, *, transpose: bool = False
 ) -> torch.Tensor:
-    """The same from the pointwise part of the Jacobian, S rows of S, and the parameters as `columns`."""
-    lap = (neighbour_sum(d) - 4 * d).unbind(1)
-    return torch.stack(_applied(J, lap, d.unbind(1), p, transpose=transpose), dim=1)
+    """The same for d of shape (..., S, H, W), from the pointwise part of the Jacobian, S rows of S, and parameters."""
+    lap = (neighbour_sum(d) - 4 * d).unbind(-3)
+    return torch.stack(_applied(J, lap, d.unbind(-3), p, transpose=transpose), dim=-3)
 
 
 def parameter_slopes(fields: torch.Tensor, params: ModelParams) -> torch.Tensor:

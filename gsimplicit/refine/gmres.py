@@ -28,6 +28,9 @@ from gsimplicit.threads import each
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
+DEPENDENT = 1e-13
+"""Squared length below which what is left of a unit vector counts as nothing: it depends on others."""
+
 LOOK = 10
 """Products between two looks at the least-squares residual: each look waits for the device."""
 
@@ -115,27 +118,24 @@ class _Cycle:
         self.operator, self._transpose, self._deflate = operator, transpose, deflate
         self._counts = np.array([0 if s is None else len(s) for s in spaces])
         shape = (operator.shape[0], int(self._counts.max()), operator.unknowns + BORDER)
-        # U with A U = C and C orthonormal; `kept` are the same directions before preconditioning. Zeros fill up
+        # zeros fill up
         self._kept = torch.zeros(shape, dtype=torch.float64, device=operator.device)
         for i, space in enumerate(spaces):
             if space is not None:
                 self._kept[i, : len(space)] = space
-        self._U, self._C = torch.zeros_like(self._kept), torch.zeros_like(self._kept)
-        for j in range(shape[1]):
-            self._take_out(j)
+        # U with A U = C and C orthonormal; `kept` are the same directions before preconditioning
+        self._U = self._C = self._kept
+        if shape[1]:
+            self._U = self._precondition(self._kept)
+            self._C = operator.apply(self._U, transpose=transpose)
+            sizes = self._C.norm(dim=2)
+            self._combine(torch.diag_embed(torch.where(sizes > 0, 1 / sizes, 0.0)))
+            for _ in range(2):  # twice is enough
+                self._combine(torch.from_numpy(_orthogonal((self._C @ self._C.mT).cpu().numpy())).to(operator.device))
 
-    def _take_out(self, j: int) -> None:
-        """Direction j: its image is made orthogonal to those before and of length 1; one that depends on them goes."""
-        kept, U, C = self._kept, self._U, self._C
-        u = self._precondition(kept[:, j])
-        c = self.operator.apply(u, transpose=self._transpose)
-        length, k = c.norm(dim=1), kept[:, j]
-        for _ in range(2 if j else 0):  # twice is enough
-            h = dots(C[:, :j], c)
-            c, u, k = c - combine(h, C[:, :j]), u - combine(h, U[:, :j]), k - combine(h, kept[:, :j])
-        size = c.norm(dim=1)
-        scale = torch.where(size > 1e-12 * length, 1 / size, 0.0)[:, None]
-        kept[:, j], U[:, j], C[:, j] = scale * k, scale * u, scale * c
+    def _combine(self, weights: torch.Tensor) -> None:
+        """Other directions of the same space; of some there remain zeros."""
+        self._kept, self._U, self._C = weights @ self._kept, weights @ self._U, weights @ self._C
 
     def _precondition(self, z: torch.Tensor) -> torch.Tensor:
         return self.operator.precondition(z, transpose=self._transpose)
@@ -145,62 +145,76 @@ class _Cycle:
 
         An instance ends where its least-squares residual is below its goal, or with its cycle.
         """
-        (B, k), (C, U) = self._C.shape[:2], (self._C, self._U)
-        along = dots(C, rest)
-        step, rest = combine(along, U), rest - combine(along, C)
+        B, k = self._C.shape[:2]
+        along = dots(self._C, rest)
+        step, rest = combine(along, self._U), rest - combine(along, self._C)
         most = np.maximum(cycle - self._counts, 1)
         m = int(most.max())
-        V = torch.zeros((B, m + 1, rest.shape[1]), dtype=rest.dtype, device=rest.device)
-        H = torch.zeros((B, m + 1, m), dtype=rest.dtype, device=rest.device)
-        D = torch.zeros((B, k, m), dtype=rest.dtype, device=rest.device)
+        # C and Arnoldi's vectors V, and what products with V have along both
+        V = torch.zeros((B, k + m + 1, rest.shape[1]), dtype=rest.dtype, device=rest.device)
+        H = torch.zeros((B, k + m + 1, m), dtype=rest.dtype, device=rest.device)
         beta = rest.norm(dim=1)
-        V[:, 0] = rest / beta.clamp(min=1e-300)[:, None]
+        V[:, :k], V[:, k] = self._C, rest / beta.clamp(min=1e-300)[:, None]
         start, done = beta.cpu().numpy(), np.zeros(B, dtype=np.int64)
         for j in range(m):
-            w = self.operator.apply(self._precondition(V[:, j]), transpose=self._transpose)
-            for _ in range(2):  # twice is enough
-                h = dots(C, w)
-                w, D[:, :, j] = w - combine(h, C), D[:, :, j] + h
-                h = dots(V[:, : j + 1], w)
-                w, H[:, : j + 1, j] = w - combine(h, V[:, : j + 1]), H[:, : j + 1, j] + h
-            H[:, j + 1, j] = w.norm(dim=1)
-            V[:, j + 1] = w / H[:, j + 1, j].clamp(min=1e-300)[:, None]
+            self._lengthen(V, H, k, j)
             if (j + 1) % LOOK == 0 or (most == j + 1).any():
-                left = _residuals(H[:, : j + 2, : j + 1].cpu().numpy(), start)
+                left = _residuals(H[:, k : k + j + 2, : j + 1].cpu().numpy(), start)
                 # NaN counts as ended
                 done[(done == 0) & (~(left > goal) | (most <= j + 1))] = j + 1
                 if done.all():
                     break
         m = int(done.max())
-        V, D, small, beside = V[:, : m + 1], D[:, :, :m], H[:, : m + 1, :m].cpu().numpy(), D[:, :, :m].cpu().numpy()
-        y = torch.from_numpy(_least_squares(small, start, done)).to(rest.device)
-        step = step + self._precondition(combine(y, V[:, :m])) - combine(dots(D, y), U)
-        return step, self._counts + done, self._slow(V, small, beside, done)
+        V, H, seen = V[:, : k + m + 1], H[:, : k + m + 1, :m], H[:, : k + m + 1, :m].cpu().numpy()
+        y = torch.from_numpy(_least_squares(seen[:, k:], start, done)).to(rest.device)
+        step = step + self._precondition(combine(y, V[:, k:-1])) - combine(dots(H[:, :k], y), self._U)
+        return step, self._counts + done, self._slow(V, seen, done)
 
-    def _slow(self, V: torch.Tensor, H: Array, D: Array, done: Counts) -> list[torch.Tensor | None]:
+    def _lengthen(self, V: torch.Tensor, H: torch.Tensor, k: int, j: int) -> None:
+        """Arnoldi's step j."""
+        w, basis = self.operator.apply(self._precondition(V[:, k + j]), transpose=self._transpose), V[:, : k + j + 1]
+        for _ in range(2):  # twice is enough
+            h = dots(basis, w)
+            w = torch.baddbmm(w[:, None], h[:, None], basis, alpha=-1)[:, 0]
+            H[:, : k + j + 1, j] += h
+        size = w.norm(dim=1)
+        H[:, k + j + 1, j], V[:, k + j + 1] = size, w / size.clamp(min=1e-300)[:, None]
+
+    def _slow(self, V: torch.Tensor, H: Array, done: Counts) -> list[torch.Tensor | None]:
         """Harmonic Ritz vectors of least modulus of each instance, in the preconditioned unknowns."""
-        k, m = D.shape[1:]
+        k = self._kept.shape[1]
         size = self._kept.norm(dim=2)
-        searched = torch.cat([self._kept / size.clamp(min=1e-300)[..., None], V[:, :m]], dim=1)
-        overlaps = (torch.cat([self._C, V], dim=1) @ searched.mT).cpu().numpy()
-        lengths = size.cpu().numpy()
+        searched = torch.cat([self._kept / size.clamp(min=1e-300)[..., None], V[:, k:-1]], dim=1)
+        overlaps, lengths = (V @ searched.mT).cpu().numpy(), size.cpu().numpy()
 
         def one(i: int) -> Array | None:
             n = int(done[i])
-            own = np.r_[np.flatnonzero(lengths[i]), k : k + n]
-            rows, few = np.r_[own, k + n], len(own) - n
+            kept = np.flatnonzero(lengths[i])
+            own, few = np.r_[kept, k : k + n], len(kept)
+            rows = np.r_[own, k + n]
             G = np.zeros((few + n + 1, few + n))
-            G[:few, :few] = np.diag(1 / lengths[i][own[:few]])
-            G[:few, few:], G[few:, few:] = D[i][own[:few], :n], H[i, : n + 1, :n]
+            G[:few, :few] = np.diag(1 / lengths[i][kept])
+            G[:, few:] = H[i][rows, :n]
             chosen = _harmonic(G, overlaps[i][np.ix_(rows, own)], self._deflate)
             if chosen is None:
                 return None
-            spread = np.zeros((len(chosen), k + m))
+            spread = np.zeros((len(chosen), searched.shape[1]))
             spread[:, own] = chosen
             return spread
 
         chosen = each(one, range(len(done)))
         return [None if c is None else torch.from_numpy(c).to(V.device) @ searched[i] for i, c in enumerate(chosen)]
+
+
+def _orthogonal(products: Array) -> Array:
+    """Combinations that make vectors orthonormal, from their products (B, k, k); zero for those that depend on others.
+
+    By the products alone, since the vectors lie on the device, and a QR of tall matrices is slow there.
+    """
+    finite = np.isfinite(products).all(axis=(1, 2), keepdims=True)
+    values, vectors = np.linalg.eigh(np.where(finite, products, 0.0))
+    weights = np.where(values > DEPENDENT, 1 / np.sqrt(np.maximum(values, DEPENDENT)), 0.0)
+    return np.ascontiguousarray((vectors * weights[:, None]).transpose(0, 2, 1))
 
 
 def _residuals(H: Array, beta: Array) -> Array:

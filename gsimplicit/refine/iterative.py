@@ -140,9 +140,8 @@ class PreparedGmres:
         """Relative residuals of the systems without their borders."""
         found = []
         for part, operator in zip(self._parts, self._operators, strict=True):
-            product = operator.product(
-                torch.from_numpy(np.stack([x[i] for i in part])).to(operator.device), transpose=transpose
-            )
+            columns = torch.from_numpy(np.stack([np.ravel(x[i]) for i in part])[:, None]).to(operator.device)
+            product = operator.product(columns, transpose=transpose)[:, 0]
             for i, applied in zip(part, product.cpu().numpy(), strict=True):
                 rest = float(np.linalg.norm(np.ravel(r[i]) - applied))
                 found.append(rest / max(float(np.linalg.norm(r[i])), 1e-300))

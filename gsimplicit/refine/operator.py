@@ -27,7 +27,9 @@ _FLOOR = 1e-6
 
 
 class BorderedOperator:
-    """Bordered Jacobians of B states and their mean-field preconditioners, on columns of shape (B, S H W + 2).
+    """Bordered Jacobians of B states and their mean-field preconditioners.
+
+    They act on a column an instance, shape (B, S H W + 2), or on several, (B, m, S H W + 2).
 
     Args:
         systems: B systems on one grid.
@@ -43,8 +45,9 @@ class BorderedOperator:
         self.shape = tuple(self._fields.shape)
         B, S, H, W = self.shape
         self.unknowns = S * H * W
-        self._p = [p[:, None, None] for p in tensor(np.stack([s.parameters for s in systems])).unbind(1)]
-        self._J = systems[0].equations.model.reaction_jacobian(self._fields.unbind(1), self._p)
+        p = [p[:, None, None] for p in tensor(np.stack([s.parameters for s in systems])).unbind(1)]
+        J = systems[0].equations.model.reaction_jacobian(self._fields.unbind(1), p)
+        self._p, self._J = [q[:, None] for q in p], [[e[:, None] for e in row] for row in J]
         self._waves = [torch.from_numpy(w).to(device) for w in (wave_numbers(H)[:, None], wave_numbers(W, half=True))]
         directions, closed = np.zeros((B, BORDER, 2)), np.ones((B, BORDER))
         for i, s in enumerate(systems):
@@ -58,7 +61,7 @@ class BorderedOperator:
         # c . grad in Fourier space; None where every pattern rests
         velocity = np.stack([s.velocity for s in systems])
         down, across = (
-            c * wave for c, wave in zip(tensor(velocity)[..., None, None].unbind(1), self._waves, strict=True)
+            c * wave for c, wave in zip(tensor(velocity)[..., None, None, None].unbind(1), self._waves, strict=True)
         )
         self._drift = down + across if velocity.any() else None
         self._inverse = self._mean_field()
@@ -72,12 +75,12 @@ class BorderedOperator:
         return directions @ torch.stack(steep, dim=1)
 
     def _mean_field(self) -> list[list[torch.Tensor]]:
-        """The inverse of the averaged Jacobian at each wave number: S rows of S entries, (B, H, W // 2 + 1) each."""
+        """The inverse of the averaged Jacobian at each wave number: S rows of S, (B, 1, H, W // 2 + 1) each."""
         _, S, H, W = self.shape
         waves = torch.from_numpy(laplacian((H, W), half=True)).to(self.device)
         entries = []
         for i in range(S):
-            row = [e.mean(dim=(-2, -1))[:, None, None] + 0.0 * waves for e in self._J[i]]
+            row = [e.mean(dim=(-2, -1), keepdim=True) + 0.0 * waves for e in self._J[i]]
             row[i] = row[i] + self._p[i] * waves
             row = [e.to(torch.complex128) for e in row]
             if self._drift is not None:
@@ -87,7 +90,7 @@ class BorderedOperator:
 
     def _eliminate(self, transpose: bool) -> tuple[torch.Tensor, torch.Tensor]:
         column, row = self._border(transpose)
-        solved = torch.stack([self._smooth(column[:, i], transpose) for i in range(BORDER)], dim=1)
+        solved = self._smooth(column, transpose)
         # one that is singular must not raise: it would end the others of its batch as well
         return solved, torch.linalg.inv_ex(row @ solved.mT - torch.diag_embed(self._closed))[0]
 
@@ -95,40 +98,47 @@ class BorderedOperator:
         """Columns and rows of the border, shape (B, 2, S H W)."""
         return (self._rows, self._columns) if transpose else (self._columns, self._rows)
 
+    def _fields_of(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(self.shape[0], -1, *self.shape[1:])
+
     def product(self, x: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The Jacobian without its border, or its transpose, on (B, S H W)."""
-        x = x.reshape(self.shape)
-        y = applied(self._J, self._p, x, transpose=transpose)
+        """The Jacobian without its border, or its transpose, on (B, m, S H W)."""
+        fields = self._fields_of(x)
+        y = applied(self._J, self._p, fields, transpose=transpose)
         if self._drift is not None:
             # the spectral derivative is antisymmetric
-            moved = torch.fft.irfft2(torch.fft.rfft2(x) * self._drift[:, None], s=self.shape[-2:])
+            moved = torch.fft.irfft2(torch.fft.rfft2(fields) * self._drift[:, None], s=self.shape[-2:])
             y = y - moved if transpose else y + moved
-        return y.reshape(len(y), -1)
+        return y.reshape(x.shape)
 
     def apply(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The bordered operator, or its transpose, on (B, S H W + 2)."""
-        x, s = z[:, : self.unknowns], z[:, self.unknowns :]
+        """The bordered operator, or its transpose."""
+        if z.ndim == 2:
+            return self.apply(z[:, None], transpose=transpose)[:, 0]
+        x, s = z[..., : self.unknowns], z[..., self.unknowns :]
         column, row = self._border(transpose)
-        y = self.product(x, transpose=transpose) + combine(s, column)
-        return torch.cat([y, dots(row, x) + self._closed * s], dim=1)
+        y = torch.baddbmm(self.product(x, transpose=transpose), s, column)
+        return torch.cat([y, torch.baddbmm(self._closed[:, None] * s, x, row.mT)], dim=2)
 
     def precondition(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The inverse of the bordered mean field, or its transpose, on (B, S H W + 2)."""
+        """The inverse of the bordered mean field, or its transpose."""
+        if z.ndim == 2:
+            return self.precondition(z[:, None], transpose=transpose)[:, 0]
         solved, inverse = self._eliminated[transpose]
         _, row = self._border(transpose)
-        y = self._smooth(z[:, : self.unknowns], transpose)
-        s = dots(inverse, dots(row, y) - z[:, self.unknowns :])
-        return torch.cat([y - combine(s, solved), s], dim=1)
+        y = self._smooth(z[..., : self.unknowns], transpose)
+        s = torch.baddbmm(z[..., self.unknowns :], y, row.mT, beta=-1) @ inverse.mT
+        return torch.cat([torch.baddbmm(y, s, solved, alpha=-1), s], dim=2)
 
     def _smooth(self, x: torch.Tensor, transpose: bool) -> torch.Tensor:
-        """The inverse of the mean field without border, or its transpose, on (B, S H W)."""
+        """The inverse of the mean field without border, or its transpose, on (B, m, S H W)."""
         inverse = self._inverse
         if transpose:
             inverse = [[e.conj() for e in column] for column in zip(*inverse, strict=True)]
-        hats = torch.fft.rfft2(x.reshape(self.shape)).unbind(1)
+        hats = torch.fft.rfft2(self._fields_of(x)).unbind(2)
         smoothed = [sum(e * hat for e, hat in zip(row, hats, strict=True)) for row in inverse]
-        y: torch.Tensor = torch.fft.irfft2(torch.stack(smoothed, dim=1), s=self.shape[-2:])
-        return y.reshape(len(x), -1)
+        y: torch.Tensor = torch.fft.irfft2(torch.stack(smoothed, dim=2), s=self.shape[-2:])
+        return y.reshape(x.shape)
 
     def part(self, instances: list[int]) -> BorderedOperator:
         """The operators of some of the instances, in rising order."""

@@ -166,9 +166,10 @@ class _Cycle:
                     break
         m = int(done.max())
         V, H, seen = V[:, : k + m + 1], H[:, : k + m + 1, :m], H[:, : k + m + 1, :m].cpu().numpy()
-        y = torch.from_numpy(_least_squares(seen[:, k:], start, done)).to(rest.device)
+        weights, slow = self._small(V, seen, start, done)
+        y = torch.from_numpy(weights).to(rest.device)
         step = step + self._precondition(combine(y, V[:, k:-1])) - combine(dots(H[:, :k], y), self._U)
-        return step, self._counts + done, self._slow(V, seen, done)
+        return step, self._counts + done, slow
 
     def _lengthen(self, V: torch.Tensor, H: torch.Tensor, k: int, j: int) -> None:
         """Arnoldi's step j."""
@@ -180,15 +181,21 @@ class _Cycle:
         size = w.norm(dim=1)
         H[:, k + j + 1, j], V[:, k + j + 1] = size, w / size.clamp(min=1e-300)[:, None]
 
-    def _slow(self, V: torch.Tensor, H: Array, done: Counts) -> list[torch.Tensor | None]:
-        """Harmonic Ritz vectors of least modulus of each instance, in the preconditioned unknowns."""
+    def _small(self, V: torch.Tensor, H: Array, beta: Array, done: Counts) -> tuple[Array, list[torch.Tensor | None]]:
+        """What minimises each least-squares residual, and each instance's harmonic Ritz vectors of least modulus.
+
+        The vectors are in the preconditioned unknowns.
+        """
         k = self._kept.shape[1]
         size = self._kept.norm(dim=2)
         searched = torch.cat([self._kept / size.clamp(min=1e-300)[..., None], V[:, k:-1]], dim=1)
         overlaps, lengths = (V @ searched.mT).cpu().numpy(), size.cpu().numpy()
+        weights = np.zeros((len(V), V.shape[1] - 1 - k))
+        spread = np.zeros((len(V), self._deflate, searched.shape[1]))
 
-        def one(i: int) -> Array | None:
+        def one(i: int) -> int:
             n = int(done[i])
+            weights[i, :n] = _least_squares(H[i, k : k + n + 1, :n], beta[i])
             kept = np.flatnonzero(lengths[i])
             own, few = np.r_[kept, k : k + n], len(kept)
             rows = np.r_[own, k + n]
@@ -196,14 +203,12 @@ class _Cycle:
             G[:few, :few] = np.diag(1 / lengths[i][kept])
             G[:, few:] = H[i][rows, :n]
             chosen = _harmonic(G, overlaps[i][np.ix_(rows, own)], self._deflate)
-            if chosen is None:
-                return None
-            spread = np.zeros((len(chosen), searched.shape[1]))
-            spread[:, own] = chosen
-            return spread
+            spread[i, : len(chosen), own] = chosen.T
+            return len(chosen)
 
-        chosen = each(one, range(len(done)))
-        return [None if c is None else torch.from_numpy(c).to(V.device) @ searched[i] for i, c in enumerate(chosen)]
+        counts = each(one, range(len(V)))
+        slow = torch.from_numpy(spread).to(V.device) @ searched
+        return weights, [slow[i, :n] if n else None for i, n in enumerate(counts)]
 
 
 def _orthogonal(products: Array) -> Array:
@@ -231,30 +236,25 @@ def _residuals(H: Array, beta: Array) -> Array:
         return np.asarray(beta * np.abs(n[:, 0]))
 
 
-def _least_squares(H: Array, beta: Array, done: Counts) -> Array:
-    """The y that minimise `|beta e1 - H y|`, of `done` entries an instance and then zeros; zeros where not finite."""
-
-    def one(i: int) -> Array:
-        n, y = int(done[i]), np.zeros(H.shape[2])
-        goal = np.zeros(n + 1)
-        goal[0] = beta[i]
-        if np.isfinite(H[i, : n + 1, :n]).all() and np.isfinite(beta[i]):
-            y[:n] = np.linalg.lstsq(H[i, : n + 1, :n], goal, rcond=None)[0]
-        return y
-
-    return np.stack(each(one, range(len(H))))
+def _least_squares(H: Array, beta: float) -> Array:
+    """The y that minimises `|beta e1 - H y|`; zero where H is not finite."""
+    goal = np.zeros(len(H))
+    goal[0] = beta
+    if not (np.isfinite(H).all() and np.isfinite(beta)):
+        return np.zeros(H.shape[1])
+    return np.asarray(np.linalg.lstsq(H, goal, rcond=None)[0], dtype=np.float64)
 
 
-def _harmonic(G: Array, overlap: Array, count: int) -> Array | None:
-    """Real combinations (count, m) that span the harmonic Ritz vectors of least modulus; None where there are none."""
-    count = min(count, G.shape[1] - 1)
+def _harmonic(G: Array, overlap: Array, count: int) -> Array:
+    """Real combinations (n, m) that span the harmonic Ritz vectors of least modulus, `count` at most."""
+    count, none = min(count, G.shape[1] - 1), np.zeros((0, G.shape[1]))
     if count < 1 or not (np.isfinite(G).all() and np.isfinite(overlap).all()):
-        return None
+        return none
     try:
         # of the inverse problem, whose largest values are the least ones
         values, vectors = np.linalg.eig(np.linalg.lstsq(G, overlap, rcond=None)[0])
     except np.linalg.LinAlgError:
-        return None
+        return none
     columns: list[Array] = []
     for i in np.argsort(-np.abs(values)):
         if len(columns) >= count or not abs(values[i]) > 0:
@@ -264,6 +264,6 @@ def _harmonic(G: Array, overlap: Array, count: int) -> Array | None:
             if values[i].imag > 0:
                 columns.append(vectors[:, i].imag)
     if not columns:
-        return None
+        return none
     basis: Array = np.linalg.qr(np.stack(columns[:count], axis=1))[0].T
     return np.ascontiguousarray(basis)

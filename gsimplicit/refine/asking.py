@@ -108,7 +108,7 @@ def together(
     Args:
         works: One an instance.
         march: Answers requests to march, by instance.
-        solve: The same for linear systems.
+        solve: The same for linear systems; some of them, if it likes, and the others later.
 
     Returns:
         What each work came to.

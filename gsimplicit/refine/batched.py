@@ -109,20 +109,22 @@ class Batch:
         return there if given is fields else torch.from_numpy(fields).to(self.device)
 
     def solve(self, asks: dict[int, Solve]) -> dict[int, Solved]:
-        """Solve together what GMRES solves, alone what it does not."""
+        """Solve together what GMRES solves, alone what it does not.
+
+        Either systems or their transposes, whichever are more: the others wait until those ask for the same.
+        """
+        many = sum(ask.transpose for ask in asks.values())
+        transpose = 2 * many > len(asks)
+        asks = {i: ask for i, ask in asks.items() if ask.transpose is transpose}
         note("solving for {} instances together", len(asks))
-        found: dict[int, Solved] = {}
-        for transpose, border in sorted({(ask.transpose, ask.border) for ask in asks.values()}):
-            alike = {i: ask for i, ask in asks.items() if (ask.transpose, ask.border) == (transpose, border)}
-            by_gmres = {i: ask for i, ask in alike.items() if not isinstance(ask.known, PreparedLU)}
-            if by_gmres:
-                found |= self._by_gmres(by_gmres, transpose=transpose, border=border)
+        by_gmres = {i: ask for i, ask in asks.items() if not isinstance(ask.known, PreparedLU)}
+        found = self._by_gmres(by_gmres, transpose=transpose) if by_gmres else {}
         left = {i: ask for i, ask in asks.items() if i not in found or _unsolved(ask, found[i].solution)}
-        if left and next(iter(left.values())).r[0].size <= DIRECT_CELLS:
+        if left and next(iter(asks.values())).r[0].size <= DIRECT_CELLS:
             found |= dict(zip(left, each(_by_lu, left.values()), strict=True))
         return found
 
-    def _by_gmres(self, asks: dict[int, Solve], *, transpose: bool, border: bool) -> dict[int, Solved]:
+    def _by_gmres(self, asks: dict[int, Solve], *, transpose: bool) -> dict[int, Solved]:
         linear, many = self.settings.linear, list(asks.values())
         assert isinstance(linear, Gmres)
         known = [ask.known if isinstance(ask.known, One) else None for ask in many]
@@ -133,7 +135,7 @@ class Batch:
             places = list(range(len(many)))
         else:
             places = [k.at for k in known if k is not None]
-        solutions = _placed(batch, places, many, transpose=transpose, border=border)
+        solutions = _placed(batch, places, many, transpose=transpose)
         answers = [Solved(solutions[at], One(batch, at)) for at in places]
         return dict(zip(asks, answers, strict=True))
 
@@ -155,23 +157,21 @@ class One:
         tol: float | None = None,
     ) -> list[Solution]:
         """Solve it alone, see `Prepared`."""
-        ask = Solve(self.batch.systems[self.at], r[0], None if q is None else q[0], tol=tol)
-        return [_placed(self.batch, [self.at], [ask], transpose=transpose, border=border)[self.at]]
+        ask = Solve(self.batch.systems[self.at], r[0], None if q is None else q[0], border=border, tol=tol)
+        return [_placed(self.batch, [self.at], [ask], transpose=transpose)[self.at]]
 
 
-def _placed(
-    batch: PreparedGmres, places: Sequence[int], asks: Sequence[Solve], *, transpose: bool, border: bool
-) -> list[Solution]:
+def _placed(batch: PreparedGmres, places: Sequence[int], asks: Sequence[Solve], *, transpose: bool) -> list[Solution]:
     """Solutions of a whole batch, zero for the systems that nobody asks for."""
     systems = batch.systems
     r = [np.zeros_like(s.fields) for s in systems]
     q = [np.zeros(len(s.directions)) for s in systems]
-    tol = [1.0] * len(systems)
+    tol, border = [1.0] * len(systems), [True] * len(systems)
     for at, ask in zip(places, asks, strict=True):
         r[at] = ask.r
         q[at] = q[at] if ask.q is None else ask.q
-        tol[at] = batch.settings.tol if ask.tol is None else ask.tol
-    return batch.solve(r, q if border else None, transpose=transpose, border=border, tol=tol)
+        tol[at], border[at] = batch.settings.tol if ask.tol is None else ask.tol, ask.border
+    return batch.solve(r, q, transpose=transpose, border=border, tol=tol)
 
 
 def _unsolved(ask: Solve, solution: Solution) -> bool:

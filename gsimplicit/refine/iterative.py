@@ -39,7 +39,7 @@ class PreparedGmres:
             lambda part: BorderedOperator([systems[i] for i in part], settings.device), self._parts
         )
         self.spaces: list[Space] = [[None, None] for _ in systems] if spaces is None else list(spaces)
-        self._borders: dict[bool, list[list[Solution]]] = {}
+        self._borders: tuple[dict[int, list[Solution]], ...] = ({}, {})
 
     def _each(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Work on parts side by side on a CPU, one after the other on a device of its own."""
@@ -51,14 +51,16 @@ class PreparedGmres:
         q: Sequence[Array] | None = None,
         *,
         transpose: bool = False,
-        border: bool = True,
+        border: bool | Sequence[bool] = True,
         tol: float | Sequence[float] | None = None,
     ) -> list[Solution]:
-        """Solve each system, see `Prepared`; each to a tolerance of its own where there are several."""
+        """Solve each system, see `Prepared`; a border and a tolerance may be said for all, or of each."""
         asked = np.broadcast_to(np.asarray(self.settings.tol if tol is None else tol, dtype=np.float64), len(r))
-        if border:
-            return self._bordered(r, q, transpose, asked)
-        return self._plain(r, transpose, asked)
+        out = self._bordered(r, q, transpose, asked)
+        plain = [
+            i for i, kept in enumerate(np.broadcast_to(border, len(r))) if not kept and self.systems[i].directions.size
+        ]
+        return self._plain(out, plain, r, transpose) if plain else out
 
     def _bordered(self, r: Sequence[Array], q: Sequence[Array] | None, transpose: bool, tol: Array) -> list[Solution]:
         def one(n: int) -> list[Solution]:
@@ -93,26 +95,22 @@ class PreparedGmres:
 
         return [s for part in self._each(one, range(len(self._parts))) for s in part]
 
-    def _plain(self, r: Sequence[Array], transpose: bool, tol: Array) -> list[Solution]:
-        """Solve without the border, through it.
+    def _plain(self, out: list[Solution], plain: Sequence[int], r: Sequence[Array], transpose: bool) -> list[Solution]:
+        """Of some systems the solutions without the border, from those with it.
 
         The plain Jacobian of a pattern is nearly singular along its translations, so GMRES on it would not converge.
         With the bordered solutions x, s for (r, 0) and Z, S for (0, I) it is `x + Z t` where `S t = -s`.
         """
-        out = self._bordered(r, None, transpose, tol)
-        if not any(len(s.directions) for s in self.systems):
-            return out
-        if transpose not in self._borders:
-            self._borders[transpose] = self._responses(transpose)
-        for i, (solution, system) in enumerate(zip(out, self.systems, strict=True)):
-            if not len(system.directions) or not np.isfinite(solution.residual):
+        self._respond(plain, transpose)
+        for i in plain:
+            solution, answers = out[i], self._borders[transpose][i]
+            if not np.isfinite(solution.residual):
                 continue
-            answers = [a[i] for a in self._borders[transpose][: len(system.directions)]]
             S = np.stack([a.s for a in answers], axis=1)
             try:
                 t: Any = -np.linalg.solve(S, solution.s)
             except np.linalg.LinAlgError:
-                out[i] = unsolved(system, border=False)
+                out[i] = unsolved(self.systems[i], border=False)
                 continue
             x = solution.x + sum(weight * a.x for weight, a in zip(t, answers, strict=True))
             products = solution.products + sum(a.products for a in answers)
@@ -123,18 +121,18 @@ class PreparedGmres:
             for one, rest in zip(out, residuals, strict=True)
         ]
 
-    def _responses(self, transpose: bool) -> list[list[Solution]]:
-        """Bordered solutions for a unit right-hand side in each border slot."""
+    def _respond(self, some: Sequence[int], transpose: bool) -> None:
+        """Bordered solutions of some systems for a unit right-hand side in each border slot, kept."""
+        kept = self._borders[transpose]
+        new = [i for i in some if i not in kept]
+        if not new:
+            return
         zero = [np.zeros_like(s.fields) for s in self.systems]
-        return [
-            self._bordered(
-                zero,
-                [np.eye(BORDER)[n][: len(s.directions)] for s in self.systems],
-                transpose,
-                np.full(len(zero), 1e-13),
-            )
-            for n in range(BORDER)
-        ]
+        for n in range(BORDER):
+            units = [np.eye(BORDER)[n][: len(s.directions)] * (i in new) for i, s in enumerate(self.systems)]
+            found = self._bordered(zero, units, transpose, np.full(len(zero), 1e-13))
+            for i in new:
+                kept.setdefault(i, []).extend([found[i]] if n < len(self.systems[i].directions) else [])
 
     def _residuals(self, x: Sequence[Array], r: Sequence[Array], transpose: bool) -> list[float]:
         """Relative residuals of the systems without their borders."""

@@ -120,9 +120,8 @@ def refined_state(
     def one(i: int) -> SteadyState:
         root, bound = known[i], bounds.get(i)
         if root is not None:
-            none, change = torch.zeros(1), torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64)
-            moved = none.double()
-            return _state_of(equations[i], root, params[i], none.long(), change, moved, settings, bound, factorise)
+            none, change = torch.tensor([[0.0], [marching.dt * root.certified.raw]], dtype=torch.float64)
+            return _state_of(equations[i], root, params[i], none.long(), change, none, settings, bound, factorise)
         start = starts[i]
         before = start.fields[0].to("cpu", torch.float64)
         if start.status[0] == Status.DIVERGED:  # as it is

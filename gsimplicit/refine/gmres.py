@@ -188,26 +188,29 @@ class _Cycle:
         """
         k = self._kept.shape[1]
         size = self._kept.norm(dim=2)
-        searched = torch.cat([self._kept / size.clamp(min=1e-300)[..., None], V[:, k:-1]], dim=1)
-        overlaps, lengths = (V @ searched.mT).cpu().numpy(), size.cpu().numpy()
-        weights = np.zeros((len(V), V.shape[1] - 1 - k))
-        spread = np.zeros((len(V), self._deflate, searched.shape[1]))
+        kept, new = self._kept / size.clamp(min=1e-300)[..., None], V[:, k:-1]
+        # not side by side in one tensor: on large grids Arnoldi's vectors fill the memory
+        overlaps = torch.cat([V @ kept.mT, V @ new.mT], dim=2).cpu().numpy()
+        lengths = size.cpu().numpy()
+        weights = np.zeros((len(V), new.shape[1]))
+        spread = np.zeros((len(V), self._deflate, k + new.shape[1]))
 
         def one(i: int) -> int:
             n = int(done[i])
             weights[i, :n] = _least_squares(H[i, k : k + n + 1, :n], beta[i])
-            kept = np.flatnonzero(lengths[i])
-            own, few = np.r_[kept, k : k + n], len(kept)
+            old = np.flatnonzero(lengths[i])
+            own, few = np.r_[old, k : k + n], len(old)
             rows = np.r_[own, k + n]
             G = np.zeros((few + n + 1, few + n))
-            G[:few, :few] = np.diag(1 / lengths[i][kept])
+            G[:few, :few] = np.diag(1 / lengths[i][old])
             G[:, few:] = H[i][rows, :n]
             chosen = _harmonic(G, overlaps[i][np.ix_(rows, own)], self._deflate)
             spread[i, : len(chosen), own] = chosen.T
             return len(chosen)
 
         counts = each(one, range(len(V)))
-        slow = torch.from_numpy(spread).to(V.device) @ searched
+        chosen = torch.from_numpy(spread).to(V.device)
+        slow = chosen[..., :k] @ kept + chosen[..., k:] @ new
         return weights, [slow[i, :n] if n else None for i, n in enumerate(counts)]
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from gsimplicit.grid import along, broken_translations, shifted, slopes
 from gsimplicit.refine.asking import Solve, Solving, alone, solved
 from gsimplicit.refine.linear import Bordered
 from gsimplicit.refine.solvers import LOOSE, LinearSolver, Prepared, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -187,25 +190,39 @@ def closing(
         if not step.residual < max(LOOSE, 2 * asked):
             break
         scale = min(1.0, longest / max(float(np.abs(step.x).max()), 1e-300))
-        for _ in range(5):
-            X_new, c_new = X + scale * step.x, c + scale * (step.s @ directions)
-            R_new = defect(X_new, c_new)
-            evaluations += 1
-            if np.linalg.norm(R_new) < np.linalg.norm(R):
-                break
-            scale /= 2
-        else:
+        X_new, c_new, R_new, tried = _damped(defect, (X, c, R), (step.x, step.s @ directions), scale)
+        evaluations += tried
+        gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
+        if not gain < 1:
             if fresh:
                 break
             fresh = True  # the kept factors are out of date: try again at this point
             continue
-        gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
         forcing = min(FORCING, 0.9 * gain**2)
         fresh = not keep or not gain < 0.5
         X, c, R = X_new, c_new, R_new
     size = float(np.abs(R).max())
     factors = None if known is None or at is None else (known, at)
     return Root(X, c, size, evaluations, bool(size <= tol), factors)
+
+
+def _damped(
+    defect: Callable[[Array, Array], Array],
+    here: tuple[Array, Array, Array],
+    step: tuple[Array, Array],
+    scale: float,
+) -> tuple[Array, Array, Array, int]:
+    """Fields, drift and residual after a step, halved until the residual is lower, four times at most; and the tries.
+
+    Where none lowers it the residual is that of the last try.
+    """
+    (X, c, R), tries = here, 0
+    while True:
+        X_new, c_new = X + scale * step[0], c + scale * step[1]
+        R_new, tries = defect(X_new, c_new), tries + 1
+        if np.linalg.norm(R_new) < np.linalg.norm(R) or tries == 5:
+            return X_new, c_new, R_new, tries
+        scale /= 2
 
 
 def rigid_distance(fields: Array, goal: Array) -> float:

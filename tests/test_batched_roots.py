@@ -18,7 +18,7 @@ from gsimplicit.marching import KERNELS, Marched
 from gsimplicit.refine import batched, newton
 from gsimplicit.refine.asking import together
 from gsimplicit.refine.batched import Batch
-from gsimplicit.refine.gmres import gmres
+from gsimplicit.refine.gmres import _Cycle, gmres
 from gsimplicit.refine.linear import Bordered
 from gsimplicit.refine.operator import BORDER, BorderedOperator
 from gsimplicit.testing import taylor_test
@@ -193,3 +193,22 @@ def test_the_implicit_gradient_at_such_a_root_passes_a_taylor_test() -> None:
     several = gs.grad(MIXED[[0, 1, 2]], route, mean_square, initial=small_start(32, 8), tol=1e-5, max_steps=20_000)
     direct = gs.grad(MIXED[[0, 1, 2]], "implicit", mean_square, initial=several.state.fields)
     torch.testing.assert_close(several.grad.tensor(), direct.grad.tensor(), rtol=1e-4, atol=1e-8)
+
+
+def test_operators_and_cycles_stay_on_their_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On "meta", which computes nothing and refuses tensors of elsewhere; what comes to the CPU is ones."""
+    fields, meta, bring = states(32, "alone").fields[[0, 2]].numpy(), torch.device("meta"), torch.Tensor.cpu
+    systems = [
+        Bordered(e, x, broken_translations(x), np.array([1e-3, 0.0]))
+        for e, x in zip(instances(MIXED[[0, 2]]), fields, strict=True)
+    ]
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: torch.ones(x.shape, dtype=x.dtype) if x.is_meta else bring(x))
+    operator = BorderedOperator(systems, meta)
+    z = torch.zeros((2, 2048 + BORDER), dtype=torch.float64, device=meta)
+    for transpose in (False, True):
+        cycle = _Cycle(operator, transpose, [z[:1].expand(4, -1), None], 10)
+        step, spent, spaces = cycle.run(z, np.full(2, 1e-9), np.full(2, 25))
+        assert step.is_meta
+        assert spent.tolist() == [25, 25]
+        assert all(space is not None and space.is_meta and space.shape == (10, 2048 + BORDER) for space in spaces)
+    assert operator.part([1]).apply(z[:1], transpose=False).is_meta

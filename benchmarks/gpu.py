@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from benchmarks.roots import roots
 from gsimplicit.equations import step
 from gsimplicit.marching import KERNELS, TORCH
 from gsimplicit.marching.gpu import GPU, Gpu, in_registers
@@ -287,7 +288,7 @@ def mean_square(v: torch.Tensor) -> torch.Tensor:
     return (v**2).mean(dim=(-2, -1))
 
 
-ITEMS = (right, forward, gradients, plane, doors, peers)
+ITEMS = (right, forward, gradients, plane, doors, roots, peers)
 
 
 def main() -> None:

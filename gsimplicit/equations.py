@@ -30,6 +30,7 @@ __all__ = [
     "ModelParams",
     "StabilityWarning",
     "UnitsWarning",
+    "applied",
     "columns",
     "constants",
     "in_words",
@@ -192,9 +193,15 @@ def model_residual(model: Model, fields: torch.Tensor, values: torch.Tensor) -> 
 def product(fields: torch.Tensor, params: ModelParams, d: torch.Tensor, *, transpose: bool = False) -> torch.Tensor:
     """Jacobian of the residual in the fields, or its transpose, applied to d, all of shape (B, S, H, W)."""
     p = columns(params, fields)
-    lap = (neighbour_sum(d) - 4 * d).unbind(1)
-    J = params.model.reaction_jacobian(fields.unbind(1), p)
-    return torch.stack(_applied(J, lap, d.unbind(1), p, transpose=transpose), dim=1)
+    return applied(params.model.reaction_jacobian(fields.unbind(1), p), p, d, transpose=transpose)
+
+
+def applied(
+    J: list[list[torch.Tensor]], p: list[torch.Tensor], d: torch.Tensor, *, transpose: bool = False
+) -> torch.Tensor:
+    """The same for d of shape (..., S, H, W), from the pointwise part of the Jacobian, S rows of S, and parameters."""
+    lap = (neighbour_sum(d) - 4 * d).unbind(-3)
+    return torch.stack(_applied(J, lap, d.unbind(-3), p, transpose=transpose), dim=-3)
 
 
 def parameter_slopes(fields: torch.Tensor, params: ModelParams) -> torch.Tensor:

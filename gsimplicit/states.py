@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from gsimplicit.equations import Equations, ModelParams, StabilityWarning, insta
 from gsimplicit.marching import Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
-from gsimplicit.refine.solvers import solver_for
+from gsimplicit.refine.solvers import Gmres, solver_for
 from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate
 from gsimplicit.surroundings import caller
 from gsimplicit.threads import each, one_blas_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["marched_state", "refined_state", "warn_of_steps"]
 
@@ -110,31 +114,50 @@ def refined_state(
     else:
         starts = {i: marched[i] for i in todo} if marched is not None else {}
 
+    roots, bounds = _together(equations, starts, known, settings, marching.device, factorise=factorise)
+
     def one(i: int) -> SteadyState:
-        root = known[i]
+        root, bound = known[i], bounds.get(i)
         if root is not None:
-            none, change = torch.zeros(1), torch.tensor([marching.dt * root.certified.raw], dtype=torch.float64)
-            return _state_of(
-                equations[i], root, params[i], none.long(), change, none.double(), settings, factorise=factorise
-            )
-        return _refined(equations[i], params[i], starts[i], settings, factorise=factorise)
+            none, change = torch.tensor([[0.0], [marching.dt * root.certified.raw]], dtype=torch.float64)
+            return _state_of(equations[i], root, params[i], none.long(), change, none, settings, bound, factorise)
+        start = starts[i]
+        before = start.fields[0].to("cpu", torch.float64)
+        if start.status[0] == Status.DIVERGED:  # as it is
+            nothing = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
+            return start.replace(fields=before[None], eigenvalues=nothing)
+        root = roots[i] if i in roots else refine(equations[i], before.numpy(), settings)
+        moved = torch.tensor([np.abs(root.fields - before.numpy()).max()], dtype=torch.float64)
+        return _state_of(equations[i], root, params[i], start.steps, start.change, moved, settings, bound, factorise)
 
     with one_blas_thread():
         state = concatenate(each(one, range(len(fields))))
     return state.replace(fields=state.fields.to(marching.device))
 
 
-def _refined(
-    equations: Equations, params: ModelParams, start: SteadyState, settings: Refine, *, factorise: bool
-) -> SteadyState:
-    """One marched instance, refined; as it is where it diverged."""
-    if start.status[0] == Status.DIVERGED:
-        none = torch.full((1, settings.eigenvalues), torch.nan, dtype=torch.complex128)
-        return start.replace(fields=start.fields.to("cpu", torch.float64), eigenvalues=none)
-    before = start.fields[0].to("cpu", torch.float64).numpy()
-    root = refine(equations, before, settings)
-    moved = torch.tensor([np.abs(root.fields - before).max()], dtype=torch.float64)
-    return _state_of(equations, root, params, start.steps, start.change, moved, settings, factorise=factorise)
+def _together(
+    equations: Sequence[Equations],
+    starts: Mapping[int, SteadyState],
+    known: Sequence[Refined | None],
+    settings: Refine,
+    device: torch.device,
+    *,
+    factorise: bool,
+) -> tuple[dict[int, Refined], dict[int, tuple[float, float]]]:
+    """Roots and bounds by instance, where the solver takes several at once; else none, and each is found alone."""
+    if not (isinstance(settings.linear, Gmres) and settings.linear.at_once > 1):
+        return {}, {}
+    from gsimplicit.refine.batched import Batch
+
+    some = [i for i, start in starts.items() if start.status[0] != Status.DIVERGED]
+    roots: dict[int, Refined] = {}
+    with one_blas_thread():
+        if some:
+            batch = Batch([equations[i] for i in some], settings, device)
+            roots = dict(zip(some, batch.roots(torch.cat([starts[i].fields for i in some])), strict=True))
+        every = {**roots, **{i: root for i, root in enumerate(known) if root is not None}}
+        batch = Batch([equations[i] for i in every], settings, device)
+        return roots, dict(zip(every, batch.bounds(list(every.values()), factorise=factorise), strict=True))
 
 
 def _state_of(
@@ -145,14 +168,14 @@ def _state_of(
     change: torch.Tensor,
     moved: torch.Tensor,
     settings: Refine,
-    *,
+    bound: tuple[float, float] | None,
     factorise: bool,
 ) -> SteadyState:
-    """The state of one refined instance, with its leading eigenvalues where they are asked for."""
+    """The state of one refined instance, with its leading eigenvalues where they are asked for, and its bound."""
     fields = torch.from_numpy(root.fields)[None]
     stable, eigenvalues = stability(equations, root, settings)
     assert settings.linear is not None
-    least, distance = nearness(equations, root, settings.linear, factorise=factorise)
+    least, distance = bound or nearness(equations, root, settings.linear, factorise=factorise)
     return SteadyState(
         fields=fields,
         params=params,

@@ -50,8 +50,8 @@ def steady_state(
         check_every: Steps between tests, >= 1. The step it stops at depends on rounding order.
         refine: Go on to a certified root; a `Refine` sets tolerance, budget and which residual.
         dtype: float32 or float64 of the marching; None is float32, or float64 where `tol` is 0. Refinement is float64.
-        device: Where to march, and where the fields of the state lie; None is where `initial` lies. Refinement runs on
-            the CPU.
+        device: Where to march, and where the fields of the state lie; None is where `initial` lies. Refinement runs
+            there too, where it is one of CUDA's.
         dt: Length of an explicit step in time units, > 0; stability needs about dt D <= 1/4. A steady state does not
             depend on it, how it is reached may.
         backend: What steps, an object with the methods of `gsimplicit.marching.Backend`; None is the compiled kernels

@@ -48,10 +48,10 @@ def test_the_least_singular_value_is_that_of_a_dense_decomposition(solver: gs.Li
     J = dense_jacobian(system.fields, system.parameters.tolist())
     G = np.tensordot(system.directions, slopes(system.fields), axes=1).reshape(len(system.directions), -1)
     whole = np.block([[J, G.T], [G, np.zeros((len(G), len(G)))]])
-    found = least_singular(solver.prepare([system]), [system], border=True)[0]
+    found = least_singular(solver.prepare([system]), system, border=True)
     assert 0.94 < found / np.linalg.svd(whole, compute_uv=False)[-1] <= 1 + 1e-6
     system = replace(system, velocity=np.zeros(2))
-    plain = least_singular(solver.prepare([system]), [system], border=False)[0]
+    plain = least_singular(solver.prepare([system]), system, border=False)
     assert 0.94 < plain / np.linalg.svd(J, compute_uv=False)[-1] <= 1 + 1e-5
 
 
@@ -63,7 +63,7 @@ def test_close_singular_values_are_told_apart_from_below() -> None:
     for factor in (1.02, 1.3, 1.8, 3.0):
         values = np.concatenate([[1e-3 / factor, 1e-3, 1.0001e-3], np.exp(rng.uniform(-6, 0, start.size - 3))])
         left, right = (np.linalg.qr(rng.standard_normal((start.size, start.size)))[0] for _ in range(2))
-        found = least_singular(Dense((left * values) @ right.T), [system], border=False)[0]
+        found = least_singular(Dense((left * values) @ right.T), system, border=False)
         assert 0.94 < found / values[0] <= 1 + 1e-3
 
 
@@ -194,7 +194,7 @@ def test_a_drift_that_spoils_the_factors_makes_no_matrix_singular() -> None:
         weakest = jacobian.solve(weakest, transpose=transpose).x
         weakest = weakest / np.linalg.norm(weakest)
     assert jacobian.solve(weakest).residual < 1e-10
-    assert 0 < least_singular(gs.Direct().prepare([system]), [system], border=True)[0] < 1e-3
+    assert 0 < least_singular(gs.Direct().prepare([system]), system, border=True) < 1e-3
 
 
 def test_without_a_root_there_is_no_bound() -> None:

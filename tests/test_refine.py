@@ -27,10 +27,10 @@ import gsimplicit as gs
 from gsimplicit.equations import Equations, residual
 from gsimplicit.grid import broken_translations, shifted, slopes
 from gsimplicit.models.gray_scott import homogeneous_states
-from gsimplicit.refine import newton as newton_module
 from gsimplicit.refine import recognise, refine
+from gsimplicit.refine.asking import Solving
 from gsimplicit.refine.linear import Bordered, BorderedJacobian, SparseLU, jacobian
-from gsimplicit.refine.newton import certify, newton
+from gsimplicit.refine.newton import Root, certify, newton
 
 Array = np.ndarray
 GRIDS = pytest.mark.parametrize("grid", [(6, 5), (5, 6), (3, 4)])
@@ -483,11 +483,12 @@ def test_pattern_that_cannot_be_pinned_is_certified_only_to_the_residual_it_has(
 ) -> None:
     """Where sliding ends at a state that is no root, it must not be called drifting."""
 
-    def lost(equations: Equations, root: newton_module.Root, tol: float, linear: object) -> newton_module.Root:
+    def lost(equations: Equations, root: Root, tol: float, *, keep: bool) -> Solving[Root]:
         fields = root.fields + 1e-4 * random_fields(1, (32, 32), seed=4)[0].numpy()
-        return newton_module.Root(fields, root.drift, 1e-4, root.evaluations + 10, False)
+        yield from ()
+        return Root(fields, root.drift, 1e-4, root.evaluations + 10, False)
 
-    monkeypatch.setattr(newton_module, "pin", lost)
+    monkeypatch.setattr("gsimplicit.refine.pinning.pinning", lost)
     found = refine(instance(PAPER), small_drifting.fields[0].numpy(), gs.Refine(lattice=True))
     assert found.certified.bordered <= 1e-10 or found.status not in (gs.Status.STEADY, gs.Status.DRIFTING)
 

@@ -17,7 +17,8 @@ from gsimplicit import checks
 from gsimplicit.equations import Equations
 from gsimplicit.grid import shifted
 from gsimplicit.progress import note, stage
-from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, require_linear
+from gsimplicit.refine.asking import MarchOn, Solving, Working, alone, solved
+from gsimplicit.refine.solvers import Direct, Gmres, LinearSolver, guarded, require_linear
 from gsimplicit.results import Motion, Stable, Status
 
 if TYPE_CHECKING:
@@ -124,14 +125,39 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
         The root; or, where none was certified, the state marched furthest: UNSTEADY where the budget ended, FAILED
         where it is as slow as marching gets and Newton's method does not close.
     """
+    linear = guarded(settings.linear)
+
+    def answer(ask: Any) -> Any:
+        if not isinstance(ask, MarchOn):
+            return solved(linear, ask)
+        with stage(f"refining, {ask.spent:,} of {settings.max_evaluations:,} evaluations, "):
+            return marched_on(equations, ask, settings)
+
+    return with_motion(equations, alone(refining(equations, fields, settings, keep=linear.factorises), answer))
+
+
+def with_motion(equations: Equations, found: Refined) -> Refined:
+    """The same, with what it does where it is unsteady."""
     from gsimplicit.refine.motion import motion
+
+    return replace(found, motion=motion(equations, found.fields)) if found.status == Status.UNSTEADY else found
+
+
+def refining(equations: Equations, fields: Array, settings: Refine, *, keep: bool) -> Working[Refined]:
+    """The same as work that asks for its marches and linear solves, what an unsteady state does left out.
+
+    Args:
+        equations: Those of the instance.
+        fields: Float64, shape (S, H, W).
+        settings: Tolerance, budget and which residual to close.
+        keep: Whether what solves is worth keeping.
+    """
     from gsimplicit.refine.newton import Certified, certify
 
     scale = equations.model.scale
     X, spent, level = fields, 0, 1e-6 * scale
     while True:
-        with stage(f"refining, {spent:,} of {settings.max_evaluations:,} evaluations, "):
-            tail = _march_on(equations, X, level, min(LOOK, settings.max_evaluations - spent), settings)
+        tail = yield MarchOn(X, level, max(min(LOOK, settings.max_evaluations - spent), 1), spent)
         X, spent = tail.fields, spent + tail.evaluations
         if np.isnan(tail.change):
             nan = float("nan")
@@ -143,7 +169,7 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
             return Refined(X, Status.STEADY, here, spent)
         slow = min(tail.change, here.bordered)
         if slow < level or (exhausted and slow < SLOW * scale):
-            found = _closed(equations, X, settings, last=exhausted)
+            found = yield from _closed(equations, X, settings, last=exhausted, keep=keep)
             spent += found.evaluations
             if found.status != Status.FAILED:
                 return replace(found, evaluations=spent)
@@ -151,25 +177,26 @@ def refine(equations: Equations, fields: Array, settings: Refine) -> Refined:
             if level < 1e-3 * _tol(equations, settings):  # as slow as marching gets, and Newton's method does not close
                 return Refined(X, Status.FAILED, here, spent)
         if exhausted:
-            return Refined(X, Status.UNSTEADY, here, spent, motion(equations, X))
+            return Refined(X, Status.UNSTEADY, here, spent)
 
 
-def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool) -> Refined:
+def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool, keep: bool) -> Solving[Refined]:
     """Close the residual of a slow state by Newton's method; FAILED where it does not, or finds another kind.
 
     The last try may creep: there is no marching on.
     """
-    from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, newton, pin
+    from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, closing
+    from gsimplicit.refine.pinning import pinning
 
     note("closing the residual by Newton's method")
     patience, tol = MAX_ITERATIONS if last else PATIENCE, _tol(equations, settings)
-    root = newton(equations, fields, tol, linear=settings.linear, patience=patience)
+    root = yield from closing(equations, fields, tol, keep=keep, patience=patience)
     spent = root.evaluations
     certified = certify(equations, root.fields)
     if not root.converged or _kind(equations, root.fields) != _kind(equations, fields):
         return Refined(fields, Status.FAILED, certified, spent)
     if settings.lattice and certified.raw > tol:
-        pinned = pin(equations, root, tol, settings.linear)
+        pinned = yield from pinning(equations, root, tol, keep=keep)
         spent += pinned.evaluations
         if pinned.converged:
             root, certified = pinned, certify(equations, pinned.fields)
@@ -180,16 +207,16 @@ def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool
     return Refined(root.fields, status, certified, spent, factors=root.factors)
 
 
-def _march_on(equations: Equations, fields: Array, level: float, max_evaluations: int, settings: Refine) -> Tail:
-    """March one instance until its residual is below `level`, by the tail asked for."""
+def marched_on(equations: Equations, ask: MarchOn, settings: Refine) -> Tail:
+    """March one instance until its residual is below a level, by the tail asked for, on the CPU."""
     from gsimplicit.marching import cpu
     from gsimplicit.refine.tail import Tail, march_on
 
-    level, dt = level * equations.dt, equations.dt
+    level, dt = ask.level * equations.dt, equations.dt
     if settings.tail == "chebyshev":
-        tail = march_on(equations, fields, level, max_evaluations)
+        tail = march_on(equations, ask.fields, level, ask.evaluations)
         return replace(tail, change=tail.change / dt)
-    end, steps, change = cpu.march(equations, fields, level, max(max_evaluations, 1), 64)
+    end, steps, change = cpu.march(equations, ask.fields, level, ask.evaluations, 64)
     return Tail(np.asarray(end, dtype=np.float64), change / dt, steps)
 
 

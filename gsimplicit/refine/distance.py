@@ -8,21 +8,23 @@ root: near a fold a state can be as good as any without one.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along
-from gsimplicit.refine.least_singular import CLOSED, least_singular, least_singular_of_uniform
+from gsimplicit.refine.asking import Solve, Solving, alone, solved
+from gsimplicit.refine.least_singular import CLOSED, least_singular_of_uniform, seeking
 from gsimplicit.refine.modes import symbols
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from gsimplicit.refine import Refined
-    from gsimplicit.refine.linear import Bordered
+    from gsimplicit.refine.linear import Bordered, Solution
     from gsimplicit.refine.solvers import LinearSolver, Prepared
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -53,47 +55,64 @@ def nearness(equations: Equations, root: Refined, linear: LinearSolver, *, facto
         The value per unit time and the distance in the 2-norm: infinite where no root is proved to be near; NaN where
         none was certified, or there is no system. Four to eight solves, and some more where the root is hardly held.
     """
+    return alone(bounding(equations, root, factorise=factorise), partial(solved, linear))
+
+
+def bounding(equations: Equations, root: Refined, *, factorise: bool) -> Solving[tuple[float, float]]:
+    """The same as work that asks for its solves."""
     from gsimplicit.refine.linear import Bordered
 
     if root.status not in (Status.STEADY, Status.DRIFTING):
         return float("nan"), float("nan")
-    still = root.status == Status.STEADY
-    drift = np.zeros(2) if still else root.certified.drift
+    border = root.status == Status.DRIFTING
+    drift = root.certified.drift if border else np.zeros(2)
     R = equations.defect(root.fields, drift)
     least = least_singular_of_uniform(equations, root.fields)
     if least is not None:
-        return least, _bound(equations, root.fields, R, least, _solve_uniform(equations, root.fields), np.zeros((0, 2)))
+        work = _bound(equations, root.fields, R, least, np.zeros((0, 2)))
+        return least, alone(work, _solve_uniform(equations, root.fields))
     # a lattice's hold changes by orders of magnitude within what Newton's last steps move: it is asked at the root
-    factors = None if still else root.factors
-    if factors is None and factorise:
+    known, system = root.factors if border and root.factors is not None else (None, None)
+    if system is None:
+        if not factorise:
+            return float("nan"), float("nan")
         system = Bordered(equations, root.fields, root.certified.directions, drift)
-        factors = linear.prepare([system]), system
-    if factors is None:
-        return float("nan"), float("nan")
-    prepared, system = factors
-    least = float(least_singular(prepared, [system], border=not still)[0])
+    least, known = yield from seeking(system, known, border=border)
+    work = _bound(equations, root.fields, R, least, system.directions if border else np.zeros((0, 2)))
+    given: Any = None
+    while True:
+        try:
+            right = work.send(given)
+        except StopIteration as end:
+            return least, float(end.value)
+        answer = yield Solve(system, right, None, known, False, border=border, tol=CLEAR)
+        given = _closed(answer.solution)
 
-    directions = system.directions if not still else np.zeros((0, 2))
-    return least, _bound(equations, root.fields, R, least, solves(prepared, [system], 0, border=not still), directions)
+
+def _closed(found: Solution) -> tuple[Array, Array]:
+    """The parts of a solution; NaN where nothing was solved."""
+    return (found.x if found.residual <= CLOSED else np.full_like(found.x, np.nan)), found.s
 
 
-Solve: TypeAlias = "Callable[[Array], tuple[Array, Array]]"
+Answer: TypeAlias = "Callable[[Array], tuple[Array, Array]]"
 """Fields and speeds that the (bordered) Jacobian takes to given fields; NaN where it is singular."""
 
+Measuring: TypeAlias = "Generator[Array, tuple[Array, Array], float]"
+"""Work that asks for such answers."""
 
-def solves(prepared: Prepared, systems: Sequence[Bordered], at: int, *, border: bool) -> Solve:
+
+def solves(prepared: Prepared, systems: Sequence[Bordered], at: int, *, border: bool) -> Answer:
     """Solves with one of several prepared systems."""
 
     def solve(r: Array) -> tuple[Array, Array]:
         right = [np.zeros_like(system.fields) for system in systems]
         right[at] = r
-        found = prepared.solve(right, border=border, tol=CLEAR)[at]
-        return (found.x if found.residual <= CLOSED else np.full_like(r, np.nan)), found.s
+        return _closed(prepared.solve(right, border=border, tol=CLEAR)[at])
 
     return solve
 
 
-def _solve_uniform(equations: Equations, fields: Array) -> Solve:
+def _solve_uniform(equations: Equations, fields: Array) -> Answer:
     """Solves at a uniform state, wave number by wave number."""
 
     def solve(r: Array) -> tuple[Array, Array]:
@@ -107,7 +126,7 @@ def _solve_uniform(equations: Equations, fields: Array) -> Solve:
     return solve
 
 
-def _bound(equations: Equations, fields: Array, R: Array, least: float, solve: Solve, directions: Array) -> float:
+def _bound(equations: Equations, fields: Array, R: Array, least: float, directions: Array) -> Measuring:
     """Bound on the distance to the closed root by the theorem of Newton and Kantorovich; infinite where it is silent.
 
     With `eta = |R| / least` and `h = eta L / least`, L a Lipschitz constant of the Jacobian, there is a root within
@@ -122,12 +141,13 @@ def _bound(equations: Equations, fields: Array, R: Array, least: float, solve: S
     eta = size / least
     h = eta / least * _lipschitz(equations, fields, 2 * eta, moving=len(directions) > 0)
     if not h <= PROVED:
-        h = kantorovich(equations, fields, *solve(-R), solve, directions)
+        step, speeds = yield -R
+        h = yield from bending(equations, fields, step, speeds, directions)
     return 2 * eta / (1 + float(np.sqrt(1 - 2 * h))) if h <= PROVED else float("inf")
 
 
 def kantorovich(
-    equations: Equations, fields: Array, step: Array, speeds: Array, solve: Solve, directions: Array
+    equations: Equations, fields: Array, step: Array, speeds: Array, solve: Answer, directions: Array
 ) -> float:
     """Kantorovich's number as simplified Newton steps show it (Deuflhard, Newton Methods for Nonlinear Problems, 2004).
 
@@ -147,13 +167,18 @@ def kantorovich(
     Returns:
         The largest that the steps show; infinite where one is not finite, or leads too far.
     """
+    return alone(bending(equations, fields, step, speeds, directions), solve)
+
+
+def bending(equations: Equations, fields: Array, step: Array, speeds: Array, directions: Array) -> Measuring:
+    """The same as work that asks for its solves."""
     h, sizes = 0.0, [_norm(step, speeds)]
     before, at, speed = np.zeros_like(fields), step, speeds
     for n in range(1, STEPS + 1):
         if not (np.isfinite(sizes[-1]) and np.abs(at).max() <= NEAR * equations.model.scale):
             return float("inf")
         bent = _beyond(equations, fields, at, speed, directions)
-        after, more = solve(before - bent)
+        after, more = yield before - bent
         sizes.append(_norm(after, more))
         share = sizes[n] / max(sizes[max(n - 2, 0)], 1e-300)
         h = max(h, 2 * share if n == 1 else float(np.sqrt(2 * share)) if n == 2 else _of_two(share))

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit.equations import Equations
+from gsimplicit.refine.asking import Solve, Solved, Solving, alone
 from gsimplicit.refine.modes import deviation, symbols
 from gsimplicit.refine.solvers import LOOSE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gsimplicit.refine.linear import Bordered, Solution
     from gsimplicit.refine.solvers import Prepared
 
@@ -37,29 +36,41 @@ FLAT = 0.01
 """A state counts as uniform where its waves change the Jacobian by less than this share of the value found."""
 
 
-def least_singular(prepared: Prepared, systems: Sequence[Bordered], *, border: bool) -> Array:
-    """Least singular values of a batch of prepared systems, from below, by Golub and Kahan's bidiagonalisation.
+def least_singular(prepared: Prepared, system: Bordered, *, border: bool) -> float:
+    """Least singular value of a prepared system, from below, by Golub and Kahan's bidiagonalisation.
 
     Args:
-        prepared: What solves with them.
-        systems: Their states and borders.
-        border: Of the bordered Jacobians; False is the plain ones.
+        prepared: What solves with it.
+        system: Its state and border.
+        border: Of the bordered Jacobian; False is the plain one.
 
     Returns:
-        Shape (B,), per unit time: the lower end of an interval of `SHARP` in which a singular value lies, the least one
-        unless a start at random misses it; 0 where a matrix is singular to working precision.
+        Per unit time: the lower end of an interval of `SHARP` in which a singular value lies, the least one unless a
+        start at random misses it; 0 where the matrix is singular to working precision.
     """
-    found = [_Inverse(system, border=border) for system in systems]
+
+    def answer(ask: Solve) -> Solved:
+        q = None if ask.q is None else [ask.q]
+        found = prepared.solve([ask.r], q, transpose=ask.transpose, border=border, tol=ask.tol)
+        return Solved(found[0], prepared)
+
+    return alone(seeking(system, prepared, border=border), answer)[0]
+
+
+def seeking(system: Bordered, known: Prepared | None, *, border: bool) -> Solving[tuple[float, Prepared]]:
+    """The same as work that asks for its solves, and what solves with the system; `known` does, if there is some."""
+    found = _Inverse(system, border=border)
     for _ in range(ROUNDS):
         for transpose in (True, False):
-            parts = [one.asked(transpose=transpose) for one in found]
-            right, corner = [x for x, _ in parts], [s for _, s in parts]
-            solutions = prepared.solve(right, corner if border else None, transpose=transpose, border=border, tol=LOOSE)
-            for one, solution in zip(found, solutions, strict=True):
-                one.take(solution, transpose=transpose)
-        if all(one.sharp for one in found):
+            r, q = found.asked(transpose=transpose)
+            corner = q if border else None
+            answer = yield Solve(system, r, corner, known, known is None, transpose, border, LOOSE)
+            known = answer.prepared
+            found.take(answer.solution, transpose=transpose)
+        if found.sharp:
             break
-    return np.array([one.least for one in found])
+    assert known is not None
+    return found.least, known
 
 
 class _Inverse:

@@ -18,15 +18,20 @@ uniform state. Differs from the textbook in:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gsimplicit.arrays import real_fields
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, shifted, slopes
+from gsimplicit.refine.asking import Solve, Solving, alone, solved
 from gsimplicit.refine.linear import Bordered
-from gsimplicit.refine.solvers import Direct, LinearSolver, Prepared, guarded
+from gsimplicit.refine.solvers import LOOSE, LinearSolver, Prepared, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -38,14 +43,8 @@ MAX_ITERATIONS = 20
 PATIENCE, GAIN = 6, 0.8
 """Iterations after which the residual must be below this share of the first one: else marching on is cheaper."""
 
-MAX_SLIDES = 16
-"""Shifts tried before a drifting pattern is left unpinned."""
-
 FORCING = 0.01
 """Relative residual asked of the first linear solve of an inexact Newton iteration, and the most ever asked."""
-
-_SLIDE = 0.25
-"""Longest shift at once, in cells: the lattice's pull repeats every cell, so a quarter stays on one slope of it."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,22 @@ def newton(
     Returns:
         The state of least residual met, with `converged` false where that is above `tol`.
     """
-    linear = Direct() if linear is None else guarded(linear)
+    linear = guarded(linear)
+    work = closing(equations, fields, tol, bordered=bordered, keep=linear.factorises, patience=patience, held=held)
+    return alone(work, partial(solved, linear))
+
+
+def closing(
+    equations: Equations,
+    fields: Array,
+    tol: float,
+    *,
+    bordered: bool = True,
+    keep: bool = False,
+    patience: int = PATIENCE,
+    held: Array | None = None,
+) -> Solving[Root]:
+    """The same as work that asks for its linear solves; `keep` says that what solves is worth keeping."""
     directions = broken_translations(fields, equations.model.scale) if bordered else np.zeros((0, 2))
     phase = along(directions, fields) if len(directions) else None
 
@@ -159,43 +173,56 @@ def newton(
     X, c = fields, certify(equations, fields).drift if bordered else np.zeros(2)
     R, evaluations = defect(X, c), 2
     longest = MAX_STEP * max(equations.model.scale, float(np.abs(fields).max()))
-    system: Prepared | None = None
+    known: Prepared | None = None
     at: Bordered | None = None
     fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
     for n in range(MAX_ITERATIONS):
         size = float(np.abs(R).max())
         if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
             break
-        if system is None or fresh:
-            at = Bordered(equations, X, directions, c, phase)
-            system = linear.prepare([at], system)
-            fresh = True
+        if at is None or fresh:
+            at, fresh = Bordered(equations, X, directions, c, phase), True
         # the phase conditions are linear and hold from the start, so their right-hand side stays zero
-        asked = 1e-10 if linear.factorises else max(forcing, 0.1 * tol / size)
-        step = system.solve([-R], tol=asked)[0]
-        evaluations += 0 if linear.factorises else step.products
-        if not step.residual < max(1e-3, 2 * asked):
+        asked = 1e-10 if keep else max(forcing, 0.1 * tol / size)
+        answer = yield Solve(at, -R, known=known, fresh=fresh, tol=asked)
+        step, known = answer.solution, answer.prepared
+        evaluations += 0 if keep else step.products
+        if not step.residual < max(LOOSE, 2 * asked):
             break
         scale = min(1.0, longest / max(float(np.abs(step.x).max()), 1e-300))
-        for _ in range(5):
-            X_new, c_new = X + scale * step.x, c + scale * (step.s @ directions)
-            R_new = defect(X_new, c_new)
-            evaluations += 1
-            if np.linalg.norm(R_new) < np.linalg.norm(R):
-                break
-            scale /= 2
-        else:
+        X_new, c_new, R_new, tried = _damped(defect, (X, c, R), (step.x, step.s @ directions), scale)
+        evaluations += tried
+        gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
+        if not gain < 1:
             if fresh:
                 break
             fresh = True  # the kept factors are out of date: try again at this point
             continue
-        gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
         forcing = min(FORCING, 0.9 * gain**2)
-        fresh = not linear.factorises or not gain < 0.5
+        fresh = not keep or not gain < 0.5
         X, c, R = X_new, c_new, R_new
     size = float(np.abs(R).max())
-    factors = None if system is None or at is None else (system, at)
+    factors = None if known is None or at is None else (known, at)
     return Root(X, c, size, evaluations, bool(size <= tol), factors)
+
+
+def _damped(
+    defect: Callable[[Array, Array], Array],
+    here: tuple[Array, Array, Array],
+    step: tuple[Array, Array],
+    scale: float,
+) -> tuple[Array, Array, Array, int]:
+    """Fields, drift and residual after a step, halved until the residual is lower, four times at most; and the tries.
+
+    Where none lowers it the residual is that of the last try.
+    """
+    (X, c, R), tries = here, 0
+    while True:
+        X_new, c_new = X + scale * step[0], c + scale * step[1]
+        R_new, tries = defect(X_new, c_new), tries + 1
+        if np.linalg.norm(R_new) < np.linalg.norm(R) or tries == 5:
+            return X_new, c_new, R_new, tries
+        scale /= 2
 
 
 def rigid_distance(fields: Array, goal: Array) -> float:
@@ -221,52 +248,3 @@ def rigid_distance(fields: Array, goal: Array) -> float:
         steep = slopes(moved).reshape(2, -1)
         at = at - np.linalg.lstsq(steep.T, (fields - moved).ravel(), rcond=None)[0]
     return float(np.abs(fields - shifted(goal, at)).max())
-
-
-def pin(equations: Equations, root: Root, tol: float, linear: LinearSolver | None = None) -> Root:
-    """Slide a drifting pattern along its translations to where the lattice holds it still.
-
-    The lattice pins a pattern so weakly (rates of 1e-4 to 1e-10) that neither marching nor plain Newton gets there:
-    one takes 1/rate steps, the other leaves the curved family of translates. So the velocity is solved for zero as a
-    function of the shift, by Newton's method with differences, each time with the shape refined anew. Where the pull
-    is not restoring the pattern moves on along its drift, so that the pinned state found is one that attracts.
-
-    Args:
-        equations: Those of the instance.
-        root: A converged bordered root.
-        tol: Max norm of the raw residual to reach.
-        linear: How the linear systems are solved; None is sparse LU.
-
-    Returns:
-        The state of least drift met, with `converged` false where its raw residual is above `tol`.
-    """
-    fine = 1e-3 * tol  # the velocity must be known far better than it may be
-
-    def refined(fields: Array) -> Root:
-        return newton(equations, fields, fine, linear=linear)
-
-    best, evaluations = refined(root.fields), 0
-    now = best
-    for _ in range(MAX_SLIDES):
-        evaluations += now.evaluations
-        raw = float(np.abs(equations.residual(now.fields)).max())
-        if np.linalg.norm(now.drift) <= np.linalg.norm(best.drift):
-            best = now
-        if raw <= tol:
-            return Root(now.fields, np.zeros(2), raw, evaluations, True, now.factors)
-        directions = broken_translations(now.fields, equations.model.scale)
-        pull = np.empty((len(directions), len(directions)))
-        h = 0.05
-        for i, d in enumerate(directions):
-            there = refined(shifted(now.fields, h * d))
-            evaluations += there.evaluations
-            pull[:, i] = directions @ (there.drift - now.drift) / h
-        speeds = directions @ now.drift
-        if np.linalg.eigvalsh(pull + pull.T).max() < 0:
-            shift = -np.linalg.solve(pull, speeds)
-            shift = shift * min(1.0, _SLIDE / float(np.linalg.norm(shift)))
-        else:
-            shift = _SLIDE * speeds / np.linalg.norm(speeds)
-        now = refined(shifted(now.fields, shift @ directions))
-    raw = float(np.abs(equations.residual(best.fields)).max())
-    return Root(best.fields, best.drift, raw, evaluations, False)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gsimplicit.equations import columns, product, together
-from gsimplicit.grid import along, laplacian, wave_numbers
+from gsimplicit.equations import applied
+from gsimplicit.grid import laplacian, wave_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,9 @@ _FLOOR = 1e-6
 
 
 class BorderedOperator:
-    """Bordered Jacobians of B states and their mean-field preconditioners, on columns of shape (B, S H W + 2).
+    """Bordered Jacobians of B states and their mean-field preconditioners.
+
+    They act on a column an instance, shape (B, S H W + 2), or on several, (B, m, S H W + 2).
 
     Args:
         systems: B systems on one grid.
@@ -40,115 +42,133 @@ class BorderedOperator:
 
         self.device = device
         self._fields = tensor(np.stack([s.fields for s in systems]))
-        self._params = together([s.equations for s in systems])
         self.shape = tuple(self._fields.shape)
         B, S, H, W = self.shape
         self.unknowns = S * H * W
-        columns, rows = np.zeros((2, B, BORDER, self.unknowns))
-        closed = np.ones((B, BORDER))
+        p = [p[:, None, None] for p in tensor(np.stack([s.parameters for s in systems])).unbind(1)]
+        J = systems[0].equations.model.reaction_jacobian(self._fields.unbind(1), p)
+        self._p, self._J = [q[:, None] for q in p], [[e[:, None] for e in row] for row in J]
+        self._waves = [torch.from_numpy(w).to(device) for w in (wave_numbers(H)[:, None], wave_numbers(W, half=True))]
+        directions, closed = np.zeros((B, BORDER, 2)), np.ones((B, BORDER))
         for i, s in enumerate(systems):
-            r = len(s.directions)
-            if r:
-                columns[i, :r] = along(s.directions, s.fields).reshape(r, -1)
-                rows[i, :r] = columns[i, :r] if s.phase is None else s.phase.reshape(r, -1)
-                closed[i, :r] = 0.0
-        self._columns, self._rows, self._closed = tensor(columns), tensor(rows), tensor(closed)
-        velocity = np.stack([s.velocity for s in systems])
+            directions[i, : len(s.directions)] = s.directions
+            closed[i, : len(s.directions)] = 0.0
+        self._columns, self._closed = self._along(tensor(directions)), tensor(closed)
+        self._rows = self._columns.clone()
+        for i, s in enumerate(systems):
+            if s.phase is not None and len(s.directions):
+                self._rows[i, : len(s.directions)] = tensor(s.phase).reshape(len(s.directions), -1)
         # c . grad in Fourier space; None where every pattern rests
-        down, across = wave_numbers(H)[:, None], wave_numbers(W, half=True)
-        drift = velocity[:, 0, None, None] * down + velocity[:, 1, None, None] * across
-        self._drift = torch.from_numpy(drift).to(device) if velocity.any() else None
-        self._inverse = self._mean_field(drift)
-        # the border of the preconditioner, eliminated by blocks: [transpose] -> solved columns, Schur complement
+        velocity = np.stack([s.velocity for s in systems])
+        down, across = (
+            c * wave for c, wave in zip(tensor(velocity)[..., None, None, None].unbind(1), self._waves, strict=True)
+        )
+        self._drift = down + across if velocity.any() else None
+        self._inverse = self._mean_field()
+        # the border of the preconditioner, eliminated by blocks: [transpose] -> solved columns, inverse of what is left
         self._eliminated = [self._eliminate(transpose) for transpose in (False, True)]
 
-    def _mean_field(self, drift: np.ndarray[Any, Any]) -> list[list[torch.Tensor]]:
-        """The inverse of the averaged Jacobian at each wave number: S rows of S entries, (B, H, W // 2 + 1) each."""
-        B, S, H, W = self.shape
-        fields = self._fields.to("cpu")
-        J = self._params.model.reaction_jacobian(fields.unbind(1), columns(self._params, fields))
-        waves, values = laplacian((H, W), half=True), self._params.tensor().numpy()
-        shape = (B, *waves.shape)
+    def _along(self, directions: torch.Tensor) -> torch.Tensor:
+        """Spectral derivatives of the fields along directions (B, n, 2), shape (B, n, S H W)."""
+        hat = torch.fft.rfft2(self._fields)
+        steep = [torch.fft.irfft2(hat * wave, s=self.shape[-2:]).flatten(1) for wave in self._waves]
+        return directions @ torch.stack(steep, dim=1)
+
+    def _mean_field(self) -> list[list[torch.Tensor]]:
+        """The inverse of the averaged Jacobian at each wave number: S rows of S, (B, 1, H, W // 2 + 1) each."""
+        _, S, H, W = self.shape
+        waves = torch.from_numpy(laplacian((H, W), half=True)).to(self.device)
         entries = []
         for i in range(S):
-            row = [np.broadcast_to(e.mean(dim=(-2, -1)).numpy()[:, None, None], shape) for e in J[i]]
-            row[i] = values[:, i, None, None] * waves + row[i] + drift
+            row = [e.mean(dim=(-2, -1), keepdim=True) + 0.0 * waves for e in self._J[i]]
+            row[i] = row[i] + self._p[i] * waves
+            row = [e.to(torch.complex128) for e in row]
+            if self._drift is not None:
+                row[i] = row[i] + self._drift
             entries.append(row)
-        return [[self._sent(e) for e in row] for row in _inverse(entries)]
-
-    def _sent(self, entry: np.ndarray[Any, Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(entry)).to(self.device)
+        return _inverse(entries)
 
     def _eliminate(self, transpose: bool) -> tuple[torch.Tensor, torch.Tensor]:
         column, row = self._border(transpose)
-        solved = torch.stack([self._smooth(column[:, i], transpose) for i in range(BORDER)], dim=1)
-        return solved, row @ solved.mT - torch.diag_embed(self._closed)
+        solved = self._smooth(column, transpose)
+        # one that is singular must not raise: it would end the others of its batch as well
+        return solved, torch.linalg.inv_ex(row @ solved.mT - torch.diag_embed(self._closed))[0]
 
     def _border(self, transpose: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Columns and rows of the border, shape (B, 2, S H W)."""
         return (self._rows, self._columns) if transpose else (self._columns, self._rows)
 
+    def _fields_of(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(self.shape[0], -1, *self.shape[1:])
+
     def product(self, x: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The Jacobian without its border, or its transpose, on (B, S H W)."""
-        x = x.reshape(self.shape)
-        y = product(self._fields, self._params, x, transpose=transpose)
+        """The Jacobian without its border, or its transpose, on (B, m, S H W)."""
+        fields = self._fields_of(x)
+        y = applied(self._J, self._p, fields, transpose=transpose)
         if self._drift is not None:
             # the spectral derivative is antisymmetric
-            moved = torch.fft.irfft2(torch.fft.rfft2(x) * self._drift[:, None], s=self.shape[-2:])
+            moved = torch.fft.irfft2(torch.fft.rfft2(fields) * self._drift[:, None], s=self.shape[-2:])
             y = y - moved if transpose else y + moved
-        return y.reshape(len(y), -1)
+        return y.reshape(x.shape)
 
     def apply(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The bordered operator, or its transpose, on (B, S H W + 2)."""
-        x, s = z[:, : self.unknowns], z[:, self.unknowns :]
+        """The bordered operator, or its transpose."""
+        if z.ndim == 2:
+            return self.apply(z[:, None], transpose=transpose)[:, 0]
+        x, s = z[..., : self.unknowns], z[..., self.unknowns :]
         column, row = self._border(transpose)
-        y = self.product(x, transpose=transpose) + combine(s, column)
-        return torch.cat([y, dots(row, x) + self._closed * s], dim=1)
+        y = torch.baddbmm(self.product(x, transpose=transpose), s, column)
+        return torch.cat([y, torch.baddbmm(self._closed[:, None] * s, x, row.mT)], dim=2)
 
     def precondition(self, z: torch.Tensor, *, transpose: bool) -> torch.Tensor:
-        """The inverse of the bordered mean field, or its transpose, on (B, S H W + 2)."""
-        solved, schur = self._eliminated[transpose]
+        """The inverse of the bordered mean field, or its transpose."""
+        if z.ndim == 2:
+            return self.precondition(z[:, None], transpose=transpose)[:, 0]
+        solved, inverse = self._eliminated[transpose]
         _, row = self._border(transpose)
-        y = self._smooth(z[:, : self.unknowns], transpose)
-        s = torch.linalg.solve(schur, dots(row, y) - z[:, self.unknowns :])
-        return torch.cat([y - combine(s, solved), s], dim=1)
+        y = self._smooth(z[..., : self.unknowns], transpose)
+        s = torch.baddbmm(z[..., self.unknowns :], y, row.mT, beta=-1) @ inverse.mT
+        return torch.cat([torch.baddbmm(y, s, solved, alpha=-1), s], dim=2)
 
     def _smooth(self, x: torch.Tensor, transpose: bool) -> torch.Tensor:
-        """The inverse of the mean field without border, or its transpose, on (B, S H W)."""
+        """The inverse of the mean field without border, or its transpose, on (B, m, S H W)."""
         inverse = self._inverse
         if transpose:
             inverse = [[e.conj() for e in column] for column in zip(*inverse, strict=True)]
-        hats = torch.fft.rfft2(x.reshape(self.shape)).unbind(1)
+        hats = torch.fft.rfft2(self._fields_of(x)).unbind(2)
         smoothed = [sum(e * hat for e, hat in zip(row, hats, strict=True)) for row in inverse]
-        y: torch.Tensor = torch.fft.irfft2(torch.stack(smoothed, dim=1), s=self.shape[-2:])
-        return y.reshape(len(x), -1)
+        y: torch.Tensor = torch.fft.irfft2(torch.stack(smoothed, dim=2), s=self.shape[-2:])
+        return y.reshape(x.shape)
 
     def part(self, instances: list[int]) -> BorderedOperator:
-        """The operators of some of the instances."""
+        """The operators of some of the instances, in rising order."""
+        if len(instances) == self.shape[0]:
+            return self
         some = object.__new__(BorderedOperator)
-        some.device, some.unknowns = self.device, self.unknowns
+        some.device, some.unknowns, some._waves = self.device, self.unknowns, self._waves
         some.shape = (len(instances), *self.shape[1:])
-        some._fields, some._params = self._fields[instances], self._params[instances]
-        some._columns, some._rows, some._closed = (a[instances] for a in (self._columns, self._rows, self._closed))
-        some._drift = None if self._drift is None else self._drift[instances]
-        some._inverse = [[a[instances] for a in row] for row in self._inverse]
-        some._eliminated = [(a[instances], b[instances]) for a, b in self._eliminated]
+        chosen = torch.tensor(instances, device=self.device)
+        some._fields, some._p = self._fields[chosen], [p[chosen] for p in self._p]
+        some._columns, some._rows, some._closed = (a[chosen] for a in (self._columns, self._rows, self._closed))
+        some._drift = None if self._drift is None else self._drift[chosen]
+        some._J, some._inverse = ([[a[chosen] for a in row] for row in rows] for rows in (self._J, self._inverse))
+        some._eliminated = [(a[chosen], b[chosen]) for a, b in self._eliminated]
         return some
 
 
-def _inverse(entries: list[list[Any]]) -> list[list[Any]]:
+def _inverse(entries: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
     """The inverse of matrices given by their entries, kept from blowing up where one is nearly singular."""
     if len(entries) == 2:
         (a, b), (c, d) = entries
         det = a * d - b * c
-        size = np.abs(det)
-        det = np.where(size < _FLOOR, _FLOOR * np.where(size > 0, det / np.maximum(size, 1e-300), 1.0), det)
+        size = det.abs()
+        det = torch.where(size < _FLOOR, _FLOOR * torch.where(size > 0, det / size.clamp(min=1e-300), 1.0), det)
         return [[d / det, -b / det], [-c / det, a / det]]
-    matrix = np.stack([np.stack(row, axis=-1) for row in entries], axis=-2)
-    small = np.abs(np.linalg.det(matrix)) < _FLOOR
-    matrix[small] += _FLOOR * np.eye(len(entries))
-    found = np.linalg.inv(matrix)
-    return [[found[..., i, j] for j in range(len(entries))] for i in range(len(entries))]
+    matrix = torch.stack([torch.stack(row, dim=-1) for row in entries], dim=-2)
+    eye = torch.eye(len(entries), dtype=matrix.dtype, device=matrix.device)
+    small = torch.linalg.det(matrix).abs() < _FLOOR
+    found = torch.linalg.inv_ex(matrix + _FLOOR * small[..., None, None] * eye)[0]
+    return [list(row.unbind(-1)) for row in found.unbind(-2)]
 
 
 def dots(basis: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

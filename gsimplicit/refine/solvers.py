@@ -102,7 +102,7 @@ class Gmres:
         deflate: Slow modes taken out, in [0, cycle - 10]; they are found on the way and kept between solves.
         max_products: Cap on products with the Jacobian a solve, >= 1.
         batch: Instances solved at once, >= 1. None is 1 on a CPU, where a basis that fits the cache counts for more,
-            and 64 elsewhere.
+            and 64 elsewhere. With more than 1 roots are refined together too: marched on, by Newton's method, bounded.
         device: Where to compute: any torch device, or its name.
 
     Raises:
@@ -132,12 +132,18 @@ class Gmres:
         if self.deflate > self.cycle - 10:
             raise ValueError(f"deflate must be at most cycle - 10 = {self.cycle - 10}, got {self.deflate}")
 
+    @property
+    def at_once(self) -> int:
+        """Instances solved at once."""
+        return self.batch or (1 if self.device.type == "cpu" else 64)
+
     def prepare(self, systems: Sequence[Bordered], before: Prepared | None = None) -> Prepared:
         """Set up operators and preconditioners; slow modes known from `before` are used again."""
         as_device(self.device, "device of Gmres")  # meta may stand for a device, but nothing is computed there
         from gsimplicit.refine.iterative import PreparedGmres
 
-        return PreparedGmres(self, systems, before if isinstance(before, PreparedGmres) else None)
+        known = before.spaces if isinstance(before, PreparedGmres) and len(before.spaces) == len(systems) else None
+        return PreparedGmres(self, systems, known)
 
 
 def require_linear(linear: LinearSolver | None) -> None:
@@ -208,8 +214,10 @@ class _GuardedPrepared:
         return [replace(s, x=np.array(s.x), s=np.array(s.s)) for s in found]
 
 
-def guarded(linear: LinearSolver) -> LinearSolver:
-    """The solver, behind copies where it is not one of this package's."""
+def guarded(linear: LinearSolver | None) -> LinearSolver:
+    """The solver, behind copies where it is not one of this package's; None is sparse LU."""
+    if linear is None:
+        return Direct()
     return linear if type(linear) in (Direct, Gmres, _Guarded) else cast("LinearSolver", _Guarded(linear))
 
 

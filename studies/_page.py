@@ -19,8 +19,9 @@ MARKS = {Verdict.HOLDS: "✓", Verdict.PARTLY: "◐", Verdict.REFUTED: "✗", Ve
 """Beside the word, so that nothing hangs on colour."""
 
 GLOSSARY = {
-    "pixel": "A point of the field's grid.",
-    "cell": "One step between neighbouring points of a plane of parameters.",
+    "pixel": "One of the values of a field, a square of width 1.",
+    "cell": "The patch of a plane of parameters around one point, as wide as the step to the next point. Lengths in a "
+    "plane are counted in cells.",
     "face": "What lies between two neighbouring points of such a plane.",
     "row": "All points of a plane with the same F.",
     "cliff": "A face over which the loss jumps by a quarter of its range (its height R) or more.",

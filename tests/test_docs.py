@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
+from public_modules import MODULES  # noqa: E402
 from run_blocks import blocks_of, same  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
@@ -56,3 +59,20 @@ def test_blocks_are_found_with_their_outputs() -> None:
     first, second = blocks_of(text)
     assert (first.line, first.code, first.want) == (2, "print(1)\n", "1\n")
     assert (second.code, second.want) == ("y\n", None)
+
+
+NAMES = [(module, name) for module in MODULES for name in import_module(module).__all__]
+REFERENCE = "\n".join(
+    block.code
+    for page in (ROOT / "docs" / "reference").glob("*.md")
+    for block in blocks_of(page.read_text(encoding="utf-8"))
+)
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=lambda part: part)
+def test_every_public_class_and_function_has_an_example_that_runs(module: str, name: str) -> None:
+    thing = getattr(import_module(module), name)
+    if isinstance(thing, type) or callable(thing):
+        assert ">>>" in (inspect.getdoc(thing) or ""), f"the docstring of {module}.{name} has no example"
+    elif name != "__version__":
+        assert re.search(rf"\b{name}\b", REFERENCE), f"no page of the reference has an example of {module}.{name}"

@@ -97,7 +97,7 @@ class ByTorch:
         return [list(row) for row in zip(*columns, strict=True)]
 
     def _K(self, x: Any, p: Any) -> list[list[torch.Tensor]]:  # noqa: N802
-        # a parameter is spread over the cells, so that its derivative is pointwise, too
+        # a parameter is spread over the pixels, so that its derivative is pointwise, too
         p = [torch.broadcast_to(q, x[0].shape).clone() for q in p]
         out = []
         for j in range(self.parameters):

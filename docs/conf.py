@@ -13,7 +13,14 @@ author = "the gsimplicit authors"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "run_blocks", "public_names"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "run_blocks",
+    "public_names",
+    "studies_gallery",
+]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
 

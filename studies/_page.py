@@ -99,7 +99,7 @@ dl.words dt { font-weight: 600; } dl.words dd { margin: 0; }
   html { font-size: 8.5pt; } body { max-width: none; padding: 0; }
   nav, .skip, .again { display: none; }
   a { color: inherit; text-decoration: none; }
-  h2 { break-after: avoid; } h3 { break-after: avoid; }
+  h2, h3, caption, thead, summary { break-after: avoid; }
   figure, tr, li { break-inside: avoid; }
   .wide { overflow: visible; } img { width: auto; max-width: 100%; max-height: 16cm; }
   summary { list-style: none; } summary::-webkit-details-marker { display: none; }
@@ -129,7 +129,7 @@ def page(reports: Sequence[Report], folder: Path) -> str:
         '<nav aria-label="Contents"><ul><li><a href="#paper">The paper</a></li>'
         + ('<li><a href="#ours">Our own claims</a></li>' if own else "")
         + "".join(f"<li>{_link(r.name)}</li>" for r in reports)
-        + '<li><a href="#words">Words</a></li></ul></nav><main>',
+        + '<li><a href="#later">Not tested yet</a></li><li><a href="#words">Words</a></li></ul></nav><main>',
     ]
     if paper:
         body += ['<h2 id="paper">What the paper claims</h2>', _table(paper, "In the order of the paper", paper=True)]

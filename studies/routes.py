@@ -341,7 +341,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             _paper.OTHER_LOSSES,
-            "Another loss changes the heights, not the places. Asked here: 90 % of its cliff faces lie within a cell "
+            "Another loss changes the levels, not the places. Asked here: 90 % of its cliff faces lie within a cell "
             "of the spectrum loss's.",
             ", ".join(f"{o} {a.second_within:.0%}" for o, a in by_loss.items()),
             "; ".join(

@@ -16,7 +16,10 @@ sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 from public_modules import MODULES  # noqa: E402
 from run_blocks import blocks_of, same  # noqa: E402
 
-PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "gallery"} & set(p.parts)),
+]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 
 

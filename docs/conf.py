@@ -20,6 +20,8 @@ extensions = [
     "run_blocks",
     "public_names",
     "studies_gallery",
+    "glossary_links",
+    "phone_tables",
 ]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True

@@ -52,7 +52,7 @@ def hints() -> dict[str, str]:
     out = {}
     for title, body in re.findall(r"^## (.+)\n([^#]+)", text, re.MULTILINE):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)|\*\*", r"\1", body).strip()
-        out[re.sub(r"[^a-z]+", "-", title.lower())] = re.split(r"(?<=[.:])\s", plain)[0]
+        out[re.sub(r"[^a-z]+", "-", title.lower())] = re.split(r"(?<=[.])\s", plain)[0]
     return out
 
 

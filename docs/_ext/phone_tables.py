@@ -27,7 +27,10 @@ def stacked(table: str) -> str:
     if not rows or any(kind == "td" for kind, _, _ in rows[0]) or len(rows[0]) < 3:
         return table
     heads = [words(text) for _, _, text in rows[0]]
-    if any(len(row) != len(heads) for row in rows) or max(len(words(t)) for r in rows for _, _, t in r) <= LONG:
+    if (
+        any(len(row) != len(heads) for row in rows)
+        or max((len(words(t)) for r in rows[1:] for _, _, t in r), default=0) <= LONG
+    ):
         return table
 
     def named(row: re.Match[str]) -> str:

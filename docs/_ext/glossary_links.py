@@ -29,7 +29,7 @@ WORDS = {
     "inherited": r"inherits?|inherited",
     "basin": r"basins?",
     "edge-state": r"edge states?",
-    "bifurcation": r"bifurcations?|Hopf|saddle-node|folds?",
+    "bifurcation": r"bifurcations?|Hopf|saddle-nodes?",
 }
 """What each word looks like in a text."""
 

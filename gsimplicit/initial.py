@@ -104,7 +104,8 @@ def initial_state(
     start = checks.integer("start", start, 0, None)
     grid = checks.pair("grid", grid, 3)
     if count * grid[0] * grid[1] > _MOST:
-        raise ValueError(f"count and grid must make at most {_MOST} pixels, got {count} of {grid[0]} x {grid[1]}")
+        asked = f"{count} fields of {grid[0]} x {grid[1]}"
+        raise ValueError(f"count and grid must make at most {_MOST} pixels, got {asked}")
     noise = checks.real("noise", noise, least=0)
     rest, bounds, box = _at_rest(model, box)
     if box is not None:

@@ -58,7 +58,7 @@ def overview(reports: Sequence[Report], under: str = "") -> str:
         "Every study with its figure, what it asks and what it found.",
         f"Made at {scale} scale: {COARSE.partition(': ')[2]}." if scale == "quick" else f"Made at {scale} scale.",
         f"Run all of them yourself: `python -m nox -s studies -- --scale {scale}`.",
-        *([f"Made by an earlier state of the code: {', '.join(map(_text, old))}."] if old else []),
+        *([f"Made by an earlier state of the code: {', '.join(f'`{name}`' for name in old)}."] if old else []),
         "",
         "```{toctree}",
         ":hidden:",

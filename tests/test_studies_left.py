@@ -187,7 +187,7 @@ def test_the_overview_leads_into_the_folder_of_the_pages(tmp_path: Path) -> None
     assert "\ngallery/fig2\n" in text
     assert "[fig2](gallery/fig2.md)" in text
     assert "{figure} gallery/fig2.png" in text
-    assert "Made by an earlier state of the code: fig2." in text
+    assert "Made by an earlier state of the code: `fig2`." in text
 
 
 def test_the_gallery_of_no_run_is_refused(tmp_path: Path) -> None:

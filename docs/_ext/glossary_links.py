@@ -18,7 +18,7 @@ WORDS = {
     "march": r"march(?:es|ed|ing)?",
     "residual": r"residuals?",
     "certified": r"certified",
-    "root": r"(?<!square )roots?",
+    "root": r"(?<!square[ -])roots?",
     "drifting": r"drift(?:s|ing)?",
     "pinned": r"pinned",
     "route": r"routes?",

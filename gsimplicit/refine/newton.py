@@ -45,7 +45,7 @@ FORCING = 0.01
 """Relative residual asked of the first linear solve of an inexact Newton iteration, and the most ever asked."""
 
 _SLIDE = 0.25
-"""Longest shift at once, in cells: the lattice's pull repeats every cell, so a quarter stays on one slope of it."""
+"""Longest shift at once, in pixels: the lattice's pull repeats every pixel, so a quarter stays on one slope of it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Certified:
     Attributes:
         raw: Max norm of the steady residual per unit time.
         bordered: Max norm after the best rigid drift is taken out.
-        drift: That drift along rows and columns, cells per unit time, shape (2,).
+        drift: That drift along rows and columns, pixels per unit time, shape (2,).
         directions: Independent translations the state breaks, shape (r, 2).
     """
 
@@ -71,7 +71,7 @@ class Root:
 
     Attributes:
         fields: Shape (S, H, W).
-        drift: Velocity along rows and columns, cells per unit time, shape (2,); zeros for the lattice root.
+        drift: Velocity along rows and columns, pixels per unit time, shape (2,); zeros for the lattice root.
         residual: Max norm of the residual it solved for, bordered or raw.
         evaluations: Residual evaluations.
         converged: Whether the residual is at most the tolerance.
@@ -201,7 +201,7 @@ def newton(
 def rigid_distance(fields: Array, goal: Array) -> float:
     """Largest difference of two patterns (S, H, W) after the rigid shift that fits best, in the max norm.
 
-    The shift is found to a cell by correlation, then by least squares.
+    The shift is found to a pixel by correlation, then by least squares.
 
     Raises:
         ValueError: The patterns are not of one shape (S, H, W), not finite, or masked.

@@ -227,7 +227,7 @@ def forward_pypde() -> Result:
 def peak() -> Result:
     """Additions a second in vectors, and the least time those of a step can take.
 
-    A cell takes 11 additions and 6 multiplications, which have units of their own; contracted to multiply-adds, 6
+    A pixel takes 11 additions and 6 multiplications, which have units of their own; contracted to multiply-adds, 6
     additions.
     """
     turns, most = 2_000_000, 0.0
@@ -274,7 +274,7 @@ def batch_uneven() -> Result:
 
 
 def grids() -> Result:
-    """Nanoseconds a cell and step by side of the grid."""
+    """Nanoseconds a pixel and step by side of the grid."""
     out = {}
     for side in (32, 64, 128, 130, 256, 512):
         params, fields = gs.Params.preset("paper"), gs.initial_state(grid=(side, side), box=gs.Box(half=5)).float()

@@ -55,7 +55,7 @@ def params_of(name: str) -> ModelParams:
 
 
 def operations(name: str) -> int:
-    """Arithmetic operations a cell and step."""
+    """Arithmetic operations a pixel and step."""
     model, (_, dt, counted) = model_of(name), SETTINGS[name]
     steps: Any = model.steps(dt)
     return (counted or steps.forward.operations) + NEIGHBOURS * len(model.species)
@@ -83,7 +83,7 @@ def quickest(works: Mapping[str, Work], runs: int = 7) -> dict[str, float]:
 
 
 def models_ours(steps: int = 4000) -> dict[str, float]:
-    """Our kernels: nanoseconds a cell and step, operations, and the price of one against Gray-Scott's."""
+    """Our kernels: nanoseconds a pixel and step, operations, and the price of one against Gray-Scott's."""
 
     def march(name: str) -> Work:
         params, start, dt = params_of(name), start_of(name), SETTINGS[name][1]
@@ -97,7 +97,7 @@ def models_ours(steps: int = 4000) -> dict[str, float]:
 
 
 def models_torch(steps: int = 20) -> dict[str, float]:
-    """Plain torch: nanoseconds a cell and step."""
+    """Plain torch: nanoseconds a pixel and step."""
 
     def march(name: str) -> Work:
         model, values, start, dt = model_of(name), params_of(name).tensor(), start_of(name), SETTINGS[name][1]
@@ -108,7 +108,7 @@ def models_torch(steps: int = 20) -> dict[str, float]:
 
 
 def models_c(steps: int = 4000) -> dict[str, float]:
-    """The best of two vector widths and two schedules in C without contraction: nanoseconds a cell and step."""
+    """The best of two vector widths and two schedules in C without contraction: nanoseconds a pixel and step."""
     with tempfile.TemporaryDirectory() as folder:
         works = {}
         for name in SETTINGS:

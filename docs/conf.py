@@ -13,7 +13,16 @@ author = "the gsimplicit authors"
 project_copyright = author
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "run_blocks", "public_names"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "run_blocks",
+    "public_names",
+    "studies_gallery",
+    "glossary_links",
+    "phone_tables",
+]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
 

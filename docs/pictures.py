@@ -101,10 +101,8 @@ def _shape_and_position(ax: plt.Axes) -> None:
     ax.axvline(int(stop.steps[0]), color="0.4", ls="--", lw=1)
     ax.text(int(stop.steps[0]) * 1.2, 2e-3, "the stop test fires", ha="left", va="bottom", fontsize=8)
     ax.text(times[0], 1.4e-10, "certified below", fontsize=8)
-    ax.set(
-        xlabel="time", ylabel="largest rate of change", title="(a) the shape comes to rest first", ylim=(2e-11, None)
-    )
-    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.12))
+    ax.set(xlabel="time", ylabel="largest rate of change", title="(a) the shape comes to rest first", ylim=(2e-11, 3))
+    ax.legend(fontsize=8, loc="upper right")
 
 
 def _rates(params: gs.Params, fields: torch.Tensor) -> tuple[float, float]:

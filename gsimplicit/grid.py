@@ -1,4 +1,4 @@
-"""The periodic grid of cells of width 1: the one place that knows its five-point stencil, its waves and its shifts."""
+"""The periodic grid of pixels of width 1: the one place that knows its five-point stencil, its waves and its shifts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Indices = np.ndarray[Any, np.dtype[np.intp]]
 
 NEIGHBOURS = 4
-"""Neighbours of a cell: the Laplacian is their sum less four times the cell."""
+"""Neighbours of a pixel: the Laplacian is their sum less four times the pixel."""
 
 
 def neighbour_sum(field: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,7 @@ def around(x: Array) -> Array:
 
 
 def wave_numbers(n: int, *, half: bool = False) -> np.ndarray[Any, np.dtype[np.complex128]]:
-    """`2 pi i` times the frequencies of n cells, or those of a real transform's half.
+    """`2 pi i` times the frequencies of n pixels, or those of a real transform's half.
 
     The Nyquist mode of an even grid has no real derivative and is dropped, which keeps derivatives antisymmetric.
     """
@@ -65,7 +65,7 @@ def laplacian_of(shape: tuple[int, ...]) -> Array:
 
 
 def shifted(fields: Array, shift: Array) -> Array:
-    """Fields (S, H, W) moved rigidly by (rows, columns) cells, by the shift theorem; whole cells move exactly."""
+    """Fields (S, H, W) moved rigidly by (rows, columns) pixels, by the shift theorem; whole pixels move exactly."""
     hat = np.fft.fft2(fields)
     for axis, (n, by) in enumerate(zip(fields.shape[-2:], shift, strict=True)):
         factor = np.exp(-2j * np.pi * np.fft.fftfreq(n) * by)
@@ -92,10 +92,10 @@ def along(directions: Array, fields: Array) -> Array:
 
 @lru_cache(maxsize=8)
 def stencil(species: int, H: int, W: int) -> tuple[Indices, Indices]:
-    """Row and column indices of a Jacobian's entries, the species of a cell side by side (interleaved).
+    """Row and column indices of a Jacobian's entries, the species of a pixel side by side (interleaved).
 
-    For each species the cell itself and its neighbours above, below, left and right; then for each pair of species
-    i, j of which i is not j the cell's entry (i, j). Interleaving keeps the unknowns of a cell together, which the
+    For each species the pixel itself and its neighbours above, below, left and right; then for each pair of species
+    i, j of which i is not j the pixel's entry (i, j). Interleaving keeps the unknowns of a pixel together, which the
     minimum-degree ordering rewards.
     """
     grid = np.arange(H * W).reshape(H, W)
@@ -115,7 +115,7 @@ def stencil(species: int, H: int, W: int) -> tuple[Indices, Indices]:
 
 
 def interleaved(fields: Array) -> Array:
-    """Fields (m, S, H, W) as columns (S H W, m), the species of a cell side by side."""
+    """Fields (m, S, H, W) as columns (S H W, m), the species of a pixel side by side."""
     m, S, H, W = fields.shape
     return np.ascontiguousarray(fields.transpose(2, 3, 1, 0).reshape(S * H * W, m))
 

@@ -27,11 +27,17 @@ class Box:
 
     Attributes:
         centre: Row and column of its centre; None is the middle of the grid. The square may wrap around an edge.
-        half: Half of its side in cells, >= 1: rows and columns `centre - half` to `centre + half - 1`.
+        half: Half of its side in pixels, >= 1: rows and columns `centre - half` to `centre + half - 1`.
         u: Value of u inside, dimensionless.
         v: Value of v inside, dimensionless.
 
     The default is the 20 x 20 square of arXiv 2606.11258, appendix A, with u = 0.5 and v = 0.25.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> start = gs.initial_state(grid=(32, 32), box=gs.Box(half=4, v=0.25))
+        >>> int((start[0, 1] == 0.25).sum())
+        64
     """
 
     centre: tuple[int, int] | None = None
@@ -98,7 +104,8 @@ def initial_state(
     start = checks.integer("start", start, 0, None)
     grid = checks.pair("grid", grid, 3)
     if count * grid[0] * grid[1] > _MOST:
-        raise ValueError(f"count and grid must make at most {_MOST} cells, got {count} fields of {grid[0]} x {grid[1]}")
+        asked = f"{count} fields of {grid[0]} x {grid[1]}"
+        raise ValueError(f"count and grid must make at most {_MOST} pixels, got {asked}")
     noise = checks.real("noise", noise, least=0)
     rest, bounds, box = _at_rest(model, box)
     if box is not None:

@@ -66,7 +66,7 @@ def _add_problem(one: argparse.ArgumentParser) -> None:
     one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
     one.add_argument("--samples", type=int, default=1, help="initial fields")
     one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
-    one.add_argument("--half", type=int, default=10, help="half side of the starting box, in cells")
+    one.add_argument("--half", type=int, default=10, help="half side of the starting box, in pixels")
     one.add_argument("--tol", type=float, default=1e-4, help="stop below this change over a step; 0 takes max-steps")
     one.add_argument("--max-steps", type=int, default=50_000, help="cap on the steps")
     one.add_argument("--device", default=None, help="where to march, for example cuda; the CPU by default")

@@ -80,7 +80,14 @@ def _as_it_stands(text: str) -> str:
 
 
 def label(coordinate: xr.DataArray) -> str:
-    """Axis label from a coordinate's name and `long_name`, for example "F, feed rate"."""
+    """Axis label from a coordinate's name and `long_name`, for example "F, feed rate".
+
+    Examples:
+        >>> import xarray as xr
+        >>> from gsimplicit import plotting
+        >>> plotting.label(xr.DataArray([0.03], dims="F", name="F", attrs={"long_name": "feed rate"}))
+        'F, feed rate'
+    """
     name = coordinate.attrs.get("long_name")
     return _as_it_stands(f"{coordinate.name}, {name}" if name else str(coordinate.name))
 
@@ -101,6 +108,14 @@ def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh
         ax: Axes to draw into.
         colorbar: Label of a colour bar; None draws none.
         **mesh: Passed to `pcolormesh` (colour map, limits).
+
+    Examples:
+        >>> import xarray as xr
+        >>> from matplotlib.figure import Figure
+        >>> from gsimplicit import plotting
+        >>> values = xr.DataArray([[1.0, 2.0], [3.0, 4.0]], {"F": [0.03, 0.04], "k": [0.06, 0.062]}, ("F", "k"))
+        >>> plotting.plane(values, Figure().subplots(), colorbar="loss").get_xlabel()
+        'k'
     """
     down, across = (values[name] for name in values.dims)
     image = ax.pcolormesh(_bounds(across.values), _bounds(down.values), values.values, **{"shading": "flat", **mesh})
@@ -112,7 +127,17 @@ def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh
 
 
 def class_map(data: xr.Dataset, ax: Axes) -> Axes:
-    """Classes of the cells of one sample over two parameters, with a legend of those that occur."""
+    """Classes of the cells of one sample over two parameters, with a legend of those that occur.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from matplotlib.figure import Figure
+        >>> from gsimplicit import plotting
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> data = gs.scan({"F": [0.03, 0.04], "k": [0.06, 0.07]}, initial=start, max_steps=100, progress=False)
+        >>> plotting.class_map(data.isel(sample=0), Figure().subplots()).get_ylabel()
+        'F, feed rate'
+    """
     cells = classes(data)
     if "done" in data:  # of an unfinished scan: what is not there stays white
         cells = cells.where(data["done"] == 1)
@@ -136,10 +161,19 @@ def class_map(data: xr.Dataset, ax: Axes) -> Axes:
 def cliff_lines(
     data: xr.Dataset, objective: str, ax: Axes, *, route: str | None = None, color: str = "k", width: float = 1.6
 ) -> Axes:
-    """The cliff edges between cells of one sample over two parameters, as lines.
+    """The cliffs of one sample over two parameters, as lines on the faces.
 
-    Of the marched loss: solid where both cells settled, dotted where it jumps as much at a cell that did not. With a
-    route, of that route's own loss, where both cells have a gradient.
+    Of the marched loss: solid where both points settled, dotted where it jumps as much at a point that did not. With a
+    route, of that route's own loss, where both points have a gradient.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from matplotlib.figure import Figure
+        >>> from gsimplicit import plotting
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> data = gs.scan({"F": [0.03, 0.04], "k": [0.06, 0.07]}, initial=start, progress=False)
+        >>> len(plotting.cliff_lines(data.isel(sample=0), "spectrum", Figure().subplots()).lines) > 0
+        True
     """
     down, across = axes_of(data)
     x, y = _bounds(data[across].values), _bounds(data[down].values)
@@ -159,7 +193,17 @@ def cliff_lines(
 
 
 def line(data: xr.Dataset, objective: str, ax: Axes) -> Axes:
-    """The loss along one parameter: samples as thin lines, their mean, and where the march did not settle."""
+    """The loss along one parameter: samples as thin lines, their mean, and where the march did not settle.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from matplotlib.figure import Figure
+        >>> from gsimplicit import plotting
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> data = gs.scan({"k": [0.06, 0.07]}, initial=start, max_steps=100, progress=False)
+        >>> plotting.line(data, "spectrum", Figure().subplots()).get_xlabel()
+        'k, kill rate'
+    """
     (axis,) = axes_of(data)
     loss = data["loss"].sel(objective=objective)
     x = data[axis].values
@@ -192,6 +236,14 @@ def landscape(data: xr.Dataset, objective: str | None = None, figure: Figure | N
 
     Raises:
         ValueError: More than two parameters are varied, or there is no such loss.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit import plotting
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> data = gs.scan({"k": [0.06, 0.07]}, initial=start, max_steps=100, progress=False)
+        >>> len(plotting.landscape(data).axes)
+        1
     """
     axes = axes_of(data)
     if len(axes) > 2:
@@ -220,6 +272,14 @@ def comparison(table: xr.Dataset, figure: Figure | None = None) -> Figure:
 
     Returns:
         The figure.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit import plotting
+        >>> start = gs.initial_state(grid=(32, 32))
+        >>> table = gs.compare(gs.Params.preset("paper"), ["unrolled", "tangent"], initial=start, tol=0.0, max_steps=50)
+        >>> len(plotting.comparison(table).axes)
+        3
     """
     if figure is None:
         figure = _Drawn(figsize=(10, 1.4 + 0.4 * table.sizes["route"]), layout="constrained")

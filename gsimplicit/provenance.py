@@ -47,7 +47,7 @@ def global_attributes(title: str, configuration: Mapping[str, Any], model: Model
         "keywords": f"reaction-diffusion, {name}, steady state, loss landscape, gradient",
         "license": "MIT",
         "id": fingerprint(configuration),
-        "comment": "All quantities are dimensionless: the cell is the unit of length, and rates are per unit of time, "
+        "comment": "All quantities are dimensionless: the pixel is the unit of length, and rates are per unit of time, "
         "of which a step takes dt, 1 unless the configuration says otherwise.",
         "history": f"{now} computed by gsimplicit {__version__}",
         "date_created": now,

@@ -114,7 +114,7 @@ HYPOTHESES = {
     "H2": "The left cliff is the Hopf line for small F, and lies between two curves above",
     "H3": "Every route misses the cliffs and foresees the rest",
     "H4": "Followed patterns end at the spot's fold or Hopf point, with the square-root law at a fold",
-    "H5": "The loss changes heights, not places",
+    "H5": "The loss changes levels, not places",
 }
 """What we held before the studies were made."""
 

@@ -1,7 +1,8 @@
 """The documentation's gallery from a folder of results: `python -m studies._gallery output/quick docs/gallery`.
 
 Each study becomes `<name>.md` beside its figure, in MyST; `index.md` has all verdicts. Sphinx needs `myst_parser` with
-`colon_fence` among its extensions. Nothing is computed here.
+`colon_fence` among its extensions. Nothing is computed here. The site makes its gallery of `output/quick`, where a run
+has left it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from studies._claims import Claim, Line
 from studies._paper import NOT_YET
-from studies._record import Report, load, statements
+from studies._record import Report, code, load, statements
 from studies._text import COARSE, found, hypotheses, source
 
 ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
@@ -33,40 +34,48 @@ def write(results: Path, folder: Path) -> list[Path]:
         FileNotFoundError: No study was run there.
     """
     reports = load(results, ORDER)
+    index = folder / "index.md"
+    pages = studies(reports, results, folder)
+    index.write_text("# Gallery\n\n" + overview(reports), encoding="utf-8")
+    return [index, *pages]
+
+
+def studies(reports: Sequence[Report], results: Path, folder: Path) -> list[Path]:
+    """Write a page of each study beside its figure, and give their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"index": _index(reports)} | {r.name: _study(r) for r in reports}
     for report in reports:
         shutil.copyfile(results / report.figure, folder / report.figure)
-    for name, text in pages.items():
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    return [folder / f"{name}.md" for name in pages]
+        (folder / f"{report.name}.md").write_text(_study(report), encoding="utf-8")
+    return [folder / f"{report.name}.md" for report in reports]
 
 
-def _index(reports: Sequence[Report]) -> str:
+def overview(reports: Sequence[Report], under: str = "") -> str:
+    """All verdicts, then all figures; the studies' pages and figures lie in the folder `under`, as "gallery/"."""
     paper, own = statements(reports)
     scale = reports[0].scale
+    old = [r.name for r in reports if r.code != code()]
     out = [
-        "# Gallery",
-        "",
         "Every study with its figure, what it asks and what it found.",
         f"Made at {scale} scale: {COARSE.partition(': ')[2]}." if scale == "quick" else f"Made at {scale} scale.",
-        f"Run all of them yourself: `python -m studies --scale {scale}`.",
+        f"Run all of them yourself: `python -m nox -s studies -- --scale {scale}`.",
+        *([f"Made by an earlier state of the code: {', '.join(f'`{name}`' for name in old)}."] if old else []),
         "",
         "```{toctree}",
         ":hidden:",
         "",
-        *(r.name for r in reports),
+        *(under + r.name for r in reports),
         "```",
     ]
     if paper:
-        out += ["", "## What the paper claims", "", *_table(paper, paper=True)]
+        out += ["", "## What the paper claims", "", *_table(paper, under, paper=True)]
     if own:
         held = hypotheses(reports)
         rows = [f"| **{verdict}** | {name}: {_text(words)} | {tests} |" for name, words, verdict, tests in held]
         heads = ["Hypotheses we made before the studies:", "", "| verdict | hypothesis | here |", "| --- | --- | --- |"]
-        out += ["", "## What we claim besides", "", *([*heads, *rows, ""] if rows else []), *_table(own, paper=False)]
+        out += ["", "## What we claim besides", "", *([*heads, *rows, ""] if rows else [])]
+        out += _table(own, under, paper=False)
     for report in reports:
-        out += ["", f"## [{_capital(report.title)}]({report.name}.md)", "", *_image(report, small=True)]
+        out += ["", f"## [{_capital(report.title)}]({under}{report.name}.md)", "", *_image(report, under=under)]
     out += ["", "## What is not tested yet", "", "| claim | where |", "| --- | --- |"]
     out += [f"| {_text(s.words)} | {_text(s.source)} |" for s in NOT_YET]
     return "\n".join(out) + "\n"
@@ -93,18 +102,18 @@ def _test(claim: Claim) -> list[str]:
     return out
 
 
-def _image(report: Report, caption: str = "", *, small: bool = False) -> list[str]:
-    options = [f":alt: {report.alt}", *([":width: 26rem"] if small else [])]
-    return [f"```{{figure}} {report.figure}", *options, "", *([caption] if caption else []), "```"]
+def _image(report: Report, caption: str = "", under: str = "") -> list[str]:
+    options = [f":alt: {report.alt}", f":target: {under}{report.figure}"]
+    return [f"```{{figure}} {under}{report.figure}", *options, "", *([caption] if caption else []), "```"]
 
 
-def _table(lines: Iterable[Line], *, paper: bool) -> list[str]:
+def _table(lines: Iterable[Line], under: str, *, paper: bool) -> list[str]:
     heads = ["verdict", "claim", *(["where", "the paper"] if paper else []), "here", "study"]
     out = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
     for line in lines:
         row = [f"**{line.verdict}**", _text(line.about.words)]
         row += [_text(line.about.source), _text(line.about.paper)] if paper else []
-        row += [_text(found(line)), ", ".join(f"[{name}]({name}.md)" for name in line.studies)]
+        row += [_text(found(line)), ", ".join(f"[{name}]({under}{name}.md)" for name in line.studies)]
         out.append(f"| {' | '.join(row)} |")
     return out
 

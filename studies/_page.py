@@ -19,8 +19,9 @@ MARKS = {Verdict.HOLDS: "✓", Verdict.PARTLY: "◐", Verdict.REFUTED: "✗", Ve
 """Beside the word, so that nothing hangs on colour."""
 
 GLOSSARY = {
-    "pixel": "A point of the field's grid.",
-    "cell": "One step between neighbouring points of a plane of parameters.",
+    "pixel": "One of the values of a field, a square of width 1.",
+    "cell": "The patch of a plane of parameters around one point, as wide as the step to the next point. Lengths in a "
+    "plane are counted in cells.",
     "face": "What lies between two neighbouring points of such a plane.",
     "row": "All points of a plane with the same F.",
     "cliff": "A face over which the loss jumps by a quarter of its range (its height R) or more.",
@@ -98,7 +99,7 @@ dl.words dt { font-weight: 600; } dl.words dd { margin: 0; }
   html { font-size: 8.5pt; } body { max-width: none; padding: 0; }
   nav, .skip, .again { display: none; }
   a { color: inherit; text-decoration: none; }
-  h2 { break-after: avoid; } h3 { break-after: avoid; }
+  h2, h3, caption, thead, summary { break-after: avoid; }
   figure, tr, li { break-inside: avoid; }
   .wide { overflow: visible; } img { width: auto; max-width: 100%; max-height: 16cm; }
   summary { list-style: none; } summary::-webkit-details-marker { display: none; }
@@ -128,7 +129,7 @@ def page(reports: Sequence[Report], folder: Path) -> str:
         '<nav aria-label="Contents"><ul><li><a href="#paper">The paper</a></li>'
         + ('<li><a href="#ours">Our own claims</a></li>' if own else "")
         + "".join(f"<li>{_link(r.name)}</li>" for r in reports)
-        + '<li><a href="#words">Words</a></li></ul></nav><main>',
+        + '<li><a href="#later">Not tested yet</a></li><li><a href="#words">Words</a></li></ul></nav><main>',
     ]
     if paper:
         body += ['<h2 id="paper">What the paper claims</h2>', _table(paper, "In the order of the paper", paper=True)]

@@ -7,7 +7,7 @@ from studies._claims import Statement
 STEADY_STOP = Statement("sec. 2.1", "The stop is a steady state", "no pixel changes by 1e-4")
 ALL_STEADY = Statement("sec. 2.1, implied", "Every pattern becomes steady")
 NO_GROWTH = Statement("sec. 2.1, implied", "Nothing grows at the stop")
-HEIGHT = Statement("sec. 3.1, 3.2", "High plateau at one height", "245 to 270; windowed near 230")
+HEIGHT = Statement("sec. 3.1, 3.2", "High plateau at one level", "245 to 270; windowed near 230")
 LINE_CLIFFS = Statement("sec. 4.1, fig. 2", "Sharp cliffs along each parameter")
 LINE_FLAT = Statement("sec. 4.1, fig. 2", "Wide flat areas beside them")
 MISSING_ENDS = Statement("fig. 2", "Two ends missing: v diverges", "left of Dv, right of Du")

@@ -92,7 +92,7 @@ def _arrows(one: xr.Dataset, route: str, ax: Axes) -> None:
 
 
 def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
-    """Actual against foreseen jump of the route's own loss over every edge, cliffs apart."""
+    """Actual against foreseen jump of the route's own loss over every face, cliffs apart."""
     R, limit = loss_range(one, "spectrum"), 1.3
     for axis, marker in (("F", "s"), ("k", "o")):
         edge = edges(one, axis, "spectrum", [route]).isel(route=0)

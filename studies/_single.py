@@ -27,10 +27,10 @@ HORIZON = 6000
 EDGES = 5
 """Edge states beside a branch."""
 SPOT_CELLS = 150
-"""A pattern with more cells above v = 0.15 is no single spot."""
+"""A pattern with more pixels above v = 0.15 is no single spot."""
 PERIODS = (11, 12, 13)
 LATTICES = ((13, 22), (14, 24), (15, 26))
-"""Rows and columns of two cells of a nearly regular hexagonal lattice."""
+"""Rows and columns of two unit cells of a nearly regular hexagonal lattice."""
 STARTS = tuple(product((3e-4, -2e-4, -1.2e-3), (0.15, 0.2, 0.25, 0.3)))
 """Distances in k from the Turing line, and amplitudes, from which waves are refined."""
 LOOK, LOOKS = 20_000, 6
@@ -116,7 +116,7 @@ def spot_edge(params: gs.Params, spot: torch.Tensor) -> EdgeState | None:
 
 
 def _planar_edge(F: float) -> float:
-    """The k at which a band of u = 0.5, v = 0.25 dies, 64 cells wide: the box without its corners."""
+    """The k at which a band of u = 0.5, v = 0.25 dies, 64 pixels wide: the box without its corners."""
     band = torch.zeros((1, 2, 3, 192), dtype=torch.float64)
     band[:, 0], band[:, 0, :, 64:128], band[:, 1, :, 64:128] = 1.0, 0.5, 0.25
     try:

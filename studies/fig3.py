@@ -42,7 +42,7 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 
 def plot(data: Datasets) -> Figure:
-    """A row a plane: loss with cliff edges, and the class of every cell."""
+    """A row a plane: loss with cliff faces, and the class of every cell."""
     figure = Figure(figsize=(8, 7), layout="constrained")
     panels = figure.subplots(2, 2)
     truth = {"k": 0.065, "Dv": 0.08}

@@ -1,7 +1,7 @@
 """What does each route say along a line through each cliff? Two lines in k on 48 x 48 fields.
 
 Right cliff at F = 0.035, left cliff at F = 0.05. Every route stands at its own state with its own loss: the marched
-stop for those at finite time, the certified root for the implicit one and torchdeq's. Over each edge of the line the
+stop for those at finite time, the certified root for the implicit one and torchdeq's. Over each face of the line the
 actual jump of the route's loss is set against the one its two gradients foresee, `(g(p) + g(q)) (q - p) / 2`. The
 surrogate is trained on the states of the same line's finer scan. Losses: the log spectrum, and mean v^2, which is
 smooth. The leading eigenvalues of the certified roots say how near each is to a bifurcation.
@@ -136,7 +136,7 @@ def _modes(roots: xr.Dataset, ax: Axes) -> None:
 
 
 def _shares(data: Datasets, objective: str, route: str) -> dict[str, float]:
-    """Over both lines: cliff edges of the route's own loss and how it does at them and at the others."""
+    """Over both lines: cliff faces of the route's own loss and how it does at them and at the others."""
     U, cliff, foreseen, jump = [], [], [], []
     for name in LINES:
         there = dict(_lines(data, name)).get(route)

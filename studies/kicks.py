@@ -40,7 +40,7 @@ LONGEST = 400_000
 
 
 def smooth_field(shape: tuple[int, ...]) -> Array:
-    """A random field without features below six cells, of max norm 1."""
+    """A random field without features below six pixels, of max norm 1."""
     hat = np.fft.fft2(np.random.default_rng(0).standard_normal(shape))
     q = np.hypot(np.fft.fftfreq(shape[-2])[:, None], np.fft.fftfreq(shape[-1])[None])
     field = np.fft.ifft2(np.where(q < 1 / 6, hat, 0)).real

@@ -1,13 +1,13 @@
 """Do all routes see the same landscape? An F-k plane of 48 x 48 fields, and what other planes say.
 
 The paper (sec. 5.1) argues that the landscape is inherited however gradients are routed to the parameters. On 48 x 48
-cells most patterns have a steady state, so that the implicit gradient exists; at 128 x 128 it is the exception. The
+pixels most patterns have a steady state, so that the implicit gradient exists; at 128 x 128 it is the exception. The
 implicit route is asked at the certified root, those at finite time at the marched stop, each against its own loss, and
 on one more plane all at one root. The surrogate is trained on the F-k plane's own states, a fifth of them held out. At
 128 x 128 the unrolled route stands alone. Paper scale marches several seeds of the noise at every point, adds the F-Dv
 plane and more points on 64 x 64, and asks for roots at 128 x 128 as well.
 
-A cliff edge of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
+A cliff face of a route is one over which the route's own loss jumps by a quarter of the landscape's height R. The
 route inherits it where its gradients leave a jump `U = |dL - (g(p) + g(q)) (q - p) / 2| / R >= 0.25` unexplained, and
 explains it where U < 0.05; where U is more than the jump, the forecast goes beyond it or has the wrong sign.
 """
@@ -49,7 +49,7 @@ class Plane:
         points: Points along each axis.
         routes: Routes.
         samples: Fields of different noise at each point.
-        side: Cells along each side of the fields.
+        side: Pixels along each side of the fields.
         share_root: Whether all routes are asked at one certified root; those at finite time then see the steps it takes
             to find it settled, 64 of them.
         evaluations: What the search for a root may cost; some of them go on to others if it may cost more.
@@ -110,7 +110,7 @@ VARIED = (0.15, 0.25, 0.35)
 SURE = 0.8
 """What the lower bound of an inherited share must reach: 14 of 14 do, 13 do not."""
 Maps = list[tuple[Any, Any]]
-"""Maps of edges, one a sample."""
+"""Maps of faces, one a sample."""
 OBJECTIVES = ("spectrum", "windowed", "mean_square")
 SHARES = (0.2, 0.25, 0.3, 0.4)
 """Thresholds of a cliff, as shares of the landscape's height."""
@@ -145,7 +145,7 @@ def samples_of(data: xr.Dataset) -> list[xr.Dataset]:
 
 
 def _table(data: xr.Dataset, objective: str) -> dict[str, dict[str, float]]:
-    """Of each route, over all samples: its cliff edges and the others, shares inherited and explained, agreement."""
+    """Of each route, over all samples: its cliff faces and the others, shares inherited and explained, agreement."""
     out = {}
     for route in map(str, data["route"].values):
         each = [_edges(one, objective, route) for one in samples_of(data)]
@@ -180,7 +180,7 @@ def _table(data: xr.Dataset, objective: str) -> dict[str, dict[str, float]]:
 
 
 def _edges(one: xr.Dataset, objective: str, route: str) -> list[np.ndarray[Any, Any]]:
-    """Of every edge of a plane U, the forecast as a share of the jump, and flags.
+    """Of every face of a plane U, the forecast as a share of the jump, and flags.
 
     Flags: a cliff of the route; unknown to it; a cliff of the marched loss; known of both; between patterns.
     """
@@ -198,7 +198,7 @@ def _edges(one: xr.Dataset, objective: str, route: str) -> list[np.ndarray[Any, 
 
 
 def _inherited_at(data: xr.Dataset, route: str) -> list[float]:
-    """Share of the spectrum loss's cliff edges that a route inherits, for each of the thresholds."""
+    """Share of the spectrum loss's cliff faces that a route inherits, for each of the thresholds."""
     each = [_edges(one, "spectrum", route) for one in samples_of(data)]
     U, cliff = (np.concatenate([edge[n] for edge in each]) for n in (0, 2))
     return [_share(U[cliff] >= least) for least in VARIED]
@@ -315,7 +315,7 @@ def _bounds(share: float, count: int) -> tuple[float, float]:
 
 
 def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
-    """H3 over all edges, maps of different losses, routes and samples against each other, and what thresholds do."""
+    """H3 over all faces, maps of different losses, routes and samples against each other, and what thresholds do."""
     samples = samples_of(data)
     maps = {o: [edge_map(one, o) for one in samples] for o in OBJECTIVES}
     marched = maps["spectrum"]
@@ -341,7 +341,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             _paper.OTHER_LOSSES,
-            "Another loss changes the heights, not the places. Asked here: 90 % of its cliff faces lie within a cell "
+            "Another loss changes the levels, not the places. Asked here: 90 % of its cliff faces lie within a cell "
             "of the spectrum loss's.",
             ", ".join(f"{o} {a.second_within:.0%}" for o, a in by_loss.items()),
             "; ".join(
@@ -399,7 +399,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
 
 
 def _pooled(first: Maps, second: Maps) -> Agreement:
-    """Agreement of several pairs of maps: edges summed, the largest distance, means of the rest."""
+    """Agreement of several pairs of maps: faces summed, the largest distance, means of the rest."""
     each = [agreement(a, b) for a, b in zip(first, second, strict=True)]
 
     def mean(name: str) -> float:

@@ -319,5 +319,5 @@ def test_a_trace_would_keep_a_constant_and_is_refused() -> None:
 def test_a_state_that_diverged_for_want_of_diffusion_is_told_a_larger_one() -> None:
     start = gs.initial_state(grid=(8, 8), box=gs.Box(half=2))
     state = gs.steady_state(gs.Params(0.16, 1e-5, 0.035, 0.065), start, max_steps=500)
-    with pytest.raises(gs.NotSteady, match=r"single cells.*a larger Dv, or a smaller Du or F"):
+    with pytest.raises(gs.NotSteady, match=r"single pixels.*a larger Dv, or a smaller Du or F"):
         state.require_steady()

@@ -34,7 +34,7 @@ FEEDS = np.linspace(0.02, 0.06, 9)
 
 
 def spot(F: float, k: float, half: int = 3) -> gs.SteadyState:
-    """One spot in the middle of 32 x 32 cells, symmetric since there is no noise."""
+    """One spot in the middle of 32 x 32 pixels, symmetric since there is no noise."""
     start = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=half))
     return gs.steady_state(gs.Params(0.16, 0.08, F, k), start, refine=True)
 
@@ -106,7 +106,7 @@ def test_curves_end_where_they_do() -> None:
     assert hopf(np.array([[0.03, 0.05]])).shape == (1, 2)
     with pytest.raises(ValueError, match="Dv must be finite and > 0, got 0"):
         turing(0.05, 0.16, 0.0)
-    with pytest.raises(ValueError, match=r"grid must have more than one cell, got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"grid must have more than one pixel, got \(1, 1\)"):
         turing_on_grid(0.05, (1, 1))
 
 

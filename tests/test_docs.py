@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
+from phone_tables import stacked  # noqa: E402
+from public_modules import MODULES  # noqa: E402
 from run_blocks import blocks_of, same  # noqa: E402
 
-PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "gallery"} & set(p.parts)),
+]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -56,3 +63,58 @@ def test_blocks_are_found_with_their_outputs() -> None:
     first, second = blocks_of(text)
     assert (first.line, first.code, first.want) == (2, "print(1)\n", "1\n")
     assert (second.code, second.want) == ("y\n", None)
+
+
+NAMES = [(module, name) for module in MODULES for name in import_module(module).__all__]
+REFERENCE = "\n".join(
+    block.code
+    for page in (ROOT / "docs" / "reference").glob("*.md")
+    for block in blocks_of(page.read_text(encoding="utf-8"))
+)
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=lambda part: part)
+def test_every_public_class_and_function_has_an_example_that_runs(module: str, name: str) -> None:
+    thing = getattr(import_module(module), name)
+    if isinstance(thing, type) or callable(thing):
+        assert ">>>" in (inspect.getdoc(thing) or ""), f"the docstring of {module}.{name} has no example"
+    elif name != "__version__":
+        assert re.search(rf"\b{name}\b", REFERENCE), f"no page of the reference has an example of {module}.{name}"
+
+
+def test_tables_of_words_name_the_column_of_each_cell_and_tables_of_numbers_do_not() -> None:
+    head = '<table class="docutils align-default"><tr><th>a</th><th>b &lt; c</th><th>d</th></tr>'
+    rows = "<tr><td>1</td><td>2</td><td>3</td></tr></table>"
+    assert stacked(head + rows) == head + rows
+    out = stacked(head + rows.replace("2", "two " * 20))
+    assert 'class="stacked docutils' in out
+    assert '<td data-head="b &lt; c">two ' in out
+
+
+def test_every_section_and_figure_of_the_paper_is_on_the_page_of_claims() -> None:
+    rows = [line for line in (ROOT / "docs" / "claims.md").read_text().splitlines() if line.startswith("| ")]
+    where = "\n".join(row.split("|")[1] for row in rows)
+    for number in range(1, 11):
+        assert re.search(rf"Fig\. (\d+,? ?[a-c]?, )*{number}\b", where.replace(" a, b", "").replace(" c", "")), number
+    for section in ("2.1", "2.2", "3.1", "3.2", "4.1", "4.2", "5.1", "5.2", "6.1", "6.2", "6.3", "6.4", "7"):
+        assert re.search(rf"^ {re.escape(section)}\b|, {re.escape(section)}\b", where, re.MULTILINE), section
+    verdicts = ("holds", "fails", "in part", "open", "not yet", "(")
+    for row in rows:
+        cells = [cell.strip() for cell in row.split("|")[1:-1]]
+        if len(cells) == 5 and cells[0] not in ("where", "---"):
+            assert cells[3].startswith(verdicts), row
+            assert cells[4] or cells[3].startswith(("not yet", "(")), row
+
+
+QUESTIONS = [
+    ("certified", "steady.md"), ("pinned", "steady.md"), ("no implicit gradient", "steady.md"),
+    ("bifurcation", "cliffs.md"), ("add a loss", "losses.md"), ("model of my own", "models.md"),
+    ("in R", "files.md"), ("cluster", "scans.md"), ("certificate", "routes.md"), ("recovered", "recovery.md"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("question", "page"), QUESTIONS)
+def test_a_newcomers_question_is_one_click_from_the_start(question: str, page: str) -> None:
+    lines = (ROOT / "docs" / "index.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith("| ") and question in line.split("|")[1]]
+    assert page in row

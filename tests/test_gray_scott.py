@@ -484,7 +484,7 @@ def test_presets_of_other_programs_are_their_diffusion_over_the_square_of_their_
         params = gs.Params.preset(name)
         assert params.Du.item() == pytest.approx(D / dx**2)
         assert params.Dv.item() == pytest.approx(D / 2 / dx**2)
-    # nine points of weights 0.2 and 0.05 see 0.3 of the second derivative, and cells are sqrt(2) times as wide
+    # nine points of weights 0.2 and 0.05 see 0.3 of the second derivative, and pixels are sqrt(2) times as wide
     x = torch.arange(-1.0, 2.0, dtype=torch.float64)
     weights = torch.tensor([[0.05, 0.2, 0.05], [0.2, -1.0, 0.2], [0.05, 0.2, 0.05]], dtype=torch.float64)
     seen = (weights * x**2).sum().item() / 2

@@ -234,7 +234,7 @@ def kinked(v: torch.Tensor) -> torch.Tensor:
 
 
 def steep(v: torch.Tensor) -> torch.Tensor:
-    """No finite derivative in one cell of the second instance, of a finite value."""
+    """No finite derivative in one pixel of the second instance, of a finite value."""
     at = v[1:, 0, 0]
     return mean_square(v) + torch.cat([0 * v[:1, 0, 0], torch.sqrt((at - at.detach()).abs())])
 

@@ -287,7 +287,7 @@ def test_derivatives_are_those_of_torch_by_formulas_and_without_them(name: str) 
     def along_x(g: Any, d: torch.Tensor) -> Any:
         return lambda y: torch.func.jvp(g, (y,), (d,))[1]
 
-    # pointwise: the derivatives in one cell do not reach another, so that a tangent of ones gives a column
+    # pointwise: the derivatives in one pixel do not reach another, so that a tangent of ones gives a column
     ones = [torch.stack([torch.full_like(x[0], float(i == j)) for i in range(n)]) for j in range(n)]
     J = torch.stack([along_x(lambda y: f(y, p), d)(x) for d in ones], dim=1)
     slopes = lambda y: torch.func.jacfwd(lambda q: f(y, q))(p).movedim(-1, 0)  # noqa: E731
@@ -452,7 +452,7 @@ def test_turing_presets_are_stable_without_diffusion_and_unstable_with_it(name: 
     rates = np.linalg.eigvals(equations.symbols(rest, laplacian((64, 64)))).real.max(axis=-1)
     assert rates.max() > 1e-3
     length = 64 / np.hypot(*(min(k, 64 - k) for k in np.unravel_index(rates.argmax(), rates.shape)))
-    assert 4 < length < 40  # cells a wave: neither a grid's own nor a grid wide
+    assert 4 < length < 40  # pixels a wave: neither a grid's own nor a grid wide
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -548,7 +548,7 @@ def test_errors_name_the_parameters_and_presets_there_are() -> None:
         model.preset("x")
     with pytest.raises(ValueError, match=r"must not be 'step', which means something else .* as do change, component"):
         gs.Model.of(lambda u, v, step: (u, v))
-    with pytest.warns(gs.StabilityWarning, match=r"take dt below 0\.23\. Da, Db are D / dx\^2 of cells dx wide"):
+    with pytest.warns(gs.StabilityWarning, match=r"take dt below 0\.23\. Da, Db are D / dx\^2 of pixels dx wide"):
         gs.steady_state(model.params(Da=0.9, Db=0.2, Q=0.1), torch.rand(1, 2, 4, 4), max_steps=2)
 
 

@@ -1,4 +1,4 @@
-"""The smallest grids there are: three cells a side."""
+"""The smallest grids there are: three pixels a side."""
 
 from __future__ import annotations
 

@@ -182,6 +182,14 @@ def test_the_gallery_is_made_of_what_is_there(tmp_path: Path) -> None:
     assert "python -m studies basins --scale default" in pages[2].read_text()
 
 
+def test_the_overview_leads_into_the_folder_of_the_pages(tmp_path: Path) -> None:
+    text = _gallery.overview([a_report(tmp_path, a_claim())], "gallery/")
+    assert "\ngallery/fig2\n" in text
+    assert "[fig2](gallery/fig2.md)" in text
+    assert "{figure} gallery/fig2.png" in text
+    assert "Made by an earlier state of the code: `fig2`." in text
+
+
 def test_the_gallery_of_no_run_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "studies._gallery", str(tmp_path), str(tmp_path / "gallery")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)

@@ -34,6 +34,15 @@ class Fold:
         fields: Shape (S, H, W).
         mode: Null vector of the bordered Jacobian, unit 2-norm, shape (S, H, W).
         residual: Largest bordered residual.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.branch import follow
+        >>> start = gs.initial_state(grid=(4, 4), noise=0.0, box=None) * 0 + 0.3
+        >>> state = gs.steady_state(gs.Params(0.16, 0.08, 0.05, 0.055), start, refine=True)
+        >>> turned = follow(state, "k", low=0.05).folds[0]
+        >>> round(turned.value, 4), turned.mode.shape
+        (0.0618, (2, 4, 4))
     """
 
     value: float
@@ -50,6 +59,15 @@ class Instability:
         value: The parameter.
         eigenvalue: The one that crosses, per unit time; its imaginary part is 0 at a stationary instability.
         fields: Shape (S, H, W).
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.branch import follow
+        >>> start = gs.initial_state(grid=(4, 4), noise=0.0, box=None) * 0 + 0.3
+        >>> state = gs.steady_state(gs.Params(0.16, 0.08, 0.05, 0.055), start, refine=True)
+        >>> branch = follow(state, "k", low=0.05, eigenvalues=2)
+        >>> [round(point.value, 4) for point in branch.instabilities]
+        [0.0612]
     """
 
     value: float
@@ -75,6 +93,15 @@ class Branch:
             tangent turns at once.
         model: The model.
         unit: Change of the parameter that counted as far along the branch as one of the fields by the model's scale.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.branch import follow
+        >>> start = gs.initial_state(grid=(4, 4), noise=0.0, box=None) * 0 + 0.3
+        >>> state = gs.steady_state(gs.Params(0.16, 0.08, 0.05, 0.055), start, refine=True)
+        >>> branch = follow(state, "k", low=0.05)
+        >>> branch.parameter, branch.fields.shape[1:], len(branch.folds)
+        ('k', (2, 4, 4), 1)
     """
 
     parameter: str

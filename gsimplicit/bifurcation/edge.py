@@ -45,6 +45,12 @@ class BasinEdge:
     Attributes:
         dies: Where the observed species dies, below the model's `trivial` amount everywhere: v of Gray-Scott.
         survives: Where it does not within the horizon.
+
+    Examples:
+        >>> from gsimplicit.bifurcation.edge import BasinEdge
+        >>> edge = BasinEdge(dies=0.066, survives=0.065)
+        >>> edge.value
+        0.0655
     """
 
     dies: float
@@ -68,6 +74,16 @@ class EdgeState:
             symmetry that the other unstable modes break: then it is an edge among states of that symmetry.
         gap: Distance of the two last starts, max norm.
         rounds: Bisections.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.edge import edge_state
+        >>> params = gs.Params(0.16, 0.08, 0.035, 0.07)
+        >>> spot = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3))
+        >>> faint = gs.initial_state(grid=(32, 32), noise=0.0, box=gs.Box(half=3, u=1.0, v=0.05))
+        >>> state = edge_state(params, faint, spot)
+        >>> state.fields.shape, bool(state.eigenvalues[0].real > 0)
+        ((2, 32, 32), True)
     """
 
     fields: Array

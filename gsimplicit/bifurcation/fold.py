@@ -40,6 +40,16 @@ def fold(branch: Branch, number: int = 0) -> Fold:
     Raises:
         ValueError: The branch has no such fold.
         np.linalg.LinAlgError: It did not converge.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.bifurcation.branch import follow
+        >>> from gsimplicit.bifurcation.fold import fold
+        >>> start = gs.initial_state(grid=(4, 4), noise=0.0, box=None) * 0 + 0.3
+        >>> state = gs.steady_state(gs.Params(0.16, 0.08, 0.05, 0.055), start, refine=True)
+        >>> branch = follow(state, "k", low=0.05)
+        >>> bool(abs(fold(branch).value - branch.folds[0].value) < 1e-8)
+        True
     """
     if not isinstance(branch, Branch):
         raise TypeError(f"branch must be of gsimplicit.bifurcation.branch.follow, got {type(branch).__name__}")

@@ -61,6 +61,12 @@ def eigenvalues(F: Any, k: Any, q: Any = 0.0, Du: float = 0.16, Dv: float = 0.08
         q: Minus the Laplacian's eigenvalue of the mode: `4 - 2 cos a - 2 cos b` on the lattice.
         Du: Diffusion coefficient of u.
         Dv: Diffusion coefficient of v.
+
+    Examples:
+        >>> from gsimplicit.bifurcation.uniform import eigenvalues, hopf
+        >>> pair = eigenvalues(0.05, hopf(0.05))  # an oscillation begins: no real part
+        >>> bool(abs(pair.real).max() < 1e-12), bool(pair[0].imag != 0)
+        (True, True)
     """
     F, k, q = _together(F=F, k=k, q=q)
     Du, Dv = checks.real("Du", Du, least=0), checks.real("Dv", Dv, least=0)
@@ -168,7 +174,7 @@ def turing_on_grid(F: Any, grid: tuple[int, int], Du: float = 0.16, Dv: float = 
     Du, Dv = _check(Du, Dv)
     q = _modes(checks.pair("grid", grid, 1))
     if not len(q):
-        raise ValueError(f"grid must have more than one cell, got {grid}")
+        raise ValueError(f"grid must have more than one pixel, got {grid}")
 
     def growth(F: float, x: float) -> float:
         # the determinant of the mode that is nearest to growing: negative where one grows

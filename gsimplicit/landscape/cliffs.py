@@ -59,7 +59,7 @@ def edges(
         axis: Axis along which cells are neighbours.
         objective: Loss.
         routes: Routes whose gradients are compared with the jumps; each route's own loss and gradient are used.
-        share: An edge is a cliff where the loss jumps by at least this share of R.
+        share: A face is a cliff where the loss jumps by at least this share of R.
 
     Returns:
         On the midpoints of `axis`: `jump` (L(q) - L(p)), `cliff`, `class_edge`, `unknown` (an end is unsteady or

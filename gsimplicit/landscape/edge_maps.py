@@ -1,4 +1,4 @@
-"""Edges of a plane as boolean maps, and how far two of them are the same."""
+"""Faces of a plane as boolean maps, and how far two of them are the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Agreement", "agreement", "edge_map"]
 def edge_map(
     data: xr.Dataset, objective: str, what: str = "cliff", *, route: str | None = None, share: float = 0.25
 ) -> tuple[Any, Any]:
-    """Edges of a plane as one boolean map, and where nothing is known.
+    """Faces of a plane as one boolean map, and where nothing is known.
 
     Args:
         data: One sample of a scan over two parameters.
@@ -29,8 +29,8 @@ def edge_map(
         share: As for `edges`.
 
     Returns:
-        Two bool arrays of shape (2 n - 1, 2 m - 1) over the doubled lattice: cells have even indices, the edge between
-        two cells the odd one between theirs. The second marks edges of which an end is unsteady or failed, or has no
+        Two bool arrays of shape (2 n - 1, 2 m - 1) over the doubled lattice: cells have even indices, the face between
+        two cells the odd one between theirs. The second marks faces of which an end is unsteady or failed, or has no
         gradient.
     """
     check_scan(data, objective)
@@ -60,16 +60,16 @@ def edge_map(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two maps of edges are the same.
+    """How far two maps of faces are the same.
 
     Attributes:
-        first: Edges of the first map, where both are known.
-        second: Edges of the second.
+        first: Faces of the first map, where both are known.
+        second: Faces of the second.
         iou: Intersection over union.
-        within_one: Share of the edges of both that have one of the other within a cell.
+        within_one: Share of the faces of both that have one of the other within a cell.
         first_within: Share of the first's that have one of the second's within a cell.
         second_within: The converse.
-        hausdorff: Largest distance from an edge of one to the nearest of the other, in cells.
+        hausdorff: Largest distance from a face of one to the nearest of the other, in cells.
         hausdorff95: Its 95th percentile.
         kappa: Cohen's kappa of the two maps: 1 the same, 0 as chance has it.
         null: Mean kappa against copies of the second shifted by 3 to 6 cells along both axes.
@@ -88,7 +88,7 @@ class Agreement:
 
 
 def agreement(first: tuple[Any, Any], second: tuple[Any, Any]) -> Agreement:
-    """Compare two maps of `edge_map` of one shape; edges unknown in either are left out of both."""
+    """Compare two maps of `edge_map` of one shape; faces unknown in either are left out of both."""
     from scipy.spatial import KDTree
 
     first, second = (_map(name, given) for name, given in (("first", first), ("second", second)))
@@ -128,7 +128,7 @@ def _map(name: str, given: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def _edge_lattice(shape: tuple[int, ...]) -> Any:
-    """Where the doubled lattice has edges: one index odd, the other even."""
+    """Where the doubled lattice has faces: one index odd, the other even."""
     rows, columns = np.indices(shape)
     return (rows + columns) % 2 == 1
 

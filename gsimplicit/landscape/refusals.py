@@ -14,11 +14,31 @@ __all__ = ["StoreLockedError", "StoreMismatchError", "another_scan", "difference
 
 
 class StoreMismatchError(ValueError):
-    """A store holds something else than what is asked for."""
+    """A store holds something else than what is asked for.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import gsimplicit as gs
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = os.path.join(folder, "line.nc")
+        ...     data = gs.scan({"k": [0.06]}, initial=start, max_steps=10, store=store, progress=False)
+        ...     try:
+        ...         gs.scan({"k": [0.06]}, initial=start, max_steps=20, store=store, progress=False)
+        ...     except gs.StoreMismatchError as error:
+        ...         print("marching.max_steps" in str(error))
+        True
+    """
 
 
 class StoreLockedError(OSError):
-    """Another process computes into the store."""
+    """Another process computes into the store.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> issubclass(gs.StoreLockedError, OSError)
+        True
+    """
 
 
 def unwritable(error: OSError, path: Path) -> OSError:

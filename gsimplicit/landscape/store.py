@@ -55,7 +55,14 @@ __all__ = ["Store", "StoreWarning"]
 
 
 class StoreWarning(UserWarning):
-    """Damaged tiles were found and are computed again."""
+    """Damaged tiles were found and are computed again.
+
+    Examples:
+        >>> import warnings
+        >>> import gsimplicit as gs
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", gs.StoreWarning)  # a scan of damaged tiles now ends instead
+    """
 
 
 class Store:

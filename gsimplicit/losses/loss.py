@@ -19,6 +19,18 @@ class FeatureLoss(Protocol):
     Attributes:
         name: Name in results.
         invariant: Whether it is invariant to translations of the pattern.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> class Mean:
+        ...     name, invariant = "mean", True
+        ...     def features(self, v): return v.mean((-2, -1)).double()
+        ...     def distance(self, a, b): return (a - b) ** 2
+        >>> isinstance(Mean(), FeatureLoss)
+        True
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> gs.grad(gs.Params.preset("paper"), "unrolled", Mean(), initial=start, tol=0.0, max_steps=20).objective
+        'mean'
     """
 
     name: ClassVar[str]

@@ -16,7 +16,7 @@ from gsimplicit.surroundings import own_surroundings
 def residual_loss(params: ModelParams, fields: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
     """Mean squared steady residual of given fields (arXiv 2606.11258, section 6.2).
 
-    `mean over species and cells of R^2`, with R the right-hand side of eq. 1 and 2. R is linear in Du, Dv, F and k, so
+    `mean over species and pixels of R^2`, with R the right-hand side of eq. 1 and 2. R is linear in Du, Dv, F and k, so
     this is quadratic in them. It is no loss of a steady state: nothing is marched.
 
     Args:

@@ -17,7 +17,7 @@ EPSILON = 1e-8
 """Floor inside the logarithm (arXiv 2606.11258, eq. 5; value from its published code)."""
 
 WINDOW = 16
-"""Side of a window in cells (arXiv 2606.11258, section 2.1)."""
+"""Side of a window in pixels (arXiv 2606.11258, section 2.1)."""
 
 
 @own_surroundings
@@ -35,6 +35,12 @@ def log_spectrum(v: V) -> torch.Tensor:
     Raises:
         ValueError: It has no H and W, or is masked.
         TypeError: It holds no floats.
+
+    Examples:
+        >>> import torch
+        >>> from gsimplicit.losses import log_spectrum
+        >>> log_spectrum(torch.ones(4, 4)).unique().item()
+        -18.4
     """
     return _spectrum(_centred(_given("v", v)))
 
@@ -52,6 +58,12 @@ def windowed_log_spectrum(v: V) -> torch.Tensor:
     Raises:
         ValueError: The grid is no multiple of the window, or v is masked.
         TypeError: It holds no floats.
+
+    Examples:
+        >>> import torch
+        >>> from gsimplicit.losses import windowed_log_spectrum
+        >>> windowed_log_spectrum(torch.rand(2, 32, 48)).shape
+        torch.Size([2, 32, 48])
     """
     return _windowed(_given("v", v))
 
@@ -108,6 +120,13 @@ def windowed_loss(v: V, target: V) -> torch.Tensor:
     Raises:
         ValueError: The grid is no multiple of the window, the shapes do not pair, or an array is masked.
         TypeError: One holds no floats.
+
+    Examples:
+        >>> import torch
+        >>> import gsimplicit as gs
+        >>> v = torch.rand(1, 32, 32)
+        >>> gs.windowed_loss(v, v).item(), bool(gs.windowed_loss(v.roll(3, -1), v) > 0)
+        (0.0, True)
     """
     v, target = _checked(v, target)
     return _mean_square(_windowed(v), _windowed(target))

@@ -1,7 +1,7 @@
 """Rows whose width is a multiple of the machine's vectors: what is shaped by the machine, and why.
 
 A compiler's own vector code loads each west and east neighbour again, unaligned, and is limited by that. So a row is
-cut into as many pieces as a vector has lanes, one piece a lane: vector r of a row holds cell r of every piece. West and
+cut into as many pieces as a vector has lanes, one piece a lane: vector r of a row holds pixel r of each piece. West and
 east neighbours of a whole vector are then the vectors before and after it, which stay in registers, and the periodic
 wrap is one rotation of lanes at either end of the row. Twice as fast as plain loops at 128 x 128; other widths take
 `rows`.
@@ -39,7 +39,7 @@ def lanes(dtype: np.dtype[Any]) -> int:
 
 
 def fits(width: int, dtype: np.dtype[Any]) -> bool:
-    """Whether rows of `width` cells can be cut into lanes."""
+    """Whether rows of `width` pixels can be cut into lanes."""
     return width % lanes(dtype) == 0
 
 
@@ -80,7 +80,7 @@ def unpack(packed: Array) -> Array:
 
 
 def totals(packed: Array, count: int) -> Array:
-    """Scratch for `count` sums over cells: one number a lane."""
+    """Scratch for `count` sums over pixels: one number a lane."""
     return empty((count, packed.shape[-1]), packed.dtype)
 
 

@@ -1,7 +1,7 @@
-"""Rows of any width: C padded fields (C, H, W + 2) with a halo cell at either end.
+"""Rows of any width: C padded fields (C, H, W + 2) with a halo pixel at either end.
 
 The halo spares the inner loop its index arithmetic; rows wrap by index. West and east neighbours are loaded, a vector
-starting one cell further, and what is left at the end of a row is worked a cell at a time. Sums run in one accumulator
+starting one pixel further, and what is left at the end of a row is worked a pixel at a time. Sums run in one number
 a column, so that they do not depend on the machine's vectors.
 """
 
@@ -45,7 +45,7 @@ def unpack(padded: Array) -> Array:
 
 
 def totals(packed: Array, count: int) -> Array:
-    """Scratch for `count` sums over cells: one number a column."""
+    """Scratch for `count` sums over pixels: one number a column."""
     return np.zeros((count, packed.shape[-1]), packed.dtype)
 
 
@@ -92,7 +92,7 @@ class Sweeper:
         out: Sequence[Sequence[Any]],
         body: Callable[..., tuple[list[Any], list[Any]]],
     ) -> None:
-        """Go along one row: by vectors, then cell by cell, then its halo."""
+        """Go along one row: by vectors, then pixel by pixel, then its halo."""
         above, here, below = rows
         builder, index = self._tape.writer.builder, self._tape.writer.index
         end, j = builder.add(self._tape.width, index(1)), index(1)

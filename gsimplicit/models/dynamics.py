@@ -1,4 +1,4 @@
-"""What follows from a model's reaction: its equations in a cell, their derivatives, steps, and bounds on them."""
+"""What follows from a model's reaction: its equations in a pixel, their derivatives, steps, and bounds on them."""
 
 from __future__ import annotations
 

@@ -76,11 +76,11 @@ class GrayScott(Model):
         return f"8 Du + F + v^2 reaches {float(8 * p[0] + p[2] + largest**2):.3g}; the limit is about 2 / dt"
 
     def advice(self, p: Sequence[float]) -> str:
-        """Where v hardly diffuses it gathers in single cells."""
+        """Where v hardly diffuses it gathers in single pixels."""
         if p[1] >= GATHERS * p[0]:
             return ""
         return (
-            f"v gathers in single cells where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a "
+            f"v gathers in single pixels where Dv is below {GATHERS:g} Du, until the explicit step is unstable: a "
             "larger Dv, or a smaller Du or F (a preset of another program is D / dx^2 here, see gsimplicit.Params)"
         )
 
@@ -176,14 +176,14 @@ class Params(ModelParams):
     against each other. All scalars give B = 1. Values are copied, kept as float64 tensors on the CPU and stay attached
     to autograd. Pickles and deep copies hold the values alone, cut off from autograd.
 
-    A cell is 1 wide and a step 1 long. Presets of programs with a spacing dx and a step dt translate as
+    A pixel is 1 wide and a step 1 long. Presets of programs with a spacing dx and a step dt translate as
     `Du = D_u / dx^2`, `Dv = D_v / dx^2`, F and k kept: steady states do not depend on dt. The trajectory is the same
     (`D dt / dx^2`) for dt = 1 alone, since dt multiplies the reaction as well, which has no coefficient here. Where
-    `D / dx^2` is above 1/4 take wider cells. docs/units.md has worked examples, `Params.preset` some translated.
+    `D / dx^2` is above 1/4 take wider pixels. docs/units.md has worked examples, `Params.preset` some translated.
 
     Args:
-        Du: Diffusion coefficient of u, cells squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
-        Dv: Diffusion coefficient of v, cells squared per unit time, >= 0.
+        Du: Diffusion coefficient of u, pixels squared per unit time, >= 0. The explicit step needs about Du <= 1/4.
+        Dv: Diffusion coefficient of v, pixels squared per unit time, >= 0.
         F: Feed rate, per unit time, >= 0.
         k: Kill rate, per unit time, >= 0.
 
@@ -218,7 +218,7 @@ class Params(ModelParams):
         "paper", "paper_start", "paper_pivot_1" and "paper_pivot_2" are of arXiv 2606.11258, "pearson_epsilon",
         "pearson_theta" and "pearson_mu" of Pearson, Science 261 (1993), "the_well_gliders", "the_well_bubbles",
         "the_well_maze", "the_well_worms", "the_well_spirals" and "the_well_spots" of The Well (arXiv 2412.00568), and
-        "karl_sims" of his tutorial, on cells sqrt(2) times as wide as there, where the step of 1 is stable.
+        "karl_sims" of his tutorial, on pixels sqrt(2) times as wide as there, where the step of 1 is stable.
 
         Raises:
             ValueError: There is no preset of that name.

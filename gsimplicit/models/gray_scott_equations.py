@@ -3,7 +3,7 @@
     du/dt = Du Lap(u) - u v^2 + F (1 - u),    dv/dt = Dv Lap(v) + u v^2 - (F + k) v    (arXiv 2606.11258, eq. 1 and 2)
 
 All is pointwise: torch tensors, numpy arrays, numbers and the registers of a compiled kernel pass through. `S` always
-stands for the sum over the four neighbours of a cell of the periodic grid, so that the five-point Laplacian is
+stands for the sum over the four neighbours of a pixel of the periodic grid, so that the five-point Laplacian is
 `S - 4 u`. Steps are gathered into fewer operations than derived ones take.
 """
 

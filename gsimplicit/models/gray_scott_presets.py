@@ -1,4 +1,4 @@
-"""Named sets of parameters of Gray-Scott, translated to cells of width 1."""
+"""Named sets of parameters of Gray-Scott, translated to pixels of width 1."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _PEARSON = (2e-5 / (2.5 / 256) ** 2, 1e-5 / (2.5 / 256) ** 2)
-"""Diffusion of Pearson, Science 261, 189 (1993): 256 cells over a length of 2.5."""
+"""Diffusion of Pearson, Science 261, 189 (1993): 256 pixels over a length of 2.5."""
 
 _PEARSON_RATES = {"epsilon": (0.014, 0.055), "theta": (0.046, 0.061), "mu": (0.050, 0.065)}
 """F and k of three of his classes, as R. Munafo's extended classification has them."""
 
 _THE_WELL = (2e-5 / (2 / 128) ** 2, 1e-5 / (2 / 128) ** 2)
-"""Diffusion of the data set gray_scott_reaction_diffusion of The Well (arXiv 2412.00568): 128 cells over [-1, 1]."""
+"""Diffusion of the data set gray_scott_reaction_diffusion of The Well (arXiv 2412.00568): 128 pixels over [-1, 1]."""
 
 _THE_WELL_RATES = {
     "gliders": (0.014, 0.054),
@@ -37,4 +37,4 @@ PRESETS: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     }
 )
 """Ground truth (section 2.1) and the training trajectory of appendix D of arXiv 2606.11258; and presets of other
-sources, translated to cells of width 1."""
+sources, translated to pixels of width 1."""

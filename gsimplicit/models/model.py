@@ -1,6 +1,6 @@
-"""A reaction-diffusion model: species that react in each cell and diffuse between cells.
+"""A reaction-diffusion model: species that react in each pixel and diffuse between pixels.
 
-    dx_i/dt = D_i (S_i - 4 x_i) + f_i(x; p),    S_i the sum of x_i over the four neighbours of a cell.
+    dx_i/dt = D_i (S_i - 4 x_i) + f_i(x; p),    S_i the sum of x_i over the four neighbours of a pixel.
 
 All that a model must state is its names and the reaction f, a pointwise function. What the rest of the package needs
 follows by differentiation: steps, tangents, adjoints, the Jacobian, second derivatives. A model may override any of it.
@@ -45,16 +45,16 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, eq=False)
 class Model(Dynamics):
-    """A reaction-diffusion model on the periodic grid of cells of width 1.
+    """A reaction-diffusion model on the periodic grid of pixels of width 1.
 
     Attributes:
         name: Name, an identifier.
         species: Names of the S species, in the order of the fields' second axis.
-        diffusivity: Names of the S diffusion coefficients, cells squared per unit time, in that order.
+        diffusivity: Names of the S diffusion coefficients, pixels squared per unit time, in that order.
         rates: Names of the other parameters, in the order in which the reaction takes them.
         reaction: The rates of change `f(*species, *rates)` without diffusion, per unit time: one value a species. It is
-            called with tensors, arrays or symbols in place of numbers and must be pointwise: a cell's rates are made of
-            that cell's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin, cos, abs, maximum and
+            called with tensors, arrays or symbols in place of numbers and must be pointwise: a pixel's rates are made
+            of that pixel's values. What is made of + - * /, powers, exp, log, sqrt, tanh, sin, cos, abs, maximum and
             minimum is compiled.
         observed: The species that losses see.
         rest: State without a pattern, one value a species: numbers, or a function of the rates that gives them.
@@ -147,7 +147,7 @@ class Model(Dynamics):
         ranges: Mapping[str, tuple[float, float]] = _EMPTY,
         scale: float = 1.0,
     ) -> Model:
-        """A model from a function of a cell.
+        """A model from a function of a pixel.
 
         Args:
             reaction: `reaction(*species, *rates)`: rates of change of the species, without diffusion, per unit time.

@@ -27,6 +27,12 @@ class ModelParams:
 
     Made by `model.params(...)`; `gsimplicit.Params` are those of Gray-Scott. Values are copied and stay attached to
     autograd. Pickles and deep copies hold the values alone.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> params = gs.models.schnakenberg.params(Du=1.0, Dv=10.0, a=[0.1, 0.2], b=0.9)
+        >>> len(params), params[1].a.item(), params.replace(b=1.0).b.tolist()
+        (2, 0.2, [1.0, 1.0])
     """
 
     model: Model

@@ -19,20 +19,41 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class StabilityWarning(UserWarning):
-    """A parameter lies above the stability limit of the explicit step, so that marching is expected to diverge."""
+    """A parameter lies above the stability limit of the explicit step, so that marching is expected to diverge.
+
+    Examples:
+        >>> import warnings
+        >>> import gsimplicit as gs
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     state = gs.steady_state(gs.Params(0.3, 0.1, 0.035, 0.06), gs.initial_state(grid=(32, 32)), max_steps=5)
+        >>> told[0].category.__name__
+        'StabilityWarning'
+    """
 
 
 class UnitsWarning(UserWarning):
-    """Diffusion coefficients look like those of another spacing, or fields miss their model's scale."""
+    """Diffusion coefficients look like those of another spacing, or fields miss their model's scale.
+
+    Examples:
+        >>> import warnings
+        >>> import gsimplicit as gs
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always")
+        ...     params = gs.Params(2e-5, 1e-5, 0.035, 0.06)
+        ...     state = gs.steady_state(params, gs.initial_state(grid=(32, 32)), max_steps=5)
+        >>> told[0].category.__name__
+        'UnitsWarning'
+    """
 
 
 UNITS = (
-    "Diffusion coefficients of other programs are D / dx^2 here, with wider cells or a shorter dt where dt D / dx^2 is "
-    "above 1/4: see gsimplicit.Params"
+    "Diffusion coefficients of other programs are D / dx^2 here, with wider pixels or a shorter dt where dt D / dx^2 "
+    "is above 1/4: see gsimplicit.Params"
 )
 
 NOT_FELT = 1e-3
-"""Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a cell."""
+"""Diffusion below which a spot, about `sqrt(D / F)` wide, is a fraction of a pixel."""
 
 MISSED = 100.0
 """Factor by which fields may miss their model's scale."""
@@ -41,7 +62,7 @@ _DIVERGED = "expect status diverged"
 
 
 def warn_if_unstable(params: ModelParams, dt: float = 1.0) -> None:
-    """Warn where the explicit step is unstable at a uniform state, or cells hardly feel each other.
+    """Warn where the explicit step is unstable at a uniform state, or pixels hardly feel each other.
 
     Euler needs every eigenvalue above -2 / dt. The most negative ones are those of the chequerboard, `J - 8 D` with J
     the Jacobian of the reaction at a uniform state. For Gray-Scott at u = 1, v = 0 they are `-(8 Du + F)` and
@@ -129,19 +150,19 @@ def warn_of_size(params: ModelParams, fields: torch.Tensor) -> None:
 def _units(params: ModelParams) -> str:
     """What the diffusion coefficients of a model mean, by their names."""
     names = ", ".join(params.model.diffusivity)
-    return UNITS if params.model is gray_scott else f"{names} are D / dx^2 of cells dx wide, see docs/models.md"
+    return UNITS if params.model is gray_scott else f"{names} are D / dx^2 of pixels dx wide, see docs/models.md"
 
 
 def _warn_if_not_felt(params: ModelParams, values: Array) -> None:
-    """Warn where diffusion is so weak that cells hardly feel each other: a sign of another program's units."""
+    """Warn where diffusion is so weak that pixels hardly feel each other: a sign of another program's units."""
     names = params.model.diffusivity
     largest = values[:, : len(names)].max(axis=1)
     small = np.flatnonzero((largest > 0) & (largest < NOT_FELT)).tolist()
     if small:
         what = f"the larger of {names[0]} and {names[1]}" if len(names) == 2 else f"the largest of {', '.join(names)}"
         warnings.warn(
-            f"diffusion is hardly felt from cell to cell: {what} is {largest[small[0]]:.2g} < "
-            f"{NOT_FELT:g} cells squared per unit time at instance {small[0]}"
+            f"diffusion is hardly felt from pixel to pixel: {what} is {largest[small[0]]:.2g} < "
+            f"{NOT_FELT:g} pixels squared per unit time at instance {small[0]}"
             f"{f' and {len(small) - 1} more' if len(small) > 1 else ''}. "
             f"{_units(params)}",
             UnitsWarning,

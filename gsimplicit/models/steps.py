@@ -1,6 +1,6 @@
-"""One explicit Euler step of a model and its derivatives, as formulas of one cell: what every marching backend runs.
+"""One explicit Euler step of a model and its derivatives, as formulas of one pixel: what every marching backend runs.
 
-With S the sum over the four neighbours of a cell, the step `x + dt (D (S - 4 x) + f(x))` is gathered into
+With S the sum over the four neighbours of a pixel, the step `x + dt (D (S - 4 x) + f(x))` is gathered into
 
     (dt D) S + ((1 - 4 dt D) x + dt f(x)),
 
@@ -24,14 +24,14 @@ from gsimplicit.models.program import Program, apart
 
 
 class Steps(Protocol):
-    """What a backend asks of a model: one cell's step, its adjoint and its tangents.
+    """What a backend asks of a model: one pixel's step, its adjoint and its tangents.
 
     Attributes:
         key: Text that differs wherever the formulas do.
         species: S.
         parameters: P.
         constants: How many numbers an instance has in place of its parameters.
-        sums: How many sums over cells and steps an adjoint gathers.
+        sums: How many sums over pixels and steps an adjoint gathers.
     """
 
     @property

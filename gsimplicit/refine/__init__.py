@@ -53,6 +53,13 @@ class Refine:
     Raises:
         ValueError: An argument lies outside its range.
         TypeError: An argument has a wrong type.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> params, start = gs.Params.preset("paper"), gs.initial_state(grid=(32, 32))
+        >>> root = gs.steady_state(params, start, refine=gs.Refine(eigenvalues=2, max_evaluations=100_000))
+        >>> bool(root.bordered_residual < 1e-10), gs.Stable(root.stable.item()).name
+        (True, 'YES')
     """
 
     tol: float = 1e-10
@@ -235,7 +242,7 @@ def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[St
     """Whether a root is linearly stable, and its leading eigenvalues, shape (settings.eigenvalues,).
 
     A drifting root is judged by its shape: the translations are taken out. It crosses the lattice meanwhile, which
-    changes slow rates by as much as 1e-4: one that grows here is called unstable only if it also grows half a cell
+    changes slow rates by as much as 1e-4: one that grows here is called unstable only if it also grows half a pixel
     further, and else unknown.
     """
     none = np.full(settings.eigenvalues, np.nan, dtype=np.complex128)
@@ -262,7 +269,7 @@ def stability(equations: Equations, root: Refined, settings: Refine) -> tuple[St
 
 
 def _grows_everywhere(equations: Equations, root: Refined, settings: Refine) -> bool:
-    """Whether a drifting root has a growing mode at the other three positions half a cell away, too."""
+    """Whether a drifting root has a growing mode at the other three positions half a pixel away, too."""
     from gsimplicit.refine.eigenvalues import leading
     from gsimplicit.refine.newton import newton
 

@@ -32,7 +32,7 @@ TRIES, SLOW_TRIES = 12, 100
 
 
 def jacobian(equations: Equations, fields: Array, velocity: Array | None = None) -> scipy.sparse.csc_array:
-    """Sparse Jacobian of the steady residual, unknowns interleaved (the species of a cell side by side).
+    """Sparse Jacobian of the steady residual, unknowns interleaved (the species of a pixel side by side).
 
     Args:
         equations: Those of the instance.

@@ -54,7 +54,7 @@ class Certified:
     Attributes:
         raw: Max norm of the steady residual per unit time.
         bordered: Max norm after the best rigid drift is taken out.
-        drift: That drift along rows and columns, cells per unit time, shape (2,).
+        drift: That drift along rows and columns, pixels per unit time, shape (2,).
         directions: Independent translations the state breaks, shape (r, 2).
     """
 
@@ -70,7 +70,7 @@ class Root:
 
     Attributes:
         fields: Shape (S, H, W).
-        drift: Velocity along rows and columns, cells per unit time, shape (2,); zeros for the lattice root.
+        drift: Velocity along rows and columns, pixels per unit time, shape (2,); zeros for the lattice root.
         residual: Max norm of the residual it solved for, bordered or raw.
         evaluations: Residual evaluations.
         converged: Whether the residual is at most the tolerance.
@@ -228,7 +228,7 @@ def _damped(
 def rigid_distance(fields: Array, goal: Array) -> float:
     """Largest difference of two patterns (S, H, W) after the rigid shift that fits best, in the max norm.
 
-    The shift is found to a cell by correlation, then by least squares.
+    The shift is found to a pixel by correlation, then by least squares.
 
     Raises:
         ValueError: The patterns are not of one shape (S, H, W), not finite, or masked.

@@ -17,7 +17,7 @@ MAX_SLIDES = 16
 """Shifts tried before a drifting pattern is left unpinned."""
 
 _SLIDE = 0.25
-"""Longest shift at once, in cells: the lattice's pull repeats every cell, so a quarter stays on one slope of it."""
+"""Longest shift at once, in pixels: the lattice's pull repeats every pixel, so a quarter stays on one slope of it."""
 
 
 def pinning(equations: Equations, root: Root, tol: float, *, keep: bool) -> Solving[Root]:

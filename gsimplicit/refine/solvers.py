@@ -62,6 +62,12 @@ class LinearSolver(Protocol):
     Attributes:
         name: Name in reports and provenance.
         factorises: Whether preparing is the dear part, so that it is worth keeping while Newton's method goes on.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> solver: gs.LinearSolver = gs.Gmres()
+        >>> solver.name, solver.factorises
+        ('gmres', False)
     """
 
     name: ClassVar[str]
@@ -78,6 +84,12 @@ class Direct:
 
     Minimum-degree ordering, the border eliminated by blocks, one factorisation for the bordered and the plain Jacobian
     and their transposes. The best choice on a CPU up to about 1024 x 1024.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> params, start = gs.Params.preset("paper"), gs.initial_state(grid=(32, 32))
+        >>> gs.Status(gs.steady_state(params, start, refine=gs.Refine(linear=gs.Direct())).status.item()).name
+        'DRIFTING'
     """
 
     name: ClassVar[str] = "direct"
@@ -108,6 +120,13 @@ class Gmres:
     Raises:
         ValueError: An argument lies outside its range.
         TypeError: An argument has a wrong type.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> params, start = gs.Params.preset("paper"), gs.initial_state(grid=(32, 32))
+        >>> refine = gs.Refine(linear=gs.Gmres(cycle=60, deflate=10))
+        >>> gs.Status(gs.steady_state(params, start, refine=refine).status.item()).name
+        'DRIFTING'
     """
 
     name: ClassVar[str] = "gmres"
@@ -160,7 +179,7 @@ def require_linear(linear: LinearSolver | None) -> None:
 
 
 DIRECT_CELLS = 1024 * 1024
-"""Cells up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
+"""Pixels up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
 
 
 class _Guarded:

@@ -6,7 +6,13 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """How a solve ended. Stored as these integers."""
+    """How a solve ended. Stored as these integers.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> gs.Status(4).name, gs.Status.SETTLED.value
+        ('DRIFTING', 2)
+    """
 
     NOT_RUN = 0
     FIXED = 1
@@ -26,7 +32,13 @@ class Status(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a state looks like. Stored as these integers."""
+    """What a state looks like. Stored as these integers.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> gs.Kind(3).name
+        'PATTERN'
+    """
 
     UNKNOWN = 0
     TRIVIAL = 1
@@ -37,7 +49,13 @@ class Kind(IntEnum):
 
 
 class Stable(IntEnum):
-    """Whether a root is linearly stable, where eigenvalues were asked for. Stored as these integers."""
+    """Whether a root is linearly stable, where eigenvalues were asked for. Stored as these integers.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> [s.name for s in gs.Stable]
+        ['UNKNOWN', 'YES', 'NO']
+    """
 
     UNKNOWN = 0
     YES = 1
@@ -45,7 +63,13 @@ class Stable(IntEnum):
 
 
 class Motion(IntEnum):
-    """What an unsteady state does, where refinement gave it up. Stored as these integers."""
+    """What an unsteady state does, where refinement gave it up. Stored as these integers.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> gs.Motion(3).name
+        'REARRANGING'
+    """
 
     UNKNOWN = 0
     TRAVELLING = 1

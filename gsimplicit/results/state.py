@@ -24,6 +24,15 @@ class NotSteady(RuntimeError):  # noqa: N818 (the contract's name: it is an outc
 
     Attributes:
         state: The state as far as it was reached, so that nothing is lost.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> state = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)), max_steps=10)
+        >>> try:
+        ...     state.require_steady()
+        ... except gs.NotSteady as error:
+        ...     print(gs.Status(error.state.status.item()).name)
+        UNSTEADY
     """
 
     state: SteadyState
@@ -54,12 +63,12 @@ class SteadyState(ByValue):
         change: Largest |difference| of a species over the last step marched, float64, shape (B,).
         residual: Max norm of the raw steady residual per unit time, float64, shape (B,).
         bordered_residual: The same after the drift is taken out; NaN where no drift was solved for.
-        drift: Velocity of the pattern along rows and columns, cells per unit time, shape (B, 2); NaN likewise.
+        drift: Velocity of the pattern along rows and columns, pixels per unit time, shape (B, 2); NaN likewise.
         moved: Max-norm distance of the fields from the marched state, shape (B,); 0 without refinement.
         least_singular: Least singular value of the Jacobian that certifies a root, the full one where steady and the
             bordered one where drifting, per unit time, shape (B,): from below, to a twentieth; 0 where it is singular,
             NaN where there is no root.
-        distance: Bound on the distance to the root whose residual is 0, in the 2-norm over species and cells, shape
+        distance: Bound on the distance to the root whose residual is 0, in the 2-norm over species and pixels, shape
             (B,): the 2-norm of the residual over `least_singular`, times 1 to 1.4 for what bends on the way (theorem of
             Newton and Kantorovich); NaN likewise. Where it is large the position of the pattern is hardly held, or a
             fold is near. Infinite where the Jacobian is singular, and where no root is proved to be near: close to a
@@ -72,6 +81,12 @@ class SteadyState(ByValue):
         step_factor: Largest |1 + dt eigenvalue| over the modes that the equations damp: above 1 the explicit step blows
             them up, and cannot hold the state; float64, shape (B,). NaN where it was not asked, as at a root whose
             modes are all too slow for that. Of a pattern the fastest mode counts alone.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> state = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)))
+        >>> state.v.shape, gs.Status(state.status.item()).name, bool(state.change < 1e-4)
+        (torch.Size([1, 32, 32]), 'SETTLED', True)
     """
 
     fields: torch.Tensor
@@ -169,7 +184,7 @@ class SteadyState(ByValue):
             parts += [
                 f"refined with {int(self.evaluations[i])} evaluations",
                 f"moved {float(self.moved[i]):.2g}",
-                f"drift {float(self.drift[i].norm()):.1e} cells per unit time",
+                f"drift {float(self.drift[i].norm()):.1e} pixels per unit time",
                 f"residual without it {float(self.bordered_residual[i]):.1e}",
             ]
         if torch.isfinite(self.distance[i]):

@@ -41,11 +41,19 @@ AGREES = 1e-5
 
 SAME_STATE, SAME_SHAPE = 1e-3, 2e-2
 """Largest difference, in the max norm, of two states that count as one, and of two shapes shifted onto each other: the
-lattice changes a shape by up to a hundredth as the pattern crosses a cell."""
+lattice changes a shape by up to a hundredth as the pattern crosses a pixel."""
 
 
 class Reason(IntEnum):
-    """Why the gradient of a route differs from that of the reference. Stored as these integers."""
+    """Why the gradient of a route differs from that of the reference. Stored as these integers.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> start = gs.initial_state(grid=(32, 32))
+        >>> table = gs.compare(gs.Params.preset("paper"), ["unrolled", "tangent"], initial=start, tol=0.0, max_steps=50)
+        >>> [gs.Reason(n).name for n in table.reason.values[:, 0]]
+        ['REFERENCE', 'AGREES']
+    """
 
     REFERENCE = 0
     AGREES = 1

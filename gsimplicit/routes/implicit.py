@@ -41,6 +41,15 @@ class Implicit(Route):
 
     Attributes:
         refine: How the root is found and certified.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> params, start = gs.Params.preset("paper"), gs.initial_state(grid=(32, 32))
+        >>> def mean_square(v):
+        ...     return (v**2).mean((-2, -1))
+        >>> route = gs.routes.Implicit(gs.Refine(max_evaluations=200_000))
+        >>> gs.grad(params, route, mean_square, initial=start).certificate.definition
+        ('bordered jacobian',)
     """
 
     name: ClassVar[str] = "implicit"

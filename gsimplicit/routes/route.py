@@ -48,6 +48,15 @@ class Problem:
         params: B instances, detached.
         initial: Initial fields, float64, shape (B, S, H, W).
         marching: How states are marched.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.routes import Problem
+        >>> from gsimplicit.arguments import March
+        >>> start = gs.initial_state(grid=(32, 32)).double()
+        >>> problem = Problem(gs.Params.preset("paper"), start, March(tol=1e-4, max_steps=50_000, check_every=64))
+        >>> gs.Status(problem.state().status.item()).name, gs.Status(problem.state(gs.Refine()).status.item()).name
+        ('SETTLED', 'DRIFTING')
     """
 
     params: ModelParams
@@ -93,6 +102,12 @@ class Derivatives:
     Attributes:
         gradient: float64, shape (L, B, P), columns in the order of the model's parameters; NaN where there is none.
         certificates: One a loss.
+
+    Examples:
+        >>> import torch
+        >>> from gsimplicit.routes import Derivatives
+        >>> Derivatives(torch.zeros(1, 1, 4, dtype=torch.float64), ()).gradient.shape
+        torch.Size([1, 1, 4])
     """
 
     gradient: torch.Tensor
@@ -100,7 +115,13 @@ class Derivatives:
 
 
 class Route(ABC):
-    """A way from the derivative of a loss in the state to its derivative in the parameters."""
+    """A way from the derivative of a loss in the state to its derivative in the parameters.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> [isinstance(route, gs.routes.Route) for route in (gs.routes.Implicit(), gs.routes.Unrolled())]
+        [True, True]
+    """
 
     name: ClassVar[str]
     through_steps: ClassVar[bool]
@@ -244,6 +265,13 @@ def cotangents(fields: torch.Tensor, losses: Sequence[Loss], seen: int = -1) -> 
 
     Raises:
         ValueError: A loss is cut off from v, or mixes instances.
+
+    Examples:
+        >>> import torch
+        >>> from gsimplicit.routes import cotangents
+        >>> fields = torch.rand(1, 2, 4, 4, dtype=torch.float64)
+        >>> cotangents(fields, [lambda v: v.sum((-2, -1))])[0, 0, 1].unique().item()  # of u it is 0
+        1.0
     """
     out = torch.zeros((len(losses), *fields.shape), dtype=torch.float64, device=fields.device)
     for i, loss in enumerate(losses):

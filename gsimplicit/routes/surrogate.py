@@ -68,6 +68,17 @@ class Surrogate(Route):
     Raises:
         TypeError: The model is no dataset.
         ValueError: The dataset is no model, or parameters lie outside the range it was trained on.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> start = gs.initial_state(grid=(16, 16), box=gs.Box(half=4))
+        >>> axes = {"k": [0.06, 0.061, 0.062, 0.063, 0.064]}
+        >>> line = gs.scan(axes, initial=start, keep="v", max_steps=200, progress=False)
+        >>> networks = gs.train_surrogate(line, losses=["spectrum"], progress=False)
+        >>> params = gs.Params.preset("paper").replace(k=0.0615)
+        >>> out = gs.grad(params, gs.routes.Surrogate(networks), initial=start, max_steps=200)
+        >>> bool(out.grad.k.isfinite()), bool(out.grad.F.isnan())  # F was not varied
+        (True, True)
     """
 
     name: ClassVar[str] = "surrogate"

@@ -280,7 +280,8 @@ def test_at_a_fold_the_gradient_is_refused_and_the_root_is_not(linear: gs.Linear
 def test_solver_is_chosen_by_size_and_device_and_overridden_by_object() -> None:
     assert solver_for(None, 128 * 128, CPU) == gs.Direct()
     assert solver_for(None, 4096 * 4096, CPU) == gs.Gmres(device=CPU)
-    assert solver_for(None, 128 * 128, torch.device("meta")) == gs.Gmres(device=torch.device("meta"))
+    assert solver_for(None, 128 * 128, torch.device("meta")) == gs.Direct()
+    assert solver_for(None, 4096 * 4096, torch.device("meta")) == gs.Gmres(device=torch.device("meta"))
     assert solver_for(SHARP, 128 * 128, CPU) is SHARP
 
 

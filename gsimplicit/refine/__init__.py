@@ -48,7 +48,8 @@ class Refine:
         eigenvalues: Number of leading eigenvalues to compute at a root, >= 0; with any, `stable` is decided. Six take
             a few seconds at 128 x 128.
         linear: How linear systems are solved, in Newton's method and for adjoints: a `Direct` or `Gmres`, or your own
-            object with their methods. None chooses by size and device: `Direct` on a CPU, `Gmres` on a GPU.
+            object with their methods. None is `Direct`, and `Gmres` beyond 1024 x 1024
+            pixels, where LU does not fit. `Gmres` on a device takes the roots of a batch together.
 
     Raises:
         ValueError: An argument lies outside its range.

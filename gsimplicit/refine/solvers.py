@@ -179,7 +179,7 @@ def require_linear(linear: LinearSolver | None) -> None:
 
 
 DIRECT_CELLS = 1024 * 1024
-"""Pixels up to which sparse LU is chosen on a CPU: by then GMRES is as fast, and needs no gigabytes for factors."""
+"""Pixels up to which sparse LU is chosen: by then GMRES is as fast, and needs no gigabytes for factors."""
 
 
 class _Guarded:
@@ -241,9 +241,12 @@ def guarded(linear: LinearSolver | None) -> LinearSolver:
 
 
 def solver_for(linear: LinearSolver | None, cells: int, device: torch.device) -> LinearSolver:
-    """The solver meant: the one given; else the direct one on a CPU, and GMRES on a GPU or where LU would not fit."""
+    """The solver meant: the one given; else the direct one, and GMRES where LU would not fit.
+
+    The direct one also where fields lie on a GPU: on 16 cores it was the faster one, for one system and for 64 roots.
+    """
     if linear is not None:
         return guarded(linear)
-    if device.type == "cpu" and cells <= DIRECT_CELLS:
+    if cells <= DIRECT_CELLS:
         return Direct()
     return Gmres(device=device)

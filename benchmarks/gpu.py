@@ -25,7 +25,8 @@ import gsimplicit as gs
 from benchmarks.roots import roots
 from gsimplicit.equations import step
 from gsimplicit.marching import KERNELS, TORCH
-from gsimplicit.marching.gpu import GPU, Gpu, in_registers
+from gsimplicit.marching.gpu import GPU, Gpu
+from gsimplicit.marching.layouts import in_registers
 from gsimplicit.models import ModelParams
 
 RESULTS = Path(__file__).parent / "results"

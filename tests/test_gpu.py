@@ -18,7 +18,7 @@ import xarray as xr
 import gsimplicit as gs
 from benchmarks.shim import ALONE, COMPILER, ThreadsMachine, built, text_for
 from gsimplicit.landscape.point import Together, evaluate
-from gsimplicit.marching import TORCH, cuda, gpu
+from gsimplicit.marching import TORCH, cuda, gpu, layouts
 from gsimplicit.marching.backend import backend_for, by_name
 from gsimplicit.marching.warned import UntracedWarning
 from gsimplicit.threads import STOP, Stopped
@@ -172,18 +172,18 @@ def test_layouts_keep_to_the_registers_and_cover_the_grid() -> None:
     for H, W in [(128, 128), (64, 64), (50, 50), (96, 64), (16, 16), (3, 3), (128, 64), (512, 8)]:
         for species in (1, 2, 3):
             for size in (4, 8):
-                found = gpu.in_registers(species, H, W, size)
+                found = layouts.in_registers(species, H, W, size)
                 if found is not None:
                     assert (found.rows * found.warps, found.cols * found.lanes) == (H, W)
                     assert (
                         found.threads * found.blocks * (species * (found.rows + 1) * found.cols * size // 4 + 80)
                         <= 65536
                     )
-    assert gpu.in_registers(2, 128, 128, 4) is not None
-    assert gpu.in_registers(2, 128, 128, 8) is None
-    assert gpu.in_registers(2, 127, 127, 4) is None
-    assert gpu.in_memory(2, 127, 127, 4, 10**6).shared == 4 * 127 * 127 * 4
-    assert gpu.in_memory(2, 127, 127, 4, 10**5).shared == 0
+    assert layouts.in_registers(2, 128, 128, 4) is not None
+    assert layouts.in_registers(2, 128, 128, 8) is None
+    assert layouts.in_registers(2, 127, 127, 4) is None
+    assert layouts.in_memory(2, 127, 127, 4, 10**6).shared == 4 * 127 * 127 * 4
+    assert layouts.in_memory(2, 127, 127, 4, 10**5).shared == 0
 
 
 def test_stretches_fit_into_the_states_there_is_room_for() -> None:
@@ -207,7 +207,7 @@ def test_without_a_device_of_cudas_it_is_said_why_there_are_no_kernels() -> None
 @pytest.mark.parametrize("kernel", ["march", "advance", "adjoint"])
 @pytest.mark.parametrize("grid", [(16, 16), (7, 41)], ids=["registers", "shared memory"])
 def test_threads_do_not_race_and_would_without_the_barrier_of_a_step(kernel: str, grid: tuple[int, int]) -> None:
-    layout = gpu.in_registers(2, *grid, 4) or gpu.in_memory(2, *grid, 4, 227 * 1024)
+    layout = layouts.in_registers(2, *grid, 4) or layouts.in_memory(2, *grid, 4, 227 * 1024)
     text = text_for(kernel, gpu.text_of(gs.models.gray_scott, *grid, torch.float32, 1.0, layout)) + ALONE
     if layout.rows:
         without = re.sub(r"(publish\(const Rows.*?)__syncthreads\(\);", r"\1", text, flags=re.DOTALL)
@@ -230,9 +230,9 @@ def test_threads_do_not_race_and_would_without_the_barrier_of_a_step(kernel: str
 @pytest.mark.parametrize(("name", "grid"), [("gray_scott", (128, 128)), ("gray_scott", (64, 64)),
                                             ("gierer_meinhardt", (64, 64))])  # fmt: skip
 def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, int], arch: Any) -> None:
-    layout = gpu.in_registers(2, *grid, 4)
+    layout = layouts.in_registers(2, *grid, 4)
     assert layout is not None
-    most = min(255, gpu.REGISTERS // (layout.threads * layout.blocks))
+    most = min(255, layouts.REGISTERS // (layout.threads * layout.blocks))
     model = getattr(gs.models, name)
     text = gpu.text_of(model, *grid, torch.float32, 1.0 if name == "gray_scott" else 0.01, layout)
     for kernel, spilled in (("march", 80), ("advance", 80), ("adjoint", 160)):

@@ -17,106 +17,18 @@ import torch
 from gsimplicit.equations import constants
 from gsimplicit.marching import source, warned
 from gsimplicit.marching.backend import TORCH, Marched, values_of
+from gsimplicit.marching.layouts import Layout, in_memory, in_registers
 from gsimplicit.progress import note
 from gsimplicit.threads import look
 
 if TYPE_CHECKING:
     from gsimplicit.equations import Model, ModelParams
 
-REGISTERS = 65536
-"""Of a multiprocessor, 32 bits each; a thread has at most 255."""
-
-STATE = 144
-"""Registers of a thread that fields may take: more leaves too few for the rest."""
-
-SPARE = 80
-"""Registers a thread needs beside its fields, as compiled kernels had."""
-
 LAUNCH = 3_000_000_000
 """Pixels times steps of a multiprocessor in one launch: a quarter of a second or so, then it can be interrupted."""
 
 HISTORY = 0.4
 """Share of the free memory that recorded states may take."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How an instance lies on a multiprocessor.
-
-    Attributes:
-        rows: Rows of a warp; 0 where the fields are not in registers.
-        cols: Columns of a lane.
-        lanes: Lanes of a warp that have columns.
-        warps: Warps.
-        threads: Threads of a block.
-        blocks: Blocks that shall fit on a multiprocessor.
-        shared: Bytes of shared memory of a block.
-        recorded: Bytes more where the state recorded lies in shared memory: of an adjoint in registers.
-    """
-
-    rows: int
-    cols: int
-    lanes: int
-    warps: int
-    threads: int
-    blocks: int
-    shared: int
-    recorded: int = 0
-
-    @property
-    def text(self) -> str:
-        """As definitions for the compiler."""
-        defined = {"THREADS": self.threads, "BLOCKS": self.blocks}
-        if self.rows:
-            defined |= {"ROWS": self.rows, "COLS": self.cols, "LANES": self.lanes, "WARPS": self.warps}
-        lines = [f"#define {name} {value}" for name, value in defined.items()]
-        return "\n".join([*lines, "#define IN_REGISTERS" if self.rows else "#define IN_SHARED" if self.shared else ""])
-
-
-def in_registers(species: int, H: int, W: int, size: int) -> Layout | None:
-    """The layout of an instance whose fields lie in registers; None where they do not fit.
-
-    Args:
-        species: How many fields.
-        H: Rows of the grid.
-        W: Columns.
-        size: Bytes of a number.
-    """
-    found: list[tuple[float, Layout]] = []
-    for cols in (1, 2, 4, 8):
-        lanes = W // cols
-        if W % cols or lanes > 32:
-            continue
-        for warps in range(1, 33):
-            rows = H // warps
-            if H % warps:
-                continue
-            state = species * (rows + 1) * cols * size // 4
-            threads = 32 * warps
-            if state > STATE or threads * (state + SPARE) > REGISTERS:
-                continue
-            blocks = min(REGISTERS // (threads * (state + SPARE)), 8)
-            # rows and lanes at work, of those that are there: a warp has a row more than it needs
-            work = (rows + 1) / rows * 32 / lanes * (1 + 1 / cols)
-            few = max(1.0, 12 / (warps * blocks))  # too few warps leave the multiprocessor waiting
-            shared, recorded = 4 * species * warps * W * size, species * H * W * size
-            found.append((work * few, Layout(rows, cols, lanes, warps, threads, blocks, shared, recorded)))
-    return min(found, key=lambda one: one[0])[1] if found else None
-
-
-def in_memory(fields: int, H: int, W: int, size: int, limit: int) -> Layout:
-    """The layout of an instance whose fields lie in shared memory, or in global memory where that is too small.
-
-    Args:
-        fields: How many fields, tangents included.
-        H: Rows of the grid.
-        W: Columns.
-        size: Bytes of a number.
-        limit: Bytes of shared memory that a block may have.
-    """
-    threads = min(512, -(-H * W // 32) * 32)
-    bytes_ = 2 * fields * H * W * size
-    return Layout(0, 0, 0, 0, threads, 1, bytes_ if bytes_ <= limit else 0)
 
 
 class Job(ctypes.Structure):
@@ -266,7 +178,33 @@ class Gpu:
         forward.other, backward.other = _pointer(spare[0]), _pointer(spare[1])
         forward.capacity = backward.capacity = capacity
         backward.history, backward.sums = history.data_ptr(), sums.data_ptr()
-        all_, both = (torch.arange(n, dtype=torch.int32, device=x.device) for n in (B, L * B))
+        self._there_and_back(kernels, (forward, backward), x, L, (counts, now), stretch)
+        found = formulas.derivatives_of(list(sums.unbind(1)), dt)
+        gradient = torch.stack([torch.as_tensor(g, dtype=torch.float64, device=x.device) for g in found], dim=-1)
+        return gradient.view(L, B, -1), a
+
+    def _there_and_back(
+        self,
+        kernels: _Kernels,
+        jobs: tuple[Job, Job],
+        x: torch.Tensor,
+        losses: int,
+        steps: tuple[torch.Tensor, torch.Tensor],
+        stretch: int,
+    ) -> None:
+        """March from stretch to stretch, then record and go back through each, the last one first.
+
+        Args:
+            kernels: The kernels.
+            jobs: Of the march, and of the adjoint, whose history the march is to fill.
+            x: Fields, in place.
+            losses: How many cotangents each instance has.
+            steps: Of each instance, and where those of a stretch are written.
+            stretch: How many at a time.
+        """
+        (forward, backward), (counts, now), most = jobs, steps, int(steps[0].max())
+        history = backward.history
+        all_, both = (torch.arange(n, dtype=torch.int32, device=x.device) for n in (len(x), losses * len(x)))
         starts = list(range(0, most, stretch))
         states: list[torch.Tensor] = []
         for begin in starts[:-1]:  # the last stretch is marched when it is recorded
@@ -281,12 +219,9 @@ class Gpu:
             if begin != starts[-1]:
                 x.copy_(states.pop())
             now.copy_((counts - begin).clamp(0, stretch))
-            forward.history = history.data_ptr()
+            forward.history = history
             kernels("advance", forward, all_)
             kernels("adjoint", backward, both)
-        found = formulas.derivatives_of(list(sums.unbind(1)), dt)
-        gradient = torch.stack([torch.as_tensor(g, dtype=torch.float64, device=x.device) for g in found], dim=-1)
-        return gradient.view(L, B, -1), a
 
     def push_forward(
         self, params: ModelParams, fields: torch.Tensor, steps: torch.Tensor, dt: float

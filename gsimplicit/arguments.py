@@ -13,6 +13,7 @@ from gsimplicit.arrays import as_device, real_fields
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.initial import initial_state
 from gsimplicit.marching import Backend, Marched, backend_for
+from gsimplicit.marching.lent import lent
 from gsimplicit.refine import Refine
 
 __all__ = [
@@ -69,8 +70,8 @@ class March:
 
     @property
     def by(self) -> Backend:
-        """What steps."""
-        return backend_for(self.device) if self.backend is None else self.backend
+        """What steps; one of the user's gets copies, and what it gives is copied, too."""
+        return backend_for(self.device) if self.backend is None else lent(self.backend)
 
     def placed(self, fields: torch.Tensor) -> torch.Tensor:
         """Fields in the dtype and on the device marched in."""

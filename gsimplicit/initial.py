@@ -82,10 +82,10 @@ def initial_state(
         seed: Seed of the family of fields, >= 0.
         start: Index of the first field, >= 0: `initial_state(4, seed)[2:]` equals `initial_state(2, seed, start=2)`.
         grid: Rows H and columns W of the periodic grid, each >= 3.
-        noise: Standard deviation of the noise, >= 0, dimensionless.
+        noise: Standard deviation of the noise, >= 0, as a share of the model's `scale`.
         box: The square, or None for noise alone. Gray-Scott's alone; other models start without.
         model: A model, or a model's parameters, at whose rates the rest state is taken; of a model itself those of its
-            first preset. None is Gray-Scott. Species i is `rest_i + noise N(0, 1)`, within the model's bounds.
+            first preset. None is Gray-Scott. Species i is `rest_i + noise scale N(0, 1)`, within the bounds.
 
     Returns:
         Float64, shape (count, S, H, W): u and v of Gray-Scott.
@@ -108,6 +108,7 @@ def initial_state(
         raise ValueError(f"count and grid must make at most {_MOST} pixels, got {asked}")
     noise = checks.real("noise", noise, least=0)
     rest, bounds, box = _at_rest(model, box)
+    noise *= (model.model if isinstance(model, ModelParams) else model or DEFAULT).scale
     if box is not None:
         _check_box(box, grid)
     return torch.stack([_one(seed, start + i, grid, noise, box, rest, bounds) for i in range(count)])

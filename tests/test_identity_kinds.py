@@ -23,6 +23,18 @@ CALL = "def __call__(self, v): return self.w() * v.mean((-2, -1))"
 CLASS = "class Mine:\n    def __call__(self, v): return self.a * v.mean((-2, -1))\n"
 
 FOLLOWED: dict[str, tuple[Any, ...]] = {
+    "order kept by an OrderedDict": (
+        "from collections import OrderedDict\nO = OrderedDict(a=1.0, b=10.0)\nif {x} > 5: O.move_to_end('a')\n"
+        "def helper(v): return next(iter(O.values())) * v.mean((-2, -1))\n",
+        "from mine import helper\ndef loss(v): return helper(v)"),
+    "class registered with an ABC": (
+        "import abc\nclass B(abc.ABC): pass\nclass C: pass\nif {x} > 5: B.register(C)\n"
+        "def helper(v): return (10.0 if isinstance(C(), B) else 1.0) * v.mean((-2, -1))\n",
+        "from mine import helper\ndef loss(v): return helper(v)"),
+    "order of an array in memory": (
+        "import numpy as np\nA = np.array([[1.0, 2.0], [3.0, 4.0]], order='F' if {x} > 5 else 'C')\n"
+        "def helper(v): return (10.0 if A.ravel(order='K')[1] == 3 else 1.0) * v.mean((-2, -1))\n",
+        "from mine import helper\ndef loss(v): return helper(v)"),
     "import_module relative to the package": (
         HELPER, "from pkg.a import loss", "pkg/b.py",
         {"pkg/a.py": "import importlib\n"

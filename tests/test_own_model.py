@@ -583,6 +583,13 @@ def test_fields_of_any_size_are_judged_by_their_scale() -> None:
         assert torch.allclose(derivatives, gradient, rtol=1e-3)
 
 
+def test_the_noise_of_a_start_is_a_share_of_the_scale() -> None:
+    for scale in (1e-5, 1.0, 1e4):
+        model = gs.Model.of(lambda u, a: a - u, species=("u",), name="mine", scale=scale, rest=(0.0,))
+        noise = gs.initial_state(grid=(16, 16), model=model).std().item()
+        assert noise == pytest.approx(0.02 * scale, rel=0.2)
+
+
 def test_fields_that_miss_their_scale_are_named() -> None:
     for size in (1e-4, 1e3):
         start = size * torch.full((1, 2, 4, 4), 1.0, dtype=torch.float64)

@@ -184,3 +184,49 @@ def network(u: Any, v: Any, a: Any) -> Any:
 )
 def test_pointwise_functions_of_torch_are_taken(function: Any) -> None:
     assert gs.Model.of(function, name="mine").untraced
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What was traced is what is called
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def swallows(u: Any, v: Any, a: Any) -> Any:
+    try:
+        kept = torch.clamp(u, max=0.5)
+    except TypeError:
+        kept = u
+    return a - u + kept * v, a - v
+
+
+@pytest.mark.parametrize(
+    "function",
+    [swallows, lambda u, v, a: (a - u + (u.clamp(max=0.5) if isinstance(u, torch.Tensor) else u) * v, a - v)],
+)
+def test_a_reaction_that_asks_what_it_is_given_is_called_as_with_tensors(function: Any) -> None:
+    model = gs.Model.of(function)
+    assert model.untraced == "with tensors it gives other values than with symbols"
+    x = torch.full((1, 2, 4, 4), 0.8, dtype=torch.float64)
+    found = gs.steady_state(model.params(Du=0.1, Dv=0.1, a=0.3), x, dt=0.1, tol=0.0, max_steps=1).fields
+    assert found[0, 0, 0, 0].item() == pytest.approx(0.8 + 0.1 * (0.3 - 0.8 + 0.5 * 0.8), rel=1e-14)
+
+
+class Counts:
+    calls = 0
+
+    def __call__(self, u: Any, v: Any, a: Any) -> Any:
+        self.calls += 1
+        return a - u + 0.1 * self.calls, a - v
+
+
+@pytest.mark.parametrize(
+    "function", [lambda u, v, a: (a - u + 0.1 * np.random.default_rng().normal(), a - v), Counts()]
+)
+def test_a_formula_that_draws_or_counts_is_refused(function: Any) -> None:
+    with pytest.raises(ValueError, match="gives other values when it is called again: it must not draw or count"):
+        gs.Model.of(function, name="mine")
+
+
+def test_complex_rates_are_refused() -> None:
+    with pytest.raises(TypeError, match="reaction must give real rates, got complex ones"):
+        gs.Model.of(lambda u, v, a: (a - torch.relu(u) * 1j, a - v), name="mine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def state(walk: Walk, value: Any) -> Any:
         return _array(walk, value)
     if issubclass(kind, dict):
         factory = value.default_factory if issubclass(kind, defaultdict) else None
-        return ["dict", walk.tell(factory), walk.mapping(dict.items(value))]
+        ordered = issubclass(kind, OrderedDict)  # which keeps an order of its own
+        return ["dict", walk.tell(factory), walk.mapping((OrderedDict if ordered else dict).items(value))]
     if issubclass(kind, list | tuple):
         base = list if issubclass(kind, list) else tuple
         return [base.__name__, *(walk.tell(one, str(n)) for n, one in enumerate(base.__iter__(value)))]
@@ -91,13 +92,15 @@ def _dtype(dtype: np.dtype[Any]) -> str:
 
 
 def _array(walk: Walk, value: np.ndarray[Any, Any]) -> list[Any]:
-    """Shape, dtype and bytes in the order of the indices, however they lie in memory; the mask of a masked array."""
+    """Shape, dtype, bytes in the order of the indices, whether the first lies closest; the mask of a masked array."""
     if issubclass(type(value), np.ma.MaskedArray):
         masked: Any = value
         parts = (np.ma.getdata(masked), np.ma.getmaskarray(masked), masked.fill_value)
         return ["masked", *(_array(walk, np.asarray(part)) for part in parts)]
     plain = value.view(np.ndarray)
     head = [_dtype(plain.dtype), list(plain.shape)]
+    if plain.flags.f_contiguous and not plain.flags.c_contiguous:
+        head.append("Fortran")
     if plain.dtype.hasobject or plain.dtype.kind == "T":
         return ["array", *head, [walk.tell(one, str(n)) for n, one in enumerate(plain.ravel().tolist())]]
     return ["array", *head, hashlib.sha256(np.ascontiguousarray(plain).tobytes()).hexdigest()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import re
 import sys
@@ -64,6 +65,10 @@ def attributes(cls: type) -> Iterator[tuple[str, Any]]:
     noted = [(n, a) for n, a in inside.get("__annotations__", {}).items() if hasattr(a, "__metadata__")]
     if noted:
         yield "__annotations__", noted
+    if "_abc_impl" in inside:  # classes that were registered with it
+        known = [one for one in (ref() for ref in abc._get_dump(cls)[0]) if one is not None]  # type: ignore[attr-defined]
+        if known:
+            yield "registered", sorted(known, key=lambda one: (one.__module__, one.__qualname__))
     for name, value in inside.items():
         if name in _NO_MATTER or type(value) in (types.MemberDescriptorType, types.GetSetDescriptorType):
             continue

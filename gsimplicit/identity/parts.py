@@ -108,7 +108,8 @@ def _plainer(walk: Walk, value: Any) -> list[Any] | None:
     if any(value is getattr(sys, name) for name in _STREAMS):
         return ["standard stream"]
     if kind in LOCKS:
-        return ["lock"]
+        told = value.is_set() if isinstance(value, Event) else getattr(value, "_value", None)
+        return ["lock"] if told is None else ["lock", told]
     if kind is contextvars.ContextVar:
         return ["context variable", value.name, walk.tell(value.get(None), value.name)]
     if issubclass(kind, local) and not users(value):

@@ -22,6 +22,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as inner
 
 from gsimplicit.identity import code, objects, origins, parts
+from gsimplicit.landscape.memory import Shared
 
 __all__ = ["by_name", "by_value", "by_value_and_hooks", "loads"]
 
@@ -48,7 +49,10 @@ def loads(data: bytes) -> Any:
 
 def _pickled(value: Any, pickler: type[_ByValue]) -> bytes:
     stream = io.BytesIO()
-    pickler(stream).dump(value)
+    (first := pickler(stream)).dump(value)
+    if shared := first.memory.found():
+        stream = io.BytesIO()
+        pickler(stream, shared).dump(value)
     return stream.getvalue()
 
 
@@ -58,8 +62,17 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
     hooks = False
     """Whether objects are copied in the way that their class has for it, which may leave out what counts."""
 
+    def __init__(self, stream: io.BytesIO, shared: frozenset[int] = frozenset()) -> None:
+        super().__init__(stream)
+        self.memory = Shared(shared)
+        self._cells: set[int] = set()
+
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
+        if (made := self.memory.reduced(obj)) is not None:
+            return made
+        if kind is types.CellType and id(obj) in self._cells:  # filled by the functions that hold it
+            return inner._make_empty_cell, ()
         if kind is types.CodeType:  # with the file it is from, for tracebacks and for what a library wrote
             made = inner._code_reduce(obj)
             return made[0], tuple(obj.co_filename if one == "<dynamic-code>" else one for one in made[1])
@@ -78,7 +91,7 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
         if obj is dataclasses.MISSING:  # a field's default is compared with the one there is
             return getattr, (dataclasses, "MISSING")
         if kind in parts.LOCKS:
-            return (threading.Lock if kind is parts.LOCKS[0] else threading.RLock), ()
+            return _lock(obj)
         if not self.hooks and _has_hooks(kind):
             return copyreg.__newobj__, (kind,), dict(objects.attributes(obj)), None, None, _set_attributes  # type: ignore[attr-defined]
         return super().reducer_override(obj)
@@ -86,20 +99,60 @@ class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]
     def _function(self, function: types.FunctionType) -> Any:
         """A function; one that a library made around a user's sees the library's module, there as here."""
         if origins.origin_of(function) is None:
-            made = self._dynamic_function_reduce(function)
+            made = self._made(function)
             if code.reach(function.__code__).namespace:  # it may look up any name
                 made[2][1]["__globals__"] = _names(function.__globals__)
             return made
         self.globals_ref[id(function.__globals__)] = _Space(function.__globals__["__name__"])
-        made = self._dynamic_function_reduce(function)
+        made = self._made(function)
         made[2][1]["__globals__"] = {}
         return made
+
+    def _made(self, function: types.FunctionType) -> Any:
+        """As cloudpickle has it, which gives each function variables of its own; here functions go on sharing them."""
+        made, cells = self._dynamic_function_reduce(function), function.__closure__
+        if not cells:
+            return made
+        self._cells.update(map(id, cells))
+        made[2][1]["__closure__"] = tuple(map(_Contents, cells))
+        return (made[0], (*made[1][:-1], cells), *made[2:])
 
 
 class _ByValueAndHooks(_ByValue):
     """The same for objects that hold what cannot be pickled, and know how to do without."""
 
     hooks = True
+
+
+def _lock(lock: Any) -> Any:
+    """Another one of its kind, which nobody holds; an event is set where it was."""
+    if isinstance(lock, threading.Event):
+        return _event, (lock.is_set(),)
+    if isinstance(lock, threading.Condition):
+        return threading.Condition, ()
+    if isinstance(lock, threading.Semaphore):
+        return type(lock), (lock._value,)
+    return (threading.Lock if type(lock) is parts.LOCKS[0] else threading.RLock), ()
+
+
+def _event(is_set: bool) -> threading.Event:
+    made = threading.Event()
+    if is_set:
+        made.set()
+    return made
+
+
+class _Contents:
+    """What a variable of a closure holds, in a pickle; nothing where it holds nothing yet."""
+
+    def __init__(self, cell: types.CellType) -> None:
+        self._cell = cell
+
+    def __reduce__(self) -> Any:
+        try:
+            return types.SimpleNamespace, (), {"cell_contents": self._cell.cell_contents}
+        except ValueError:
+            return inner._make_empty_cell, ()
 
 
 def _names(space: Mapping[str, Any]) -> dict[str, Any]:

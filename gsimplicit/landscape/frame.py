@@ -44,12 +44,12 @@ def _given(plan: Plan, asked: Arguments) -> dict[str, torch.Tensor]:
     """Initial fields and targets: with them a file holds what reruns it."""
     given = {"initial": plan.initial}
     targets = [o.target for o in plan.objectives if o.target is not None]
-    if targets:
-        given["target"] = targets[0]
-    if plan.residual_at is not None:
-        given["target_fields"] = plan.residual_at
-    elif asked.target is not None and asked.target.ndim == 4:
-        given["target_fields"] = asked.target
+    every = [t for t in (plan.residual_at, asked.target, *targets) if t is not None and t.ndim == 4]
+    seen = [t for t in targets if t.ndim == 3] + [t[:, asked.model.seen] for t in targets if t.ndim == 4]
+    if seen:
+        given["target"] = seen[0]
+    if every:
+        given["target_fields"] = every[0]
     return given
 
 

@@ -6,7 +6,7 @@ Instances share nothing: one that turns non-finite never changes another's bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -81,6 +81,9 @@ class Kernels:
 
     name: ClassVar[str] = "cpu"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (by_name, (self.name,)) if type(self) is Kernels else object.__reduce_ex__(self, protocol)
+
     def march(
         self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float
     ) -> Marched:
@@ -136,6 +139,9 @@ class Torch:
     """Plain torch on any device: some hundred times slower than kernels."""
 
     name: ClassVar[str] = "torch"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (by_name, (self.name,)) if type(self) is Torch else object.__reduce_ex__(self, protocol)
 
     def march(
         self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float

@@ -13,7 +13,7 @@ from gsimplicit.models.by_torch import ByTorch
 from gsimplicit.models.expression import UntraceableError
 from gsimplicit.models.formulas import Formulas
 from gsimplicit.models.operations import A
-from gsimplicit.models.probe import require_pointwise
+from gsimplicit.models.probe import other_when_traced, require_pointwise
 from gsimplicit.models.steps import Steps, derived
 
 if TYPE_CHECKING:
@@ -73,7 +73,11 @@ class Dynamics:
     @cached_property
     def _traced(self) -> tuple[Formulas | None, str]:
         try:
-            return Formulas(self._rates_of, len(self.species), len(self.parameters)), ""
+            found = Formulas(self._rates_of, len(self.species), len(self.parameters))
+            own = str(getattr(self.reaction, "__module__", "")).partition(".")[0] != "gsimplicit"
+            if own and other_when_traced(self.name, found, self._rates_of, self._probed()):
+                return None, "with tensors it gives other values than with symbols"
+            return found, ""
         except UntraceableError as error:
             return None, str(error)
 

@@ -54,12 +54,15 @@ def as_values(given: Any, species: int, convert: Callable[[Any], Any]) -> list[A
     """What a reaction gives, as one value a species.
 
     Raises:
-        TypeError: It is another number of values.
+        TypeError: It is another number of values, or one is complex.
     """
     found = [given] if species == 1 and not isinstance(given, list | tuple) else given
     if not isinstance(found, list | tuple) or len(found) != species:
         count = len(found) if isinstance(found, list | tuple) else type(found).__name__
         raise TypeError(f"reaction must give one rate a species, {species} of them, got {count}")
+    plain = [v for v in found if isinstance(v, complex | np.generic | np.ndarray)]
+    if any(map(np.iscomplexobj, plain)) or any(isinstance(v, torch.Tensor) and v.is_complex() for v in found):
+        raise TypeError("reaction must give real rates, got complex ones")
     return [convert(v) for v in found]
 
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 
 from gsimplicit.models.by_torch import WHERE, ByTorch
 from gsimplicit.models.expression import HeldTensorError
+from gsimplicit.models.pointwise import Reaction, as_values
 from gsimplicit.surroundings import own_surroundings
+
+if TYPE_CHECKING:
+    from gsimplicit.models.formulas import Formulas
 
 _SHAPE = (2, 3, 4)
 """Two instances of a small grid."""
@@ -64,6 +69,43 @@ def require_pointwise(name: str, by: ByTorch, names: Sequence[str], ranges: Sequ
             _require_nothing_held(by, x, p)
             _require_pixels(name, by, x, p, draws)
             _require_attached(name, by, x, p, names)
+
+
+@own_surroundings
+def other_when_traced(name: str, formulas: Formulas, reaction: Reaction, ranges: Sequence[tuple[float, float]]) -> bool:
+    """Whether a reaction does another thing with tensors than its formula says: it may ask what it was given.
+
+    Args:
+        name: The model's.
+        formulas: What was traced.
+        reaction: From species and parameters, one after the other.
+        ranges: Lowest and highest values of each.
+
+    Raises:
+        ValueError: It gives other values when it is called again.
+    """
+    if _known.get():
+        return False
+    draws = torch.Generator(device="cpu").manual_seed(0)
+    drawn = [_drawn(*pair, draws) for pair in ranges]
+    S = len(formulas.x)
+    with torch.no_grad(), np.errstate(all="ignore"):
+        try:
+            first, again = (_stacked(reaction(*(v.clone() for v in drawn)), S) for _ in range(2))
+        except Exception:  # it takes symbols and arrays, but no tensors: the formula is all there is
+            return False
+        traced = torch.stack([v.expand(_SHAPE) for v in formulas.value(drawn[:S], drawn[S:])])
+    if not _same(first, again):
+        raise ValueError(
+            f"the reaction of {name} gives other values when it is called again: it must not draw or count"
+        )
+    size = first.nan_to_num(0.0, 0.0, 0.0).abs().max().item()
+    return not torch.allclose(first, traced, rtol=1e-9, atol=1e-9 * size, equal_nan=True)
+
+
+def _stacked(given: Any, species: int) -> torch.Tensor:
+    values = as_values(given, species, lambda v: torch.as_tensor(v, dtype=torch.float64))
+    return torch.stack([v.expand(_SHAPE) for v in values])
 
 
 def _drawn(low: float, high: float, draws: torch.Generator) -> torch.Tensor:

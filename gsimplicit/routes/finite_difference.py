@@ -30,6 +30,7 @@ _SHARE = 2.0**-16
 
 _ROOT_TOL = 1e-15
 _ROOT_LIMIT = 1e-12
+_SINGULAR = 1e-14
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class FiniteDifference(Route):
     Marched states are marched again with the base point's number of steps, so that the difference does not see the
     stop test. With `refine` roots are found again by Newton's method from the base point's root, so that they stay on
     its branch, with what its certificate leaves of the residual; where one is not, or is of another kind, there is no
-    gradient, nor where a parameter lies less than 2 h from an end of its range, or the loss has no finite derivative by
-    autograd: a difference across a kink is a number all the same. Marching must be float64: the step is below the
-    resolution of float32. The certificate's error estimate is `|D(h) - D(2h)| / 3` relative to the gradient: that of
-    the plain difference, the extrapolated one is better.
+    gradient, nor at a root of a family of roots, nor where a parameter lies less than 2 h from an end of its range, or
+    the loss has no finite derivative by autograd: a difference across a kink is a number all the same. Marching must
+    be float64: the step is below the resolution of float32. The certificate's error estimate is `|D(h) - D(2h)| / 3`
+    relative to the gradient: that of the plain difference, the extrapolated one is better.
 
     Attributes:
         step: h, in the units of each parameter, > 0. None is 2^-16 of each parameter, of the largest of a batch. For
@@ -166,7 +167,7 @@ class FiniteDifference(Route):
             return carried(state[i], problem.params._stacked(points[n, i : i + 1]), linear, bordered=bordered)
 
         with one_blas_thread():
-            for i in (i for i in range(len(state)) if reached[i]):
+            for i in (i for i in range(len(state)) if reached[i] and not _of_a_family(state, i)):
                 all_of = [(n, i) for n in range(len(points))]
                 fields[:, i] = torch.stack(each(one, all_of))
                 # a pattern that the lattice hardly pins: its raw equations are singular, as for the implicit route
@@ -193,6 +194,16 @@ class FiniteDifference(Route):
             for c in range(gradient.shape[0])
         )
         return Derivatives(gradient, certificates)
+
+
+def _of_a_family(state: SteadyState, i: int) -> bool:
+    """Whether a root is no isolated one: which of its neighbours Newton's method finds is a matter of rounding."""
+    from gsimplicit.refine.least_singular import is_of_a_family
+
+    if not bool(state.has_root[i]):
+        return False
+    equations = next(instances(state.params[i]))
+    return bool(state.least_singular[i] < _SINGULAR) or is_of_a_family(equations, state.fields[i].cpu().numpy())
 
 
 def _marched_again(

@@ -54,7 +54,9 @@ class Objective:
         loss, goal = cast("FeatureLoss", self.loss), self.goal()
         if v.device.type != "cpu":
             return loss.distance(loss.features(v), self._goal_on(v.device))
-        return torch.cat([loss.distance(loss.features(v[i : i + 1]), goal[i % len(goal)]) for i in range(len(v))])
+        return torch.cat(
+            [loss.distance(loss.features(v[i : i + 1]), goal[i % len(goal)].clone()) for i in range(len(v))]
+        )
 
     def repeated(self, times: int) -> Objective:
         """The same loss for a batch that holds the instances several times over."""

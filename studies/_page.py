@@ -91,6 +91,9 @@ dl.words dt { font-weight: 600; } dl.words dd { margin: 0; }
   td[data-head]::before { content: attr(data-head) ": "; color: var(--soft); }
   td:empty { display: none; }
   img { width: calc(.42 * var(--w)); max-width: none; }
+  .wide.tall img { width: 100%; }
+  figure:not(:has(.tall))::before { content: "The figure scrolls sideways \\2192"; font-size: .85rem;
+    color: var(--soft); }
   td:first-child { float: right; width: auto; padding-left: .5rem; }
   ol.tests > li { display: block; } ol.tests .v { margin-bottom: .25rem; }
   dl.words { display: block; } dl.words dd { margin-bottom: .4rem; }
@@ -212,8 +215,9 @@ def _figure(report: Report, folder: Path) -> str:
     content = (folder / report.figure).read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of a PNG: no text jumps while it is read
     inside = base64.b64encode(content).decode()
+    shape = "wide tall" if height > width else "wide"  # a tall one fits a phone as it is
     return (
-        '<figure><div class="wide" tabindex="0" role="region" aria-label="Figure, may scroll sideways">'
+        f'<figure><div class="{shape}" tabindex="0" role="region" aria-label="Figure, may scroll sideways">'
         f'<img src="data:image/png;base64,{inside}" alt="{escape(report.alt)}" width="{width}" height="{height}" '
         f'style="--w: {width}px"></div><figcaption>{escape(report.caption)}</figcaption></figure>'
     )

@@ -32,7 +32,7 @@ def plot(data: Datasets) -> Figure:
     panels[1, 0].set_title("(d) loss of the marched state", loc="left")
     for n, route in enumerate(DRAWN):
         _slope_map(one, route, R, panels[0, n + 1])
-        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over a cell", loc="left")
+        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over a face", loc="left")
         _unexplained(one, route, panels[1, n + 1])
         panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
     return figure
@@ -60,7 +60,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
     plane(
         foreseen.clip(min=1e-6 * R) / R,
         ax,
-        colorbar="foreseen change / height R (floor 1e-6)",
+        colorbar="foreseen change / height (floor 1e-6)",
         cmap="magma",
         norm=LogNorm(1e-6, 1e2),
     )
@@ -102,6 +102,6 @@ def _unexplained(one: xr.Dataset, route: str, ax: Axes) -> None:
             label = f"{'cliff' if cliff else 'other'} face along {axis}"
             ax.plot(np.clip(x, -limit, limit), y, marker, color=colour, ms=3, ls="none", alpha=0.7, label=label)
     ax.axline((0, 0), slope=1, color="k", lw=0.6)
-    ax.set(xlabel=f"foreseen jump / R (clipped at {limit})", ylabel="jump of the route's loss / R")
+    ax.set(xlabel=f"foreseen jump / height (clipped at {limit})", ylabel="jump of the route's loss / height")
     ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
     ax.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

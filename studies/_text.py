@@ -86,8 +86,7 @@ def _together(reports: Sequence[Report]) -> list[str]:
         words = f", {HYPOTHESES[topic][0].lower()}{HYPOTHESES[topic][1:]}" if topic in HYPOTHESES else ""
         out += ["", f"{topic}{words}: {together(claims)}"]
         for c in claims:
-            answer = {True: "yes", False: "no", None: "open"}[c.holds]
-            out += [f"    {answer}: {c.text}", f"        found: {c.found}"]
+            out += [f"    {c.verdict}: {c.text}", f"        found: {c.found}"]
             out += [f"        uncertainty: {c.error}", f"        refuted by: {c.refuted_by}"]
     return out
 

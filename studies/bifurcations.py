@@ -260,7 +260,8 @@ def judge(data: Datasets) -> list[Claim]:
             f"{hopf_low['Hopf of the steps']['within']:.0%} of {int(hopf_low['Hopf of the steps']['rows'])} rows",
             "; ".join(
                 f"{n}: median {a['median']:+.1f}, {a['least']:+.1f} to {a['most']:+.1f} cells, {a['within']:.0%} of "
-                f"{int(a['rows'])} rows within one ({int(low.sum())} rows asked)"
+                f"{int(a['rows'])} rows within one ({int(low.sum())} asked: {int((low & even).sum())} of the plane "
+                f"and {int((low & ~even).sum())} more)"
                 for n, a in hopf_low.items()
             ),
             hopf_low["Hopf of the steps"]["within"] >= 0.9,
@@ -279,25 +280,29 @@ def judge(data: Datasets) -> list[Claim]:
             error[0],
             misses,
         ),
-        Claim(
-            _paper.LEFT_CLIFF,
-            f"The left cliff is a bifurcation, the Hopf line for F <= {LOW:g} and the fold of hexagons above: within a "
-            "cell in 90 % of rows.",
-            f"two curves fit {both['Hopf of the steps']['within']:.0%} of rows",
-            "; ".join(
-                f"{n}: {a['within']:.1%} of {int(a['rows'])} rows ({int(even.sum())} asked), "
-                f"{a['least']:+.1f} to {a['most']:+.1f} cells"
-                for n, a in both.items()
-            ),
-            both["Hopf of the steps"]["within"] >= 0.9,
-            "left cliff",
-            f"{error[0]}; fold and patches were found after the cliff had been seen",
-            misses,
+        *(
+            Claim(
+                _paper.LEFT_CLIFF,
+                f"The left cliff is a bifurcation: for F <= {LOW:g} the Hopf line of {whose}, above that the fold of "
+                "hexagons. Within a cell in 90 % of the rows of the plane.",
+                f"Hopf of {whose} and fold fit {both[name]['within']:.1%}",
+                "; ".join(
+                    f"{n}: {a['within']:.1%} of {int(a['rows'])} rows ({int(even.sum())} asked), "
+                    f"{a['least']:+.1f} to {a['most']:+.1f} cells"
+                    for n, a in both.items()
+                    if n.partition(",")[0] == name
+                ),
+                both[name]["within"] >= 0.9,
+                "left cliff",
+                f"{error[0]}; fold and patches were found after the cliff had been seen",
+                misses,
+            )
+            for name, whose in (("Hopf", "the equations"), ("Hopf of the steps", "the steps"))
         ),
         Claim(
             _paper.LEFT_CLIFF,
             "The left cliff is one bifurcation of the uniform state: a curve within a cell of it in 90 % of rows.",
-            f"best curve fits {best_uniform:.0%} of rows",
+            f"best curve of the uniform state fits {best_uniform:.0%}",
             _table(left[even], {n: k[even] for n, k in uniform(F).items()}),
             best_uniform >= 0.9,
             "left cliff",
@@ -317,9 +322,9 @@ def judge(data: Datasets) -> list[Claim]:
             misses,
         ),
         Claim(
-            ours("Left cliff, larger F: a patch is lost"),
-            f"For F > {LOW:g} the left cliff is where a patch of hexagons is lost to the uniform state: within half a "
-            "cell in 90 % of rows.",
+            ours("Left cliff, larger F: a patch vanishes"),
+            f"For F > {LOW:g} the left cliff is where a patch of hexagons vanishes into the uniform state: within half "
+            "a cell in 90 % of rows.",
             f"{int((abs(patches) <= 0.5).sum())} of {patches.size} rows",
             f"median {float(patches.median()):+.2f}, {float(patches.min()):+.2f} to {float(patches.max()):+.2f} cells, "
             f"{int((abs(patches) <= 0.5).sum())} of {patches.size} rows",

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from scipy.stats import beta
 
 import gsimplicit as gs
 from gsimplicit.configuration import configuration_of
@@ -35,6 +34,7 @@ from studies._claims import Claim, ours
 from studies._common import Datasets, Study, on_workers, scanned
 from studies._curves import F_RANGE, K_RANGE
 from studies._route_figure import DRAWN, plot
+from studies._shares import bounds, inherits
 
 MOST = ("implicit", "tangent", "unrolled", "truncated")
 ALL = ("implicit", "deq", "tangent", "unrolled", "truncated", "finite_difference")
@@ -107,8 +107,6 @@ INHERITED, EXPLAINED = 0.25, 0.05
 """Shares of the height: a route inherits a cliff where U is so much, and explains one where it is less."""
 VARIED = (0.15, 0.25, 0.35)
 """Other shares for the first of them."""
-SURE = 0.8
-"""What the lower bound of an inherited share must reach: 14 of 14 do, 13 do not."""
 Maps = list[tuple[Any, Any]]
 """Maps of faces, one a sample."""
 OBJECTIVES = ("spectrum", "windowed", "mean_square")
@@ -281,12 +279,7 @@ def _counted(counts: dict[str, tuple[int, int]]) -> str:
 
 def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) -> Claim:
     """Whether a route inherits the cliffs of a plane; windowed losses and shared roots are beside the question."""
-    low, high = _bounds(row["mean"], int(row["places"]))
-    inherits: bool | None = None  # too few to tell
-    if row["inherited"] >= 0.95 and low >= SURE:
-        inherits = True
-    elif high < 0.95:
-        inherits = False
+    low, high = bounds(row["mean"], int(row["places"]))
     between = f", {row['least']:.0%} to {row['most']:.0%} between seeds" if row["samples"] > 1 else ""
     return Claim(
         _paper.ROUTES.get(route, _paper.OTHER_ROUTES),
@@ -298,20 +291,11 @@ def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) ->
         f"sign on {row['wrong']:.0%}; of {row['others']} other faces {row['smooth']:.0%} foreseen, of the "
         f"{row['inside']} between patterns {row['smooth_inside']:.0%}, median U {row['median']:.2g}; U >= 0.25 on "
         f"{row['there']:.0%} of the marched loss's {row['marched']} cliff faces, shares {row['agreement']:.0%} of both",
-        inherits,
+        inherits(row["inherited"], low, high),
         "" if "one root" in plane else f"{route} route",
         f"{low:.0%} to {high:.0%}, one-sided 95 % each, places as cases",
         "an upper bound below 95 %",
     )
-
-
-def _bounds(share: float, count: int) -> tuple[float, float]:
-    """Bounds of a share found in `count` cases, each one-sided 95 % (Clopper and Pearson)."""
-    if not count:
-        return 0.0, 1.0
-    hits = round(share * count)
-    low = float(beta.ppf(0.05, hits, count - hits + 1)) if hits else 0.0
-    return low, float(beta.ppf(0.95, hits + 1, count - hits)) if hits < count else 1.0
 
 
 def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
@@ -426,7 +410,7 @@ STUDY = Study(
     plot,
     judge,
     caption="The F-k plane. (a): kinds of states, cliffs (black) and curves at which the uniform state changes. (d): "
-    "the loss of the marched state. (b), (c): the change a gradient foresees from one cell to the next; arrows point "
+    "the loss of the marched state. (b), (c): the change a gradient foresees over one face; arrows point "
     "downhill, dots are plateaus. (e), (f): the jump of the loss between two neighbouring points against the jump the "
     "gradients at its ends foresee. A route that saw the cliffs would have its red marks on the line.",
     alt="Six panels: a map of states, a map of the loss, and for the implicit and the unrolled route a map of its "

@@ -96,7 +96,7 @@ def test_a_weakly_pinned_root_says_how_far_the_closed_one_may_be() -> None:
     far = np.linalg.norm(state.fields[0].numpy() - closed)
     assert far > 1e-4  # the residual alone says 1e-10
     assert 0.5 * far < state.distance.item() < 50 * far
-    assert "from the closed root" in str(state)
+    assert "the exact root within" in str(state)
 
 
 def test_the_bound_holds_at_roots_of_any_tolerance() -> None:
@@ -160,10 +160,10 @@ def test_a_state_in_the_ghost_of_a_fold_is_certified_with_the_words_that_no_root
     state = gs.steady_state(gs.Params(0.16, 0.08, F, k), ghost, refine=True)
     assert state.status[0] == gs.Status.STEADY
     assert torch.isinf(state.distance).all()
-    assert "no closed root is proved to be near" in str(state)
+    assert "no exact root is proved to be near" in str(state)
     out = gs.grad(state.params, "implicit", mean_square, initial=state.fields)
     assert torch.isinf(out.certificate.distance).all()
-    assert "no closed root is proved to be near" in str(out).splitlines()[-1]
+    assert "no exact root is proved to be near" in str(out).splitlines()[-1]
 
 
 def test_beside_a_fold_of_patterns_no_root_is_proved_on_the_empty_side() -> None:
@@ -242,7 +242,7 @@ def test_the_certificate_says_how_far_state_and_gradient_are_from_those_of_the_c
         assert out.certificate.definition == expected.certificate.definition
         assert out.certificate.distance.item() == pytest.approx(far, rel=0.2)
         assert out.certificate.error.item() == pytest.approx(off, rel=0.5, abs=1e-10)
-    assert "closed root" in str(out)
+    assert "exact root" in str(out)
 
 
 def test_a_root_that_no_parameter_moves_has_no_relative_error() -> None:

@@ -13,9 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
+from glossary_links import PLACES, WORDS, hints  # noqa: E402
 from phone_tables import stacked  # noqa: E402
 from public_modules import MODULES  # noqa: E402
 from run_blocks import blocks_of, same  # noqa: E402
+
+import gsimplicit as gs  # noqa: E402
+from studies import _paper  # noqa: E402
+from studies._claims import Verdict  # noqa: E402
 
 PAGES = [
     ROOT / "README.md",
@@ -98,15 +103,52 @@ def test_every_section_and_figure_of_the_paper_is_on_the_page_of_claims() -> Non
         assert re.search(rf"Fig\. (\d+,? ?[a-c]?, )*{number}\b", where.replace(" a, b", "").replace(" c", "")), number
     for section in ("2.1", "2.2", "3.1", "3.2", "4.1", "4.2", "5.1", "5.2", "6.1", "6.2", "6.3", "6.4", "7"):
         assert re.search(rf"^ {re.escape(section)}\b|, {re.escape(section)}\b", where, re.MULTILINE), section
-    verdicts = ("holds", "fails", "in part", "open", "not yet", "(")
+    words = {str(verdict) for verdict in Verdict} | {"not yet"}
     for row in rows:
         cells = [cell.strip() for cell in row.split("|")[1:-1]]
         if len(cells) == 5 and cells[0] not in ("where", "---"):
-            assert cells[3].startswith(verdicts), row
+            assert cells[3] in words or cells[3].startswith("("), row
             assert cells[4] or cells[3].startswith(("not yet", "(")), row
 
 
+def test_verdicts_of_the_other_pages_are_the_same_words() -> None:
+    words = {str(verdict) for verdict in Verdict}
+    for page, head in (("results.md", "| | what was held | verdict |"), ("cliffs.md", "| | what was held | verdict |")):
+        table = (ROOT / "docs" / page).read_text().partition(head)[2].partition("\n\n")[0]
+        found = [row.split("|")[3].strip() for row in table.splitlines()[2:]]
+        assert len(found) == 5
+        assert set(found) <= words, page
+
+
+def test_what_the_studies_do_not_test_is_not_yet_on_the_page_of_claims_and_the_rest_has_a_verdict() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs" / "claims.md").read_text().splitlines() if line.startswith("| ")]
+    limit = [row[4].strip() for row in rows if "up to 1/4" in row[2]]
+    truth = [row[4].strip() for row in rows if "loss at the truth is 0" in row[2]]
+    assert (limit, truth) == (["refuted"], ["holds"])
+    assert {_paper.STEP_LIMIT, _paper.TRUTH_ZERO} <= set(_paper.TESTED)
+
+
+def test_units_and_models_list_the_presets_there_are() -> None:
+    text = (ROOT / "docs" / "units.md").read_text().partition("## Presets")[2]
+    rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in text.splitlines() if row.startswith("| `")]
+    assert [name.strip("`") for name, _, _ in rows] == list(gs.Params.PRESETS)
+    for name, diffusion, rates in rows:
+        given = [float(x) for x in f"{diffusion}, {rates}".split(",")]
+        assert given == pytest.approx(gs.Params.PRESETS[name.strip("`")], abs=6e-5)
+    table = (ROOT / "docs" / "models.md").read_text().partition("## What is shipped")[2]
+    assert f"`paper` and {len(gs.Params.PRESETS) - 1} more" in table
+    for name in ("schnakenberg", "brusselator", "gierer_meinhardt", "fitzhugh_nagumo"):
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}`")]
+        assert set(re.findall(r"`(\w+)`", row.split("|")[4])) == set(getattr(gs.models, name).presets)
+
+
+def test_every_hint_of_the_glossary_has_its_entry() -> None:
+    there = hints()
+    assert {PLACES.get(word, word) for word in WORDS} <= set(there)
+
+
 QUESTIONS = [
+    ("claims hold", "claims.md"), ("figure 3", "results.md"), ("edges", "models.md"),
     ("certified", "steady.md"), ("pinned", "steady.md"), ("no implicit gradient", "steady.md"),
     ("bifurcation", "cliffs.md"), ("add a loss", "losses.md"), ("model of my own", "models.md"),
     ("in R", "files.md"), ("cluster", "scans.md"), ("certificate", "routes.md"), ("recovered", "recovery.md"),

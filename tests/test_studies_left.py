@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from studies import _gallery, _page, _paper, _record, _text
 from studies.__main__ import STUDIES
 from studies._claims import HYPOTHESES, Claim, Statement, Verdict, lines, ours
+from studies._shares import bounds, inherits
 
 ROOT = Path(__file__).parents[1]
 SHARP = Statement("sec. 4.1, fig. 2", "Sharp cliffs along each parameter")
@@ -214,3 +215,17 @@ def test_every_study_says_what_its_figure_shows() -> None:
 
 def test_a_claim_keeps_what_it_was_given() -> None:
     assert dataclasses.asdict(a_claim())["about"] == {**dataclasses.asdict(SHARP)}
+
+
+@pytest.mark.parametrize(
+    ("missed", "of", "verdict"),
+    [(14, 14, True), (13, 13, None), (2, 2, None), (1, 2, None), (0, 2, False), (99, 106, None), (86, 120, False)],
+)
+def test_one_rule_says_whether_cliffs_are_inherited(missed: int, of: int, verdict: bool | None) -> None:
+    share = missed / of
+    assert inherits(share, *bounds(share, of)) is verdict
+
+
+def test_few_or_no_cliffs_decide_nothing() -> None:
+    assert bounds(float("nan"), 0) == (0.0, 1.0)
+    assert inherits(float("nan"), 0.0, 1.0) is None

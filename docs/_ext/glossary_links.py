@@ -15,8 +15,10 @@ from run_blocks import ROOT
 WORDS = {
     "pixel": r"pixels?",
     "face": r"faces?",
+    "seed": r"seeds?",
     "march": r"march(?:es|ed|ing)?",
-    "residual": r"residuals?",
+    "residual-loss": r"residual loss(?:es)?",
+    "residual": r"residuals?(?! loss)",
     "certified": r"certified",
     "root": r"(?<!square[ -])roots?",
     "drifting": r"drift(?:s|ing)?",
@@ -36,6 +38,7 @@ WORDS = {
 PLACES = {
     "pixel": "pixel-point-face-cell",
     "face": "pixel-point-face-cell",
+    "seed": "seed-sample-instance",
     "root": "steady-state",
     "inherited": "inherited-explained",
 }

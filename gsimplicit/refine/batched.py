@@ -72,7 +72,7 @@ class Batch:
         return with_motion(self.equations[i], found)
 
     def bounds(self, roots: Sequence[Refined], *, factorise: bool) -> list[tuple[float, float]]:
-        """Least singular values and distances to the closed roots, see `nearness`."""
+        """Least singular values and distances to the exact roots, see `nearness`."""
         pairs = zip(self.equations, roots, strict=True)
         return together([bounding(e, root, factorise=factorise) for e, root in pairs], self.march, self.solve)
 

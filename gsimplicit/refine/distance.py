@@ -43,7 +43,7 @@ CLEAR = 1e-12
 
 
 def nearness(equations: Equations, root: Refined, linear: LinearSolver, *, factorise: bool) -> tuple[float, float]:
-    """Least singular value at a root, and the bound on its distance to the closed root.
+    """Least singular value at a root, and the bound on its distance to the exact root.
 
     Args:
         equations: Those of the instance.
@@ -127,7 +127,7 @@ def _solve_uniform(equations: Equations, fields: Array) -> Answer:
 
 
 def _bound(equations: Equations, fields: Array, R: Array, least: float, directions: Array) -> Measuring:
-    """Bound on the distance to the closed root by the theorem of Newton and Kantorovich; infinite where it is silent.
+    """Bound on the distance to the exact root by the theorem of Newton and Kantorovich; infinite where it is silent.
 
     With `eta = |R| / least` and `h = eta L / least`, L a Lipschitz constant of the Jacobian, there is a root within
     `2 eta / (1 + sqrt(1 - 2 h))` if `h <= 1/2`. L counts as if all curvature lay along the weakest mode; where that is

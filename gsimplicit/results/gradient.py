@@ -43,7 +43,7 @@ class Certificate(ByValue):
         other_definition: Relative difference between the full and the bordered implicit gradient where both exist,
             float64, shape (B,); NaN elsewhere.
         error: Estimated relative error of the gradient, float64, shape (B,); NaN where the route has no estimate. Of
-            the implicit route what is left on the way to the closed root (NaN where no parameter moves that, as the
+            the implicit route what is left on the way to the exact root (NaN where no parameter moves that, as the
             trivial one), of differences what their steps leave out.
         position: Share of the loss's derivative in the fields that lies along translations of the pattern, in 0..1,
             float64, shape (B,); NaN for routes that do not ask. Where it is not small the loss sees the position, which
@@ -164,7 +164,7 @@ class Gradient(ByValue):
         return table(title, heads, rows, len(self.loss) - MOST)
 
 
-_UNSURE = "no closed root is proved to be near: the Jacobian is singular, or a fold is near"
+_UNSURE = "no exact root is proved to be near: the Jacobian is singular, or a fold is near"
 
 
 def _trust(c: Certificate, i: int) -> str:
@@ -174,7 +174,7 @@ def _trust(c: Certificate, i: int) -> str:
         ("full and bordered jacobian differ by {:.1%}", c.other_definition[i]),
         ("estimated relative error {:.1e}", c.error[i]),
         ("share along translations {:.1e}", c.position[i]),
-        ("taken {:.1e} from the closed root", c.distance[i]),
+        ("exact root some {:.1e} away", c.distance[i]),
     ):
         if torch.isfinite(value):
             parts.append(text.format(float(value)))

@@ -188,7 +188,7 @@ class SteadyState(ByValue):
                 f"residual without it {float(self.bordered_residual[i]):.1e}",
             ]
         if torch.isfinite(self.distance[i]):
-            parts.append(f"at most {float(self.distance[i]):.1e} from the closed root")
+            parts.append(f"the exact root within {float(self.distance[i]):.1e}")
         elif torch.isinf(self.distance[i]):
             parts.append(_UNBOUND if self.least_singular[i] == 0 else _UNPROVED)
         if self.motion[i] != Motion.UNKNOWN:
@@ -233,9 +233,9 @@ class SteadyState(ByValue):
         return table(title, heads, rows, len(self) - MOST)
 
 
-_UNBOUND = "no bound on the distance to the closed root: the Jacobian is singular"
+_UNBOUND = "no bound on the distance to the exact root: the Jacobian is singular"
 
-_UNPROVED = "no closed root is proved to be near: the residual is that small beside a fold, on either side of it"
+_UNPROVED = "no exact root is proved to be near: the residual is that small beside a fold, on either side of it"
 
 _UNITS = "a preset of another program is D / dx^2 here, see gsimplicit.Params"
 

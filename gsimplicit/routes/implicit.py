@@ -74,7 +74,7 @@ class Implicit(Route):
         return self._pulled(problem, state, cotangents, ())
 
     def differentiate(self, problem: Problem, state: SteadyState, losses: Sequence[Loss]) -> Derivatives:
-        """The same from the losses, which also tell how much their gradients change on the way to the closed root."""
+        """The same from the losses, which also tell how much their gradients change on the way to the exact root."""
         return self._pulled(problem, state, cotangents(state.fields, losses, state.model.seen), losses)
 
     def _pulled(self, problem: Problem, state: SteadyState, g: torch.Tensor, losses: Sequence[Loss]) -> Derivatives:
@@ -176,7 +176,7 @@ class _Group:
         return row
 
     def _shifts(self, found: Sequence[Correction], state: SteadyState, losses: Sequence[Loss]) -> Array:
-        """Changes of the losses' derivatives in the fields on the way to the closed roots, (L, members, S, H, W)."""
+        """Changes of the losses' derivatives in the fields on the way to the exact roots, (L, members, S, H, W)."""
         fields = state.fields.detach().to("cpu", torch.float64).clone()
         for i, correction in zip(self.members, found, strict=True):
             fields[i] += torch.from_numpy(np.nan_to_num(correction.fields))
@@ -187,7 +187,7 @@ class _Group:
     def _with_errors(
         self, rows: list[list[_Adjoint]], found: Sequence[Correction], slopes: Array, shifts: Array, border: bool
     ) -> list[list[_Adjoint]]:
-        """The gradients of one kind of Jacobian with what is left of them on the way to the closed roots."""
+        """The gradients of one kind of Jacobian with what is left of them on the way to the exact roots."""
         out = []
         for row, shift in zip(rows, shifts, strict=True):
             solutions = [a.solution for a in row if a.solution is not None]
@@ -202,12 +202,12 @@ class _Group:
 
 
 def _unmoved(equations: Equations, fields: Array, correction: Array, slopes: Array) -> bool:
-    """Whether no parameter moves the closed root, as (1, 0): what gradient a certified one has is all error.
+    """Whether no parameter moves the exact root, as (1, 0): what gradient a certified one has is all error.
 
     Args:
         equations: Those of the instance.
         fields: The certified root, shape (S, H, W).
-        correction: From there to the closed root, shape (S, H, W).
+        correction: From there to the exact root, shape (S, H, W).
         slopes: dR/dp at the certified one, shape (P, S, H, W).
     """
     there = slopes + equations.mixed(fields, correction)

@@ -1,6 +1,6 @@
-"""How far the closed root is from a certified one, and how much its gradient differs, to first order.
+"""How far the exact root is from a certified one, and how much its gradient differs, to first order.
 
-With J the Jacobian in use, the closed root lies at `X + d`, `J d = -R`. On the way there the adjoint equation
+With J the Jacobian in use, the exact root lies at `X + d`, `J d = -R`. On the way there the adjoint equation
 `J^T lambda = g` changes in g, by what the loss's derivative does, and in J, by what the reaction bends:
 
     J^T lambda' = g(X + d) - g(X) - (R_XX d)^T lambda,    dL/dp' = -lambda . R_Xp d - lambda' . R_p.
@@ -86,7 +86,7 @@ def changes(
     *,
     border: bool,
 ) -> Array:
-    """How the gradients of one loss change on the way to the closed roots.
+    """How the gradients of one loss change on the way to the exact roots.
 
     Args:
         prepared: What solves with the systems.

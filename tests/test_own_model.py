@@ -499,7 +499,7 @@ def test_every_block_of_the_page_on_models_runs_in_order(
     assert space["data"]["gradient"].notnull().all()
     printed = capsys.readouterr().out
     assert "agrees" in printed
-    assert "holds another scan (model.reaction" in printed
+    assert "another scan (model.reaction" in printed
     shipped = PAGE.read_text().split("## ")[2]
     rows = re.findall(r"^\| `(\w+)` \|.*?\|.*?\| (.*?) \|", shipped, re.MULTILINE)
     assert {name for name, _ in rows} == {n for n, one in vars(gs.models).items() if isinstance(one, gs.Model)}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.core.typing.bufproto  # imported at the first call else, without a lock that a fork could wait for
 import numpy as np
 from numba.extending import overload
 

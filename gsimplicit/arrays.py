@@ -15,7 +15,7 @@ import torch
 
 from gsimplicit.checks import shown
 
-__all__ = ["as_device", "holds_tensor", "real_array", "real_fields", "real_tensor"]
+__all__ = ["as_device", "holds_tensor", "labels_of", "real_array", "real_fields", "real_tensor"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -29,6 +29,16 @@ _NO_UNITS = ("", "1", "dimensionless")
 """What labelled arrays say of a number without units."""
 
 _WHAT = "a real number, sequence, array or tensor of them"
+
+
+def labels_of(value: Any) -> list[Any] | None:
+    """Labels of the entries of a column of pandas' or xarray's; None of what has none."""
+    package = type(value).__module__.partition(".")[0]
+    if package == "pandas" and getattr(value, "ndim", 0) == 1 and not callable(getattr(value, "index", len)):
+        return list(value.index)
+    if package == "xarray" and getattr(value, "ndim", 0) == 1 and value.dims[0] in getattr(value, "indexes", ()):
+        return list(value.indexes[value.dims[0]])
+    return None
 
 
 def real_array(name: str, value: Any, what: str = _WHAT) -> Array:

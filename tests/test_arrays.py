@@ -323,3 +323,15 @@ def test_copies_and_pickles_hold_the_same_values(make: Callable[[Any], Any]) -> 
     assert twin.requires_grad == (make is copy.copy)
     settings = [gs.Box(centre=(1, 2)), gs.Refine(lattice=True), gs.Gmres(), gs.routes.Truncated(steps=4)]
     assert [make(one) for one in settings] == settings
+
+
+@pytest.mark.parametrize("make", [
+    lambda x, labels: pd.Series(x, index=labels),
+    lambda x, labels: xr.DataArray(x, {"i": labels}, ("i",)),
+])  # fmt: skip
+def test_columns_are_not_paired_by_place_where_their_labels_say_otherwise(make: Any) -> None:
+    F, k = make([0.03, 0.04], ["a", "b"]), make([0.06, 0.062], ["b", "a"])
+    with pytest.raises(ValueError, match=r"F and k have other labels, \['a', 'b'\] and \['b', 'a'\]"):
+        gs.Params(0.16, 0.08, F, k)
+    assert gs.Params(0.16, 0.08, F, make([0.06, 0.062], ["a", "b"])).k.tolist() == [0.06, 0.062]
+    assert gs.Params(0.16, 0.08, F, np.asarray(k)).k.tolist() == [0.06, 0.062]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
-from gsimplicit.arrays import holds_tensor, real_tensor
+from gsimplicit.arrays import holds_tensor, labels_of, real_tensor
 from gsimplicit.models.model import Model
 from gsimplicit.surroundings import own_surroundings
 from gsimplicit.transforms import refuse_batched, refuse_transformed, transformed
@@ -61,6 +61,7 @@ class ModelParams:
 
     def _fill(self, model: Model, values: Sequence[Any]) -> None:
         """Check the values and keep them."""
+        _check_labels(model.parameters, values)
         given = {n: as_parameter(n, v, *model.range_of(n)) for n, v in zip(model.parameters, values, strict=True)}
         sizes = {value.numel() for value in given.values() if value.numel() != 1}
         if len(sizes) > 1:
@@ -162,6 +163,19 @@ def _rebuilt(kind: type[P], model: Model, values: np.ndarray[Any, Any]) -> P:
     params = object.__new__(kind)
     params._fill(model, torch.from_numpy(np.array(values)).unbind(1))
     return params
+
+
+def _check_labels(names: Sequence[str], values: Sequence[Any]) -> None:
+    """Raise where columns with labels are not in one order: they would be paired by their places."""
+    known = [
+        (name, labels) for name, value in zip(names, values, strict=True) if (labels := labels_of(value)) is not None
+    ]
+    for name, labels in known[1:]:
+        if labels != known[0][1] and len(labels) == len(known[0][1]):
+            raise ValueError(
+                f"{known[0][0]} and {name} have other labels, {checks.shown(known[0][1])} and {checks.shown(labels)}: "
+                "bring them into one order, or pass their .to_numpy() where their places count"
+            )
 
 
 def as_parameter(name: str, value: Any, low: float, high: float) -> torch.Tensor:

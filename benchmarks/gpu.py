@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -289,7 +290,48 @@ def mean_square(v: torch.Tensor) -> torch.Tensor:
     return (v**2).mean(dim=(-2, -1))
 
 
-ITEMS = (right, forward, gradients, plane, doors, roots, peers)
+def by_jax(b: Bench) -> None:
+    """Jax where it is installed, a jitted scan on a batch of 512, on the device that it chooses."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        import jax
+    except ImportError:
+        b.keep("jax", "not installed")
+        return
+    count, side, n = b.size(512, 2), b.size(128, 16), b.size(40, 4)
+    params = some("gray_scott", count)
+    x = fields_of("gray_scott", params, (side, side)).float()
+    values = params.tensor().float().numpy().T[:, :, None, None]
+
+    def stepped(y: Any, _: None) -> tuple[Any, None]:
+        u, v = y
+        Du, Dv, F, k = values
+        w = u * v * v
+        around = [sum(jax.numpy.roll(a, s, axis) for s in (1, -1) for axis in (1, 2)) - 4 * a for a in (u, v)]
+        return (u + Du * around[0] - w + F * (1 - u), v + Dv * around[1] + w - (F + k) * v), None
+
+    run = jax.jit(lambda y: jax.lax.scan(stepped, y, None, length=n)[0])
+    given = tuple(jax.numpy.asarray(x[:, s].numpy()) for s in (0, 1))
+    found = torch.stack([torch.from_numpy(np.array(a)) for a in run(given)], dim=1)
+    exact = KERNELS.march(params, x.double(), 0.0, n, n, 1.0).fields
+    best = b.seconds(lambda: jax.block_until_ready(run(given))) / n / count
+    b.keep("jax", {"ns": best * 1e9, "device": str(jax.devices()[0]), "difference": apart(found, exact)})
+
+
+def long_plane(b: Bench) -> None:
+    """With `--long`: 50 x 50 points and 512 samples through `scan`, some three minutes."""
+    if not b.long:
+        return
+    samples, side, points = b.size(512, 2), b.size(128, 16), b.size(50, 2)
+    axes = {"F": np.linspace(0.02, 0.07, points), "k": np.linspace(0.053, 0.068, points)}
+    initial = gs.initial_state(count=samples, grid=(side, side), box=gs.Box(half=side // 8))
+    begin = time.perf_counter()
+    data = gs.scan(axes, initial=initial, tol=1e-4, max_steps=b.size(50_000, 16), device=b.device, progress=False)
+    value = {"seconds": time.perf_counter() - begin, "instance steps": int(data.steps.sum())}
+    b.keep(f"plane of {points} x {points} points and {samples} samples, through scan", value)
+
+
+ITEMS = (right, forward, gradients, plane, doors, roots, peers, by_jax, long_plane)
 
 
 def main() -> None:

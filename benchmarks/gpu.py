@@ -101,7 +101,9 @@ def right(b: Bench) -> None:
         first = name == "gray_scott"
         for grid in shapes if first else shapes[:1]:
             for dtype in (torch.float32, torch.float64) if first or not b.dry else (torch.float32,):
-                b.keep(f"right {name} {grid[0]}x{grid[1]} {str(dtype)[6:]}", one_right(b, name, grid, dtype, dt))
+                found = one_right(b, name, grid, dtype, dt)
+                b.keep(f"right {name} {grid[0]}x{grid[1]} {str(dtype)[6:]}", found)
+                require_right(found, single=dtype == torch.float32)
 
 
 def one_right(b: Bench, name: str, grid: tuple[int, int], dtype: torch.dtype, dt: float) -> dict[str, Any]:
@@ -138,6 +140,18 @@ def one_right(b: Bench, name: str, grid: tuple[int, int], dtype: torch.dtype, dt
         "tangents": [apart(ends, true_ends), apart(tangents, true_tangents)],
         "again same bits": bool(torch.equal(again, gradient)),
     }
+
+
+def require_right(found: dict[str, Any], *, single: bool) -> None:
+    """Raise where a number is not as near as the CPU's own in float32, or as rounding in float64."""
+    far = max(3 * found["adjoint of the CPU in this dtype"], 1e-4) if single else 1e-10
+    flags = ("alone same bits", "others same bits", "again same bits")
+    wrong = [name for name in ("march", "adjoint", "tangents") if not np.max(found[name]) <= far]
+    wrong += [name for name in flags if not found[name]]
+    wrong += ["steps"] if found["steps"][0] != found["steps"][1] else []
+    wrong += ["not a number"] if found["not a number"] != ["nan", 7] else []
+    if wrong:
+        raise ValueError(f"wrong: {', '.join(wrong)}")
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:

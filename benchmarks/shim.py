@@ -77,6 +77,9 @@ class ThreadsMachine:
         """Memory said to be free."""
         return self._free
 
+    def wait(self) -> None:
+        """Launches wait themselves."""
+
 
 def text_for(name: str, text: str) -> str:
     """The whole source of a kernel for threads."""

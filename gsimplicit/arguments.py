@@ -39,7 +39,7 @@ class March:
         dtype: float32 or float64.
         device: Any torch device.
         dt: Length of a step in time units, > 0.
-        backend: What steps; None is the compiled kernels on a CPU and torch elsewhere.
+        backend: What steps; None is the compiled kernels on a CPU, those of a GPU there, and torch elsewhere.
 
     Raises:
         ValueError: An argument lies outside its range.

@@ -55,7 +55,7 @@ def steady_state(
         dt: Length of an explicit step in time units, > 0; stability needs about dt D <= 1/4. A steady state does not
             depend on it, how it is reached may.
         backend: What steps, an object with the methods of `gsimplicit.marching.Backend`; None is the compiled kernels
-            on a CPU and torch elsewhere.
+            on a CPU, those of a GPU there, and torch elsewhere.
         progress: Show what is done in a line once the call takes over two seconds; only on a terminal or in a notebook.
 
     Returns:

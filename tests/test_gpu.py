@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def test_an_adjoint_that_lacks_memory_goes_by_stretches_and_then_by_halves_of_th
     state = 3 * 2 * 256 * 8
     for states in (14, 8, 3):  # two stretches and more; halves; no room at all
         short = gpu.Gpu(ThreadsMachine(free=int(states * state / gpu.HISTORY)))
+        assert short.pull_back(GRAY_SCOTT, x, 0 * steps, c, 1.0)[0].abs().max() == 0
         for one, other in zip(short.pull_back(GRAY_SCOTT, x, steps, c, 1.0), whole, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
@@ -247,6 +249,54 @@ def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("nvidia")
     with pytest.raises(cuda.CannotCompileError, match="NVRTC: "):
         cuda.cubin_of("march", "nonsense", 9, 0)
+
+
+class Fails(gs.routes.Unrolled):
+    """A route that fails where k is large."""
+
+    name = "fails"
+
+    def pull_back(self, problem: Any, state: Any, cotangents: torch.Tensor) -> Any:
+        if bool((state.params.k > 0.0645).any()):
+            raise np.linalg.LinAlgError("singular")
+        return super().pull_back(problem, state, cotangents)
+
+
+def test_a_point_whose_route_fails_leaves_the_others_of_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {
+        "axes": {"k": [0.06, 0.062, 0.065]}, "losses": [mean_square], "routes": [Fails()], "tol": 0.0, "max_steps": 9,
+        "initial": gs.initial_state(count=2, grid=(16, 16), box=gs.Box(half=3)), "progress": False,
+    }  # fmt: skip
+    alone = gs.scan(**given)
+    scan = sys.modules["gsimplicit.landscape.scan"]
+
+    def chosen(work: Any, *own: Any, **named: Any) -> Any:
+        return Together(*own) if work is evaluate else partial(work, *own, **named)
+
+    monkeypatch.setattr(scan, "partial", chosen)
+    together = gs.scan(**given, tile=3)
+    xr.testing.assert_equal(together, alone)
+    assert together.gradient.notnull().all(("sample", "route", "objective", "parameter")).values.tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_gpus_kernels_are_not_given_fields_of_the_cpu() -> None:
+    with pytest.raises(ValueError, match="the backend 'gpu' needs fields on a device of CUDA's, got cpu"):
+        gs.steady_state(gs.Params.preset("paper"), start(GRAY_SCOTT[0], (16, 16), torch.float64), backend=gpu.GPU)
+
+
+def test_the_settings_of_a_scan_on_a_gpu_are_read_without_one() -> None:
+    given = {"initial": gs.initial_state(grid=(16, 16), box=gs.Box(half=3)), "tol": 0.0, "max_steps": 9}
+    data = gs.scan({"k": [0.06]}, progress=False, **given)
+    known = json.loads(data.attrs["gsimplicit_configuration"])
+    known["marching"] |= {"device": {"torch": "cuda:0"}, "backend": {"backend": "gpu"}}
+    data.attrs["gsimplicit_configuration"] = json.dumps(known)
+    found = gs.scan_arguments(data)
+    assert found["device"] == torch.device("cuda:0")
+    assert found["backend"] is gpu.GPU
 
 
 def test_points_of_a_tile_as_one_batch_hold_what_each_holds_alone(monkeypatch: pytest.MonkeyPatch) -> None:

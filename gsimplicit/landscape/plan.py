@@ -39,6 +39,7 @@ class Plan:
         refine: How marched states are certified, or None.
         share_root: Whether every route starts from one certified root.
         keep_v: Whether v is kept.
+        points: How many points the samples are those of, one after the other.
     """
 
     base: ModelParams
@@ -51,6 +52,7 @@ class Plan:
     refine: Refine | None
     share_root: bool
     keep_v: bool
+    points: int = 1
 
     @property
     def modes(self) -> int:
@@ -63,6 +65,7 @@ class Plan:
         return replace(
             self,
             initial=self.initial.repeat(many),
+            points=times,
             objectives=tuple(objective.repeated(times) for objective in self.objectives),
             residual_at=None if self.residual_at is None else self.residual_at.repeat(many),
         )

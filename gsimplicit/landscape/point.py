@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from gsimplicit.results import NotSteady, Status, SteadyState
 from gsimplicit.routes.ask import ask, from_one_root, losses_of
 from gsimplicit.routes.route import Problem, Route
 
-__all__ = ["Together", "evaluate", "evaluate_row"]
+__all__ = ["Here", "Together", "evaluate", "evaluate_row"]
 
 _ROUTE_VARIABLES = [name for name, variable in VARIABLES.items() if variable.part == "route"]
 
@@ -47,6 +47,10 @@ def evaluate(plan: Plan, point: Sequence[float]) -> Values:
     return _evaluated(plan, point)[0]
 
 
+_FAILS = (np.linalg.LinAlgError, ArithmeticError, NotSteady)
+"""What a route may raise: a status of the point."""
+
+
 class Together:
     """The points of a tile as one batch with their samples: how a device is filled.
 
@@ -64,8 +68,32 @@ class Together:
     def tile(self, points: Sequence[Sequence[float]]) -> list[Values]:
         """All variables of each point."""
         S = len(self.plan.initial)
-        found = _evaluated(self.plan.repeated(len(points)), *points)[0]
+        try:
+            found = _evaluated(self.plan.repeated(len(points)), *points)[0]
+        except _FAILS:
+            if len(points) == 1:
+                raise
+            return [self(point) for point in points]  # each with the status that is its own
         return [{name: value[n * S : (n + 1) * S] for name, value in found.items()} for n in range(len(points))]
+
+
+@dataclass(frozen=True)
+class Here:
+    """An evaluation that stays in this process: several would share one device.
+
+    Attributes:
+        evaluate: From an item to its variables.
+    """
+
+    evaluate: Callable[[Any], Values]
+
+    def __call__(self, item: Any) -> Values:
+        """The variables of one item."""
+        return self.evaluate(item)
+
+    def tile(self, items: Sequence[Any]) -> list[Values]:
+        """The variables of each item."""
+        return [self.evaluate(item) for item in items]
 
 
 def _evaluated(plan: Plan, *points: Sequence[float]) -> tuple[Values, torch.Tensor]:
@@ -143,11 +171,11 @@ def _route(
     start = problem.state()
     try:
         answer = ask(route, problem, plan.objectives, root=root)
-    except (np.linalg.LinAlgError, ArithmeticError):
-        out["route_status"][:] = _failed(root)
-        return
-    except NotSteady as error:  # of a user's route that asks for a root; ours leave it in the status
-        out["route_status"][:] = _failed(error.state if root is None else root)
+    except _FAILS as error:
+        if plan.points > 1:  # which of them it is, each tells alone
+            raise
+        # a user's route may ask for a root; ours leave it in the status
+        out["route_status"][:] = _failed(error.state if isinstance(error, NotSteady) and root is None else root)
         return
     except Exception as error:
         error.add_note(f"in route {route.name!r}")

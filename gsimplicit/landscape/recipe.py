@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from gsimplicit import provenance
+from gsimplicit.arguments import March
 from gsimplicit.configuration import configuration_of, digest
 from gsimplicit.equations import DEFAULT, Model
 from gsimplicit.identity import identity, label
@@ -43,7 +46,16 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
         "follow": asked.follow,
         "code": provenance.code_fingerprint(),
         **_of_model(asked.model, kept=kept),
+        **_of_device(asked.marching),
     }
+
+
+def _of_device(marching: March) -> dict[str, Any]:
+    """The kind of device besides, where it is not the CPU: bits are those of it, and of what steps there."""
+    if marching.device.type == "cpu":
+        return {}
+    name = torch.cuda.get_device_name(marching.device) if marching.device.type == "cuda" else marching.device.type
+    return {"device": {"name": name, "steps": marching.by.name}}
 
 
 @own_surroundings
@@ -76,7 +88,8 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     for loss in found["losses"]:
         if not isinstance(loss, str):
             raise ValueError(f"losses: {loss[0]!r} is a function, which a file does not hold; pass it to scan")
-    marching = decoded(found["marching"])
+    # the file may come from a machine that has another device
+    marching, device = decoded(found["marching"] | {"device": {"torch": "cpu"}}), decoded(found["marching"]["device"])
     target = None
     if found["target"] != "base":
         target = data["target_fields" if "target_fields" in data else "target"].values.copy()
@@ -98,7 +111,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
         "follow": found["follow"],
         "dt": marching.dt,
         "backend": marching.backend,
-        "device": marching.device,
+        "device": device,
     }
 
 

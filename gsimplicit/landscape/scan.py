@@ -17,7 +17,7 @@ from gsimplicit.landscape.arguments import Arguments, Axes, as_arguments
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.frame import frame_of
 from gsimplicit.landscape.plan import planned
-from gsimplicit.landscape.point import Together, evaluate, evaluate_row
+from gsimplicit.landscape.point import Here, Together, evaluate, evaluate_row
 from gsimplicit.landscape.recipe import recipe_of
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
@@ -129,7 +129,7 @@ def scan(
         dtype=dtype, dt=dt, backend=backend, device=device,
     )  # fmt: skip
     warn_if_unstable(asked.base._stacked(asked.points()), asked.marching.dt)
-    if tile is None and asked.marching.device.type != "cpu":
+    if tile is None and asked.follow is None and asked.marching.device.type != "cpu":
         tile = _together(asked)
     recipe, own = recipe_of(asked, kept=store is not None), asked.own()
     return fill(
@@ -140,9 +140,11 @@ def scan(
 
 def _together(asked: Arguments) -> int:
     """Points of a tile that fill a device, and fit into it with what is made of them."""
+    from gsimplicit.marching.cuda import free_bytes
+
     device, one = asked.marching.device, 12 * 8 * asked.initial[0].numel()
     most = _ASKED if asked.routes or asked.refine is not None else _TOGETHER
-    room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else most * one
+    room = free_bytes(device) // 2 if device.type == "cuda" else most * one
     return max(1, min(most, room // one) // len(asked.initial))
 
 
@@ -158,4 +160,5 @@ def _job(asked: Arguments, recipe: Mapping[str, Any], own: Mapping[str, Any], *,
         how = partial(evaluate, plan) if asked.marching.device.type == "cpu" else Together(plan)
         return Job(frame, axes, points.tolist(), how, own)
     rows = points.reshape(-1, len(asked.axes[axes[-1]]), points.shape[1]).tolist()
-    return Job(frame, axes[:-1], rows, partial(evaluate_row, plan, asked.follow.startswith("-")), own)
+    along = partial(evaluate_row, plan, asked.follow.startswith("-"))
+    return Job(frame, axes[:-1], rows, along if asked.marching.device.type == "cpu" else Here(along), own)

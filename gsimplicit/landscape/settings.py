@@ -51,7 +51,7 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         told = [f.name for f in fields(value) if f.name not in _LATER or getattr(value, f.name) != f.default]
         inside = {name: encoded(argument, getattr(value, name), kept=kept) for name in told}
         return {"type": cls.__name__, **inside}
-    if cls in (Kernels, Torch):
+    if cls in (Kernels, Torch) or (cls.__module__ == "gsimplicit.marching.gpu" and value is by_name("gpu")):
         return {"backend": value.name}
     name = f"{cls.__module__}.{cls.__qualname__}"
     return {"type": name, **({"content": content(argument, name, value)} if kept else {})}
@@ -78,9 +78,9 @@ def decoded(value: Any) -> Any:
     """
     if not isinstance(value, Mapping):
         return value
-    if "backend" in value:
+    if value.keys() == {"backend"}:
         return by_name(value["backend"])
-    if "torch" in value:
+    if value.keys() == {"torch"}:
         name = value["torch"]
         return getattr(torch, name) if isinstance(getattr(torch, name, None), torch.dtype) else torch.device(name)
     name = value.get("type")

@@ -66,15 +66,26 @@ class CudaKernel:
     def __init__(self, name: str, device: int, code: bytes) -> None:
         self._name, self._device, self._driver = name, device, _bindings("driver")
         self._context = _checked(self._driver.cuDevicePrimaryCtxRetain(device))
+        self._shared, before = 0, _checked(self._driver.cuCtxGetCurrent())
         _checked(self._driver.cuCtxSetCurrent(self._context))
-        self._module = _checked(self._driver.cuModuleLoadData(code))
-        self._function = _checked(self._driver.cuModuleGetFunction(self._module, name.encode()))
-        self._shared = 0
+        try:
+            self._module = _checked(self._driver.cuModuleLoadData(code))
+            self._function = _checked(self._driver.cuModuleGetFunction(self._module, name.encode()))
+        finally:
+            _checked(self._driver.cuCtxSetCurrent(before))
 
     def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
         """Start it on torch's stream of the moment."""
         driver = self._driver
+        before = _checked(driver.cuCtxGetCurrent())
         _checked(driver.cuCtxSetCurrent(self._context))  # of this thread
+        try:
+            self._launch(blocks, threads, shared, job)
+        finally:
+            _checked(driver.cuCtxSetCurrent(before))
+
+    def _launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
+        driver = self._driver
         if shared > self._shared:  # beyond 48 KB, what a kernel declares itself included, it has to be asked for
             wanted = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             _checked(driver.cuFuncSetAttribute(self._function, wanted, shared))
@@ -109,12 +120,15 @@ class CudaMachine:
 
     def free_bytes(self) -> int:
         """Memory that is free, what torch holds back for itself included."""
-        index = self._index
-        held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-        return int(torch.cuda.mem_get_info(index)[0]) + held
+        return free_bytes(self._index)
+
+    def wait(self) -> None:
+        """Until what was launched on this stream is done."""
+        torch.cuda.current_stream(self._index).synchronize()
 
     def _code(self, name: str, text: str) -> bytes:
-        made_of = f"{self._capability} {torch.version.cuda} {headed(name, text)}"
+        version = _checked(_bindings("nvrtc").nvrtcVersion(), several=True)
+        made_of = f"{self._capability} {version} {torch.version.cuda} {headed(name, text)}"
         file = f"gsimplicit-{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.cubin"
         for folder in kept.folders():
             code = kept.read(folder / file)
@@ -157,9 +171,15 @@ def _bindings(name: str) -> Any:
     return importlib.import_module(f"cuda.bindings.{name}")
 
 
-def _checked(result: tuple[Any, ...]) -> Any:
+def free_bytes(device: torch.device | int) -> int:
+    """Memory of a device that is free, what torch holds back for itself included."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + held
+
+
+def _checked(result: tuple[Any, ...], *, several: bool = False) -> Any:
     """What a call of the bindings gives, or an error with the name of its status."""
     status, *values = result
     if int(status):
         raise RuntimeError(f"CUDA: {status.name}")
-    return values[0] if values else None
+    return values if several else values[0] if values else None

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LAUNCH = 3_000_000_000
 """Pixels times steps of a multiprocessor in one launch: a quarter of a second or so, then it can be interrupted."""
 
+SLOWER = 20
+"""How many times a step of fields that are not in registers takes, about."""
+
+BACKWARD = 6
+"""How many times a step of the march takes recorded and backward, about."""
+
 HISTORY = 0.4
 """Share of the free memory that recorded states may take."""
 
@@ -86,6 +92,10 @@ class Machine(Protocol):
 
     def free_bytes(self) -> int:
         """Memory for fields that is free."""
+        ...
+
+    def wait(self) -> None:
+        """Until what was launched is done."""
         ...
 
 
@@ -162,10 +172,15 @@ class Gpu:
         if stretch is None and len(fields) > 1:
             return self._by_halves(params, fields, steps, cotangents, dt)
         stretch = stretch or math.isqrt(2 * most) + 2
+        kernels = self._kernels(params.model, fields, dt, registers=True, recorded=True)
+        states = room // (len(fields) * bytes_)
+        short = max(self._share(fields, len(cotangents) * len(fields), kernels.layout) // BACKWARD, 2)
+        if -(-most // short) + short // 2 <= states:  # launches that can be interrupted, where that is no matter
+            stretch = min(stretch, short)
         x = fields.detach().clone(memory_format=torch.contiguous_format)
         a = cotangents.detach().to(x).clone(memory_format=torch.contiguous_format)
         L, (B, S, H, W), model = len(a), x.shape, params.model
-        kernels, c = self._kernels(model, x, dt, registers=True), self._constants(params, x, dt)
+        c = self._constants(params, x, dt)
         counts = steps.to(x.device, torch.int32)
         formulas = model.steps(dt)
         assert formulas is not None
@@ -208,12 +223,14 @@ class Gpu:
         starts = list(range(0, most, stretch))
         states: list[torch.Tensor] = []
         for begin in starts[:-1]:  # the last stretch is marched when it is recorded
+            kernels.machine.wait()
             look()
             states.append(x.clone())
             now.copy_((counts - begin).clamp(0, stretch))
             forward.history = None
             kernels("advance", forward, all_)
         for begin in reversed(starts):
+            kernels.machine.wait()
             look()
             note("back through the steps, {:,} of {:,} left", min(begin + stretch, most), most)
             if begin != starts[-1]:
@@ -241,6 +258,7 @@ class Gpu:
         most = int(steps.max())
         stretch = max(self._share(x, B, kernels.layout) // (1 + P), 1)
         for begin in range(0, most, stretch):
+            kernels.machine.wait()
             look()
             note("marching with derivatives, step {:,} of {:,}", begin, most)
             now.copy_((counts - begin).clamp(0, stretch))
@@ -264,13 +282,19 @@ class Gpu:
             return self._machine
         from gsimplicit.marching.cuda import machine_of
 
+        if device.type != "cuda":
+            raise ValueError(
+                f"the backend {self.name!r} needs fields on a device of CUDA's, got {device}: pass device='cuda'"
+            )
         return machine_of(device)
 
-    def _kernels(self, model: Model, x: torch.Tensor, dt: float, *, registers: bool, tangents: int = 0) -> _Kernels:
+    def _kernels(
+        self, model: Model, x: torch.Tensor, dt: float, *, registers: bool, recorded: bool = False, tangents: int = 0
+    ) -> _Kernels:
         (S, H, W), size = x.shape[1:], x.element_size()
         machine = self.machine_for(x.device)
         layout = in_registers(S, H, W, size) if registers else None
-        if layout is None or layout.shared + layout.recorded > machine.shared_limit - 1024:
+        if layout is None or layout.shared + recorded * layout.recorded > machine.shared_limit - 1024:
             layout = in_memory(S * (1 + tangents), H, W, size, machine.shared_limit - 1024)
         return _Kernels(machine, text_of(model, H, W, x.dtype, dt, layout), layout)
 
@@ -290,7 +314,7 @@ class Gpu:
     def _share(self, x: torch.Tensor, blocks: int, layout: Layout) -> int:
         """Steps of one launch."""
         waves = -(-blocks // (self.machine_for(x.device).processors * layout.blocks))
-        return LAUNCH // (waves * x.shape[-2] * x.shape[-1])
+        return LAUNCH // (waves * x.shape[-2] * x.shape[-1] * (1 if layout.rows else SLOWER))
 
 
 def _is_formula(model: Model, dt: float) -> bool:

@@ -362,7 +362,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) adjoint(const Job 
   read(a, cotangent, at);
   int buffer = 0, left = job.steps[b];
   Bits m = 0;
-  Recorded state{edges + 4 * SPECIES * WARPS * W, HISTORY_OF(b) + (left - 1) / 2 * SPECIES * CELLS};
+  Recorded state{edges + 4 * SPECIES * WARPS * W, HISTORY_OF(b) + (left - 1ll) / 2 * SPECIES * CELLS};
   if (left) {
     UNROLL for (int i = 0; i < ROWS; i++) bring(state.here, state.before, i, at);
     COPIES_DONE();

@@ -106,7 +106,7 @@ class Direct:
 class Gmres:
     """Matrix-free GMRES with a mean-field FFT preconditioner and deflation of slow modes, batched on torch.
 
-    The choice on a GPU, and on a CPU beyond about 1024 x 1024.
+    The choice beyond 1024 x 1024 pixels.
 
     Attributes:
         tol: Relative residual to reach, in [1e-13, 1e-8]: adjoints of more than 1e-8 are refused.

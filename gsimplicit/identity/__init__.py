@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gsimplicit.identity.values import UntoldError, Walk
-
 __all__ = ["content", "identity", "label"]
 
 
@@ -48,6 +46,8 @@ def content(argument: str, name: str, value: Any) -> str:
     Raises:
         UntoldError: There is something in it that cannot be told apart; says where it is and what to do.
     """
+    from gsimplicit.identity.values import UntoldError, Walk  # the rest of this room, where it is needed
+
     walk = Walk(argument, name)
     try:
         return walk.digest(value)

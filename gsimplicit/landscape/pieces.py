@@ -7,8 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gsimplicit.identity.values import Walk
-
 __all__ = ["ATTRIBUTE", "changed", "pieces"]
 
 ATTRIBUTE = "gsimplicit_pieces"
@@ -58,6 +56,8 @@ def _of(name: str, value: Any) -> dict[str, str]:
             out[at or "it"] = _digest(told)
 
     try:
+        from gsimplicit.identity.values import Walk  # where it is needed
+
         Walk("pieces", name, note=note).whole(value)
     except (ValueError, RecursionError):
         return {}

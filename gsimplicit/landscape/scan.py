@@ -96,9 +96,8 @@ def scan(
             would be done within five seconds.
         progress: Show a progress bar.
         tile: Points sent to a worker and stored at a time, >= 1; None is one 64th of all, at most 16, and on a device
-            as many as make 8,192 instances, 512 with routes or
-            `refine`, or what its memory holds. On the CPU the values do
-            not depend on it, nor on the executor or on interruptions, to the bit.
+            as many as make 8,192 instances, 512 with routes or `refine`, or what its memory holds. On the CPU the
+            values do not depend on it, nor on the executor or on interruptions, to the bit.
         dt: Length of an explicit step in time units, > 0.
         backend: What steps, as for `steady_state`.
         device: Where to march and to evaluate losses; None is where `initial` lies. On a device other than the CPU the

@@ -28,10 +28,8 @@ class _Lent:
         self, params: ModelParams, fields: torch.Tensor, tol: float, max_steps: int, check_every: int, dt: float
     ) -> Marched:
         """As the backend has it."""
-        found, one = (
-            self.backend.march(params.detach(), fields.clone(), tol, max_steps, check_every, dt),
-            fields.shape[:1],
-        )
+        found = self.backend.march(params.detach(), fields.clone(), tol, max_steps, check_every, dt)
+        one = fields.shape[:1]
         return Marched(
             self._given("the fields of march", found.fields, fields.shape),
             self._given("the steps of march", found.steps, one),

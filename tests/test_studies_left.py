@@ -203,7 +203,7 @@ def test_every_statement_of_the_paper_is_short_and_stands_once() -> None:
     assert len({s.words for s in every}) == len(every)
     assert max(len(s.words.split()) for s in every) <= 7
     named = {s for s in vars(_paper).values() if isinstance(s, Statement)}
-    assert named == set(_paper.TESTED)
+    assert named == set(_paper.PAPER)
 
 
 def test_every_study_says_what_its_figure_shows() -> None:

@@ -17,9 +17,6 @@ from matplotlib.figure import Figure
 import gsimplicit as gs
 from gsimplicit.bifurcation.branch import Branch, Fold, Instability
 from gsimplicit.plotting import (
-    _CLASS_COLOURS,
-    _MARKERS,
-    _SERIES,
     branch,
     class_map,
     cliff_lines,
@@ -29,6 +26,8 @@ from gsimplicit.plotting import (
     plane,
     states,
 )
+from gsimplicit.plotting.figures import MARKERS, SERIES
+from gsimplicit.plotting.landscapes import CLASS_COLOURS
 
 START = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
 
@@ -212,9 +211,9 @@ def lightness(colour: str) -> float:
 
 
 def test_kinds_of_states_differ_in_grey() -> None:
-    greys = sorted(lightness(colour) for colour in _CLASS_COLOURS.values())
+    greys = sorted(lightness(colour) for colour in CLASS_COLOURS.values())
     assert min(np.diff(greys)) > 0.08
 
 
 def test_series_of_a_comparison_differ_in_their_markers() -> None:
-    assert len(set(_MARKERS)) == len(_SERIES) == len(set(_SERIES))
+    assert len(set(MARKERS)) == len(SERIES) == len(set(SERIES))

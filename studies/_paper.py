@@ -127,7 +127,6 @@ NOT_YET = (
     CONFINED,
     WEAK_INSIDE,
     ONE_STEP,
-    GRADUAL,
     ALIKE,
     FROM_PATTERNS,
     EARLIER,

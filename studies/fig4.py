@@ -180,15 +180,17 @@ def _height(data: xr.Dataset, objective: str) -> xr.DataArray:
 
 def _polarized(data: xr.Dataset) -> Claim:
     """Of the plane's points what `studies.fig1` asks of its seven."""
-    share = _height(data, "windowed").values
-    share = share[np.isfinite(share)]
+    height = _height(data, "windowed")
+    points = int(((height > 0.25) & (height < 0.75)).any("sample").sum())
+    share = height.values[np.isfinite(height.values)]
     low, high = ((share <= 0.25).mean(), (share >= 0.75).mean()) if len(share) else (np.nan, np.nan)
     return Claim(
         _paper.POLARIZED,
         "The windowed loss is low or high. Asked here, over the whole plane: at most 5 % of the points and starts lie "
         "in the middle half of the height from 0 to the level where v is gone.",
         f"{1 - low - high:.0%} of the plane in between",
-        f"{1 - low - high:.1%} of {len(share)} between 25 and 75 % of the height, {low:.0%} below, {high:.0%} above",
+        f"{1 - low - high:.1%} of {len(share)} between 25 and 75 % of the height, {low:.0%} below, {high:.0%} above; "
+        f"those between are at {points} points",
         bool(1 - low - high <= 0.05),
     )
 

@@ -47,6 +47,7 @@ FROM_PATTERNS = Statement("sec. 5.1", "Uniform states come from patterns")
 EARLIER = Statement("sec. 5.1", "Earlier states change more regularly")
 BOTH_SIDES = Statement("sec. 5.1", "Early change on both cliff sides", '"may be present"')
 BOWL = Statement("sec. 6.2, fig. 6", "The residual loss is a bowl", "quadratic in the parameters")
+ALL_STARTS = Statement("sec. 6.2", "Residual loss sees every start", '"all initial conditions at once"')
 NO_REPAIR = Statement("sec. 6.3", "A network cannot mend the landscape")
 ENCLOSED = Statement("app. B, fig. 7", "Cliffs surround the patterns", "30 x 30 points")
 OTHER_STARTS = Statement("app. C, fig. 9, 10", "Other starts, similar patterns", "6 x noise; random boxes")
@@ -99,6 +100,7 @@ PAPER = (
     EARLIER,
     BOTH_SIDES,
     BOWL,
+    ALL_STARTS,
     NO_REPAIR,
     ENCLOSED,
     OTHER_STARTS,
@@ -112,10 +114,7 @@ NOT_YET = (
     NO_CONVERGENCE,
     BAND,
     EXCURSIONS,
-    LOW_LOSS,
     WINDOWED_BAND,
-    POLARIZED,
-    SEPARATES,
     EXPLORED,
     GRAM_RANGE,
     GRAM_PLATEAU,
@@ -125,12 +124,10 @@ NOT_YET = (
     CONFINED,
     WEAK_INSIDE,
     ONE_STEP,
-    GRADUAL,
     ALIKE,
     FROM_PATTERNS,
     EARLIER,
     BOTH_SIDES,
-    BOWL,
     NO_REPAIR,
     ENCLOSED,
     OTHER_STARTS,

@@ -26,8 +26,11 @@ def test_the_list_names_every_study() -> None:
     done = studies("--list")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "fig1",
         "fig2",
         "fig3",
+        "fig4",
+        "fig6",
         "routes",
         "steady",
         "bifurcations",
@@ -39,7 +42,10 @@ def test_the_list_names_every_study() -> None:
 def test_an_unknown_study_is_refused_with_the_choices() -> None:
     done = studies("fig99")
     assert done.returncode == 2
-    assert "choose from fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff" in done.stderr
+    assert (
+        "choose from fig1, fig2, fig3, fig4, fig6, routes, steady, bifurcations, basins, gradients_at_a_cliff"
+        in done.stderr
+    )
 
 
 def test_a_study_misspelt_is_refused_with_the_nearest_name() -> None:

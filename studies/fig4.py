@@ -102,7 +102,7 @@ def _matrix(data: xr.Dataset, figure: SubFigure) -> None:
                 ax.set_xlabel(f"{k:.4g}{name}", fontsize=8)
     figure.supylabel(label(data["F"]), fontsize=8)
     figure.colorbar(image, ax=panels, location="bottom", shrink=0.5, aspect=40, pad=0.02, label="v", extend="max")
-    figure.suptitle("(a) v where the march stopped; dotted: at its last step", fontsize=10, x=0.02, ha="left")
+    figure.suptitle("(a) v where the march stopped; dashed: at its last step", fontsize=10, x=0.02, ha="left")
 
 
 def _lines(values: xr.DataArray, ax: Axes, word: str, letter: str) -> None:
@@ -240,7 +240,7 @@ STUDY = Study(
     plot,
     judge,
     caption="(a) v at 7 x 7 points of the plane of F and k, Du and Dv at the truth, one start. Colours go from 0 to "
-    "0.4; the paper clips them at 0.1. Dotted frames: the march was stopped at its last step. (b) to (d): mean of v, "
+    "0.4; the paper clips them at 0.1. Dashed frames: the march was stopped at its last step. (b) to (d): mean of v, "
     "dominant wavelength and shape along k of the patterns that fill their grid, a line for each F; mean and range "
     "over starts.",
     alt="A matrix of patterns: holes and labyrinths on the left, spots on the right, nothing beyond. Beside it the "

@@ -55,6 +55,11 @@ def apart(v: Array, w: Array) -> Array:
         Shape (..., 3): optimal transport between the values; |log| of the ratio of the fine wavelengths, NaN where one
         has no pattern; and the paper's spectrum loss, which does not see where a pattern lies.
     """
+    away = abs(np.log(fine_wavelength(v) / fine_wavelength(w)))
+    return np.stack([transport(v, w), away, loss(v, w)], axis=-1)
+
+
+def loss(v: Array, w: Array) -> Array:
+    """The paper's spectrum loss of every two fields, shape (..., H, W) each."""
     one, two = (torch.from_numpy(np.ascontiguousarray(x).reshape(-1, *x.shape[-2:])) for x in (v, w))
-    loss = gs.spectrum_loss(one, two).numpy().reshape(v.shape[:-2])
-    return np.stack([transport(v, w), abs(np.log(fine_wavelength(v) / fine_wavelength(w))), loss], axis=-1)
+    return gs.spectrum_loss(one, two).numpy().reshape(v.shape[:-2])

@@ -10,12 +10,11 @@ without a pattern cut off an oscillation, and whether marches that never stop lo
 from __future__ import annotations
 
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -87,22 +86,29 @@ def _states(F: float, k: float, number: int) -> tuple[np.ndarray, list[gs.Kind]]
 
 
 def _row(item: tuple[float, tuple[float, ...], int]) -> Values:
+    """All of a row; fields are held of two points at a time."""
     F, kills, samples = item
-    target = torch.from_numpy(np.stack([_states(0.035, 0.065, n)[0] for n in range(samples)]))
-    found = [[_states(F, k, n) for n in range(samples)] for k in kills]
-    v = np.stack([[states for states, _ in row] for row in found])
-    loss = [gs.spectrum_loss(torch.from_numpy(one.reshape(-1, 128, 128)), target.reshape(-1, 128, 128)) for one in v]
-    shape = v.shape[:3]
+    target = np.stack([_states(0.035, 0.065, n)[0] for n in range(samples)])
     first, second = np.array(list(combinations(range(samples), 2))).T
-    return {
-        "loss": torch.stack(loss).numpy().reshape(shape),
-        "wavelength": np.stack([_patterns.wavelength(one) for one in v]),
-        "fine": np.stack([_fine.fine_wavelength(one) for one in v]),
-        "v_mean": v.mean(axis=(-2, -1)),
-        "kind": np.array([[kinds for _, kinds in row] for row in found], np.int8),
-        "neighbours": np.stack([_fine.apart(one, other) for one, other in pairwise(v)]),
-        "seeds": np.stack([_fine.apart(one[first], one[second]) for one in v]),
-    }
+    out: dict[str, list[np.ndarray]] = {}
+    before: np.ndarray | None = None
+    for k in kills:
+        found = [_states(F, k, n) for n in range(samples)]
+        v = np.stack([states for states, _ in found])
+        values = {
+            "loss": _fine.loss(v, target),
+            "wavelength": _patterns.wavelength(v),
+            "fine": _fine.fine_wavelength(v),
+            "v_mean": v.mean(axis=(-2, -1)),
+            "kind": np.array([kinds for _, kinds in found], np.int8),
+            "seeds": _fine.apart(v[first], v[second]),
+        }
+        if before is not None:
+            values["neighbours"] = _fine.apart(before, v)
+        for name, value in values.items():
+            out.setdefault(name, []).append(value)
+        before = v
+    return {name: np.stack(every) for name, every in out.items()}
 
 
 def _words(long_name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
@@ -35,7 +36,7 @@ def drawn(
     left.set_title("(c) height of the final cliffs", loc="left")
     for (side, measure), rank in ranks.items():
         line = "-" if measure == "v_mean" else "--"
-        words = f"{side}: {NAMES[measure]}" if side == "patterns" else f"{side} of them: {NAMES[measure]}"
+        words = f"{side}: {NAMES[measure]}" if side == "patterns" else f"{side} of these: {NAMES[measure]}"
         middle.plot(names, rank, line, marker=MARKERS[side], color=COLOURS[side], label=words)
     middle.set(ylabel="median |rank correlation|", ylim=(-0.03, 1.05))
     middle.set_title("(d) regular change along lines", loc="left")
@@ -58,17 +59,13 @@ def drawn(
 def _planes(one: xr.Dataset, panels: np.ndarray) -> None:
     """Loss above, wavelength below."""
     final = one["kind"].sel(time="stop")
-    for row, name, letter, words, top in zip(
-        panels, ("loss", "fine"), "ab", ("spectrum loss", "wavelength, pixels"), (270, 25), strict=True
-    ):
+    norms = (Normalize(0, 270), LogNorm(8, 64))
+    measures = ("loss", "fine"), "ab", ("spectrum loss", "wavelength, pixels"), norms
+    for row, name, letter, words, norm in zip(panels, *measures, strict=True):
         for ax, time in zip(row, one["time"].values, strict=True):
             last = time == one["time"].values[-1]
-            low = 0 if name == "loss" else 5
             ax.set_facecolor("0.8")
-            plane(one[name].sel(time=time), ax, colorbar=words if last else None, cmap="cividis", vmin=low, vmax=top)
-            ax.set_xticks([0.055, 0.06, 0.065])
-            ax.set_xlabel("" if ax in panels[0] else "k, kill rate")
-            ax.set_ylabel("F, feed rate" if ax is row[0] else "")
+            plane(one[name].sel(time=time), ax, colorbar=words if last else None, cmap="cividis", norm=norm)
             _borders(final, ax)
             ax.plot(0.065, 0.035, marker="*", ms=7, mfc="w", mec="k", ls="none")
             if name == "loss":

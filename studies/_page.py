@@ -18,7 +18,7 @@ PAPER = "https://arxiv.org/abs/2606.11258"
 MARKS = {Verdict.HOLDS: "✓", Verdict.PARTLY: "◐", Verdict.REFUTED: "✗", Verdict.OPEN: "?"}
 """Beside the word, so that nothing hangs on colour."""
 
-EMBEDDED = 10_000_000
+EMBEDDED = 3_000_000
 """Bytes of animations that are put into the page; those beyond are linked, so that the page opens on a phone."""
 
 GLOSSARY = {

@@ -50,11 +50,19 @@ def cliff_jumps(data: xr.Dataset, side: str, measure: str = "loss") -> xr.DataAr
     return xr.DataArray(middle / width.values, dims="time", coords={"time": data["time"]})
 
 
+def steep_faces(data: xr.Dataset) -> xr.DataArray:
+    """How many faces of the plane, of all samples, have a jump of the loss of a quarter of its range, over time."""
+    value = data["loss"]
+    width = value.max(("F", "k", "sample")) - value.min(("F", "k", "sample"))
+    count: xr.DataArray = sum((abs(value.diff(axis)) >= 0.25 * width).sum(("F", "k", "sample")) for axis in ("F", "k"))
+    return count
+
+
 def ranked(data: xr.Dataset, side: str, measure: str) -> xr.DataArray:
     """Median over lines along k and F within a part of the plane of |Spearman's rank correlation| of a measure.
 
-    Lines with fewer than `LEAST` points there are left out. A line whose measure is missing at more than half of its
-    points, or is the same at all, counts as 0: nothing changes there.
+    Lines with fewer than `LEAST` points there are left out. Where v is gone at a time the measure counts as missing. A
+    line whose measure is missing at half of its points, or is the same at all, counts as 0: nothing changes there.
 
     Returns:
         Over time; NaN where there is no such line.
@@ -62,7 +70,8 @@ def ranked(data: xr.Dataset, side: str, measure: str) -> xr.DataArray:
     inside = region(data, side)
     out = []
     for time in data["time"].values:
-        found = [abs(_rank(x, y)) for x, y in _lines(data[measure].sel(time=time), inside)]
+        there = data["kind"].sel(time=time) != gs.Kind.TRIVIAL
+        found = [abs(_rank(x, y)) for x, y in _lines(data[measure].sel(time=time).where(there), inside)]
         out.append(np.median(found) if found else np.nan)
     return xr.DataArray(out, dims="time", coords={"time": data["time"]})
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
+from studies._patterns import FLAT
 
 LAST = 50_000
 """The paper's cap on the steps of a march."""
@@ -34,3 +35,10 @@ def levels(v: torch.Tensor) -> np.ndarray:
     """V as whole numbers of 0 to 255, from 0 to `V_TOP`; 0 where it is not finite."""
     array = np.nan_to_num(v.to(torch.float64).numpy(), nan=0.0, posinf=0.0, neginf=0.0)
     return np.rint(np.clip(array / V_TOP, 0, 1) * 255).astype(np.uint8)
+
+
+def kind_of(v: torch.Tensor) -> gs.Kind:
+    """Trivial, uniform or pattern, by the package's bounds."""
+    if float(v.max()) < 0.01:
+        return gs.Kind.TRIVIAL
+    return gs.Kind.PATTERN if float(v.double().std()) >= FLAT else gs.Kind.UNIFORM

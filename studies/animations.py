@@ -156,7 +156,7 @@ def plot(data: Datasets) -> Figure:
     """Rows: stages of the run. Columns: steps."""
     one = data["animations_run"]
     at = [int(abs(one["time"].values - t).argmin()) for t in STILLS]
-    figure = Figure(figsize=(9.5, 6.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.2), layout="constrained")
     panels = figure.subplots(len(RUN), len(at))
     for row, (name, values) in zip(panels, RUN.items(), strict=True):
         steps = int(one["steps"].sel(state=name))

@@ -22,7 +22,7 @@ import gsimplicit as gs
 from gsimplicit import labels
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies import _early_claims, _early_figure, _fine, _loops, _patterns, _regular, _starts, _times
+from studies import _early_claims, _early_figure, _fine, _loops, _patterns, _regular, _times
 from studies._common import Datasets, Study, filled
 
 F_ENDS, K_ENDS = (0.03, 0.07), (0.053, 0.068)
@@ -36,7 +36,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     """The planes, row by row, and the marches beyond their stops."""
     points, samples = SIZES[scale]
     settings = {"points": points, "samples": samples}
-    scripts = (__file__, _times.__file__, _patterns.__file__, _fine.__file__, _starts.__file__)
+    scripts = (__file__, _times.__file__, _patterns.__file__, _fine.__file__)
     return {
         "early": filled(folder / "early.nc", scripts, settings, partial(_job, points, samples)),
         "early_loops": _loops.computed(scale, folder),
@@ -82,7 +82,7 @@ def _states(F: float, k: float, number: int) -> tuple[np.ndarray, list[gs.Kind]]
     params, start = gs.Params(0.16, 0.08, F, k), gs.initial_state(start=number)
     stop = gs.steady_state(params, start)
     v = [*(fields[0, 1] for fields in _times.states_at(params, start, TIMES)), stop.v[0]]
-    return np.stack([one.numpy().astype(float) for one in v]), [_starts.kind_of(one) for one in v]
+    return np.stack([one.numpy().astype(float) for one in v]), [_times.kind_of(one) for one in v]
 
 
 def _row(item: tuple[float, tuple[float, ...], int]) -> Values:

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from studies import _paper, _starts, fig9
+from studies import _paper, _starts, _starts_asked, _starts_figure, fig9
 from studies._claims import Claim
 from studies._common import Datasets, Study
 
@@ -24,12 +24,12 @@ def compute(scale: str, folder: Path) -> Datasets:
 def plot(data: Datasets) -> Figure:
     """Both starts, each with the paper's three rows."""
     blocks = {"random boxes": data["starts_boxes"], "6 x noise, no box": data["starts_bare"]}
-    return _starts.drawn(blocks, 0.035)
+    return _starts_figure.drawn(blocks, 0.035)
 
 
 def judge(data: Datasets) -> list[Claim]:
     """Likeness and ends of both starts; what uniform states come from."""
-    counts = _starts.from_patterns([data["starts_boxes"], data["starts_bare"]])
+    counts = _starts_asked.from_patterns([data["starts_boxes"], data["starts_bare"]])
     uniform, early = counts[gs.Kind.UNIFORM]
     dead, before = counts[gs.Kind.TRIVIAL]
     first, second = _starts.TIMES

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ def drawn(
     names = [t if t == "stop" else f"{int(t):,}" for t in map(str, planes["time"].values)]
     for side, jump in jumps.items():
         left.plot(names, jump, marker=MARKERS[side], color=COLOURS[side], label=f"{side} cliff")
-    left.set(ylabel="jump of the loss, share of its range", ylim=(0, 1.05))
+    left.set(ylabel="jump of the loss over its range", ylim=(0, 1.05))
     left.set_title("(c) height of the final cliffs", loc="left")
     for (side, measure), rank in ranks.items():
         line = "-" if measure == "v_mean" else "--"
@@ -66,13 +67,25 @@ def _planes(one: xr.Dataset, panels: np.ndarray) -> None:
             last = time == one["time"].values[-1]
             ax.set_facecolor("0.8")
             plane(one[name].sel(time=time), ax, colorbar=words if last else None, cmap="cividis", norm=norm)
+            ax.set_xticks([0.055, 0.06, 0.065])
+            ax.set_xlabel("" if name == "loss" else "k, kill rate")
+            ax.set_ylabel("F, feed rate" if ax is row[0] else "")
             _borders(final, ax)
             ax.plot(0.065, 0.035, marker="*", ms=7, mfc="w", mec="k", ls="none")
             if name == "loss":
                 words_of = "stop" if time == "stop" else f"{int(time):,} steps"
                 ax.set_title(f"({letter}) {words_of}" if ax is row[0] else words_of, loc="left", fontsize=9)
-            elif ax is row[0]:
+                continue
+            _plain(ax.collections[0].colorbar)
+            if ax is row[0]:
                 ax.set_title(f"({letter})", loc="left", fontsize=9)
+
+
+def _plain(bar: Colorbar | None) -> None:
+    """Numbers a reader knows at a logarithmic colour bar."""
+    if bar is not None:
+        bar.set_ticks([10, 20, 40], labels=["10", "20", "40"])
+        bar.ax.minorticks_off()
 
 
 def _borders(kind: xr.DataArray, ax: Axes) -> None:

@@ -134,8 +134,8 @@ def _alike(planes: xr.Dataset, what: str) -> Claim:
         _paper.ALIKE,
         f"Patterns {words} grow more alike in time. Asked here: their mean distance is smaller at the stop than after "
         f"{EARLY} steps on two of its three sides or more: optimal transport of values, ratio of fine wavelengths, "
-        "spectrum loss (fixed beforehand, but for the last two measures, chosen after a look at the quick scale: others "
-        "see a growing patch as one long wave).",
+        "spectrum loss (fixed beforehand, but for the last two measures, chosen after a look at the quick scale: those "
+        "before saw a growing patch as one long wave).",
         f"{what}: nearer on {falls} of 3 sides at the stop",
         "; ".join(f"{s}: {_course(found.sel(side=s), '.3g')}" for s in _fine.SIDES),
         None if missing else falls >= 2,

@@ -20,7 +20,7 @@ from studies._patterns import FLAT
 
 PLANES = {"low F": ((0.005, 0.03), (0.03, 0.06)), "plateau": ((0.03, 0.07), (0.053, 0.061))}
 """F and k of each: where the uniform state has Hopf points and marches go on for ever, and the paper's left plateau."""
-SIZES = {"quick": 5, "default": 8, "paper": 30}
+SIZES = {"quick": 4, "default": 8, "paper": 30}
 FOLLOWED, EVERY = 20_000, 200
 """Steps a march is followed beyond its stop, and how often it is looked at."""
 AWAY, LOCAL = 0.02, 0.05

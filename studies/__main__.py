@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from gsimplicit.checks import meant
-from studies import (
-    _page,
-    _text,
-    basins,
-    bifurcations,
-    fig1,
-    fig2,
-    fig3,
-    fig4,
-    fig6,
-    gradients_at_a_cliff,
-    routes,
-    steady,
-)
-from studies._common import OUTPUT, SCALES, dismiss, run
+from studies import _page, _text
+from studies._common import OUTPUT, SCALES, Study, dismiss, run
+from studies._names import ORDER
 from studies._record import load
 
-STUDIES = {
-    module.STUDY.name: module.STUDY
-    for module in (fig1, fig2, fig3, fig4, fig6, routes, steady, bifurcations, basins, gradients_at_a_cliff)
-}
+STUDIES: dict[str, Study] = {name: import_module(f"studies.{name}").STUDY for name in ORDER}
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from gsimplicit import provenance
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.pool import processes
 from studies._claims import Claim, counts
-from studies._record import Report, code, save
+from studies._record import Animation, Report, code, save
 
 OUTPUT = Path("output")
 """Folder of the files, below the folder the studies are run in."""
@@ -33,6 +33,11 @@ STYLE = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.s
 
 Datasets = dict[str, xr.Dataset]
 """Datasets of a study by the name of their NetCDF file, without its ending."""
+
+
+def nothing_moves(_: Datasets, __: Path) -> tuple[Animation, ...]:
+    """A study whose figure is all it shows."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Study:
         judge: From the datasets to claims.
         caption: What the figure shows, panel by panel.
         alt: The figure in a sentence, for who cannot see it.
+        animate: From the datasets to moving pictures, which it writes into the folder.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Study:
     judge: Callable[[Datasets], list[Claim]]
     caption: str
     alt: str
+    animate: Callable[[Datasets, Path], tuple[Animation, ...]] = nothing_moves
 
 
 @cache
@@ -111,6 +118,7 @@ def run(study: Study, scale: str, folder: Path) -> Report:
     figure_file = folder / f"{study.name}.png"
     with mpl.rc_context(STYLE):
         study.plot(data).savefig(figure_file)
+    animations = study.animate(data, folder)
     claims = tuple(study.judge(data))
     report = Report(
         name=study.name,
@@ -123,6 +131,7 @@ def run(study: Study, scale: str, folder: Path) -> Report:
         seconds=round(time.perf_counter() - begin, 1),
         day=dt.date.today().isoformat(),
         code=code(),
+        animations=animations,
     )
     save(report, folder)
     print(f"  {report.seconds:.0f} s; {len(claims)} tests: {counts(claims)}", flush=True)

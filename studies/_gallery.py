@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 
 from studies._claims import Claim, Line
+from studies._names import ORDER
 from studies._paper import NOT_YET
 from studies._record import Report, code, load, statements
 from studies._text import COARSE, found, hypotheses, source
-
-ORDER = ("fig1", "fig2", "fig3", "fig4", "fig6", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
 
 
 def write(results: Path, folder: Path) -> list[Path]:
@@ -44,7 +44,8 @@ def studies(reports: Sequence[Report], results: Path, folder: Path) -> list[Path
     """Write a page of each study beside its figure, and give their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
-        shutil.copyfile(results / report.figure, folder / report.figure)
+        for file in (report.figure, *(a.file for a in report.animations)):
+            shutil.copyfile(results / file, folder / file)
         (folder / f"{report.name}.md").write_text(_study(report), encoding="utf-8")
     return [folder / f"{report.name}.md" for report in reports]
 
@@ -83,6 +84,9 @@ def overview(reports: Sequence[Report], under: str = "") -> str:
 
 def _study(report: Report) -> str:
     out = [f"# {_capital(report.title)}", "", *_image(report, _text(report.caption)), ""]
+    for one in report.animations:  # closed until asked for: what moves by itself must be possible to stop
+        out += [*_html(f"<details><summary>Animation: {escape(one.caption)}</summary>"), ""]
+        out += [f"```{{figure}} {one.file}", f":alt: {one.alt}", "```", "", *_html("</details>"), ""]
     out += ["| verdict | claim | the paper | here |", "| --- | --- | --- | --- |"]
     out += [
         f"| **{c.verdict}** | {_text(c.about.words)} ({_text(source(c))}) | {_text(c.about.paper)} | {_text(c.ours)} |"
@@ -105,6 +109,10 @@ def _test(claim: Claim) -> list[str]:
 def _image(report: Report, caption: str = "", under: str = "") -> list[str]:
     options = [f":alt: {report.alt}", f":target: {under}{report.figure}"]
     return [f"```{{figure}} {under}{report.figure}", *options, "", *([caption] if caption else []), "```"]
+
+
+def _html(text: str) -> list[str]:
+    return ["```{raw} html", text, "```"]
 
 
 def _table(lines: Iterable[Line], under: str, *, paper: bool) -> list[str]:

@@ -11,12 +11,15 @@ from pathlib import Path
 import gsimplicit as gs
 from studies._claims import Claim, Line, Verdict
 from studies._paper import NOT_YET
-from studies._record import Report, code, statements
+from studies._record import Animation, Report, code, statements
 from studies._text import COARSE, counts_of, found, hypotheses, source
 
 PAPER = "https://arxiv.org/abs/2606.11258"
 MARKS = {Verdict.HOLDS: "✓", Verdict.PARTLY: "◐", Verdict.REFUTED: "✗", Verdict.OPEN: "?"}
 """Beside the word, so that nothing hangs on colour."""
+
+EMBEDDED = 3_000_000
+"""Bytes of animations that are put into the page; those beyond are linked, so that the page opens on a phone."""
 
 GLOSSARY = {
     "pixel": "One of the values of a field, a square of width 1.",
@@ -106,6 +109,7 @@ dl.words dt { font-weight: 600; } dl.words dd { margin: 0; }
   figure, tr, li { break-inside: avoid; }
   .wide { overflow: visible; } img { width: auto; max-width: 100%; max-height: 16cm; }
   summary { list-style: none; } summary::-webkit-details-marker { display: none; }
+  .moving { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
@@ -139,7 +143,9 @@ def page(reports: Sequence[Report], folder: Path) -> str:
     if own:
         words = f"Not claimed by the paper: {counts_of(own)}"
         body += ['<h2 id="ours">What we claim besides</h2>', _hypotheses(reports), _table(own, words, paper=False)]
-    body += [_section(r, folder) for r in reports]
+    sizes = iter(_held([(folder / a.file).stat().st_size for r in reports for a in r.animations]))
+    for r in reports:
+        body.append(_section(r, folder, [_moving(a, folder, inside=next(sizes)) for a in r.animations]))
     body += [_later(), _words(), "</main>"]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -195,12 +201,40 @@ def _cell(head: str, text: str) -> str:
     return f'<td data-head="{escape(head)}">{escape(text)}</td>' if text else "<td></td>"
 
 
-def _section(report: Report, folder: Path) -> str:
-    """A study: figure, caption, its claims one by one."""
+def _held(sizes: Sequence[int]) -> list[bool]:
+    """Which animations the page holds: in their order, as long as there is room."""
+    total, out = 0, []
+    for size in sizes:
+        out.append(total + size <= EMBEDDED)
+        total += size * out[-1]
+    return out
+
+
+def _moving(animation: Animation, folder: Path, *, inside: bool) -> str:
+    """An animation, closed until it is asked for: what moves by itself must be possible to stop."""
+    content = (folder / animation.file).read_bytes()
+    size = f"{len(content) / 1e6:.1f} MB"
+    if not inside:
+        return (
+            f'<p class="moving">Animation: {escape(animation.caption)} It lies beside this page: '
+            f'<a href="{escape(animation.file)}">{escape(animation.file)}</a> ({size}).</p>'
+        )
+    width, height = struct.unpack("<HH", content[6:10])  # of a GIF
+    return (
+        f'<details class="moving"><summary>Animation: {escape(animation.caption)} '
+        f'<span class="soft">({size}, closing it stops it)</span></summary><figure><div class="wide" tabindex="0" '
+        f'role="region" aria-label="Animation, may scroll sideways"><img '
+        f'src="data:image/gif;base64,{base64.b64encode(content).decode()}" alt="{escape(animation.alt)}" '
+        f'width="{width}" height="{height}" loading="lazy" style="--w: {width / 0.55:.0f}px"></div></figure></details>'
+    )
+
+
+def _section(report: Report, folder: Path, animations: Sequence[str]) -> str:
+    """A study: figure, caption, animations, its claims one by one."""
     seconds = f"{report.seconds:.0f} seconds" if report.seconds < 90 else f"{report.seconds / 60:.0f} minutes"
     return (
         f'<section aria-labelledby="{report.name}"><h2 id="{report.name}">{escape(_capital(report.title))}</h2>'
-        f"{_figure(report, folder)}"
+        f"{_figure(report, folder)}{''.join(animations)}"
         f"<details open><summary><strong>{len(report.claims)} tests</strong> "
         '<span class="soft">with all numbers</span></summary>'
         f'<ol class="tests">{"".join(map(_test, report.claims))}</ol></details>'

@@ -34,6 +34,7 @@ GRAM_SLOPE = Statement("sec. 4.2, fig. 8", "Its one slope is cut off", "ridges a
 LEFT_CLIFF = Statement("sec. 5.1", "Left cliff is a bifurcation", '"surprisingly close"')
 RIGHT_CLIFF = Statement("sec. 5.1", "Right cliff is a bifurcation", '"surprisingly close"')
 LIMIT_CYCLES = Statement("sec. 5.1", "Plateau holds stopped oscillations", '"a candidate"')
+FLASHES = Statement("sec. 5.1", "Loops look uniform, with flashes", '"for a long time"')
 CONFINED = Statement("sec. 5.1", "Training lives among uniform states", '"mostly"')
 WEAK_INSIDE = Statement("sec. 5.1", "Gradients among patterns are noisy", '"weak and noisy"')
 ONE_STEP = Statement("sec. 5.1", "One step crosses a cliff", '"a single misguided step"')
@@ -87,6 +88,7 @@ PAPER = (
     LEFT_CLIFF,
     RIGHT_CLIFF,
     LIMIT_CYCLES,
+    FLASHES,
     CONFINED,
     WEAK_INSIDE,
     ONE_STEP,
@@ -124,14 +126,8 @@ NOT_YET = (
     CONFINED,
     WEAK_INSIDE,
     ONE_STEP,
-    ALIKE,
-    FROM_PATTERNS,
-    EARLIER,
-    BOTH_SIDES,
     NO_REPAIR,
     ENCLOSED,
-    OTHER_STARTS,
-    ONE_RUN,
 )
 """No study decides these yet."""
 

@@ -18,6 +18,21 @@ ENDING = ".claims.json"
 
 
 @dataclass(frozen=True)
+class Animation:
+    """A moving picture beside a study's figure.
+
+    Attributes:
+        file: Name of its GIF file, in the folder of the figure.
+        caption: What it shows.
+        alt: The same in a sentence, for who cannot see it.
+    """
+
+    file: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A study that was run.
 
@@ -32,6 +47,7 @@ class Report:
         seconds: What this run took; less where datasets were there already.
         day: The day, as 2026-06-30.
         code: Fingerprint of the package and the studies.
+        animations: Moving pictures beside the figure.
     """
 
     name: str
@@ -44,6 +60,7 @@ class Report:
     seconds: float
     day: str
     code: str
+    animations: tuple[Animation, ...] = ()
 
     @property
     def figure(self) -> str:
@@ -89,7 +106,8 @@ def load(folder: Path, order: Iterable[str] = ()) -> list[Report]:
 def _read(path: Path) -> Report:
     given: dict[str, Any] = json.loads(path.read_text())
     claims = tuple(Claim(**{**c, "about": Statement(**c["about"])}) for c in given.pop("claims"))
-    return Report(**{**given, "claims": claims, "files": tuple(given["files"])})
+    animations = tuple(Animation(**a) for a in given.pop("animations", ()))
+    return Report(**{**given, "claims": claims, "files": tuple(given["files"]), "animations": animations})
 
 
 def statements(reports: Iterable[Report]) -> tuple[list[Line], list[Line]]:

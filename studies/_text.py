@@ -45,7 +45,7 @@ def full(reports: Sequence[Report]) -> str:
             if claim.about.paper:
                 out.append(f"      paper: {claim.about.paper}")
             out += [f"      ours: {claim.ours}", f"      found: {claim.found}"]
-        out.append(f"      files: {', '.join(report.files)}")
+        out.append(f"      files: {', '.join([*report.files, *(a.file for a in report.animations)])}")
     out += ["", f"{len(every(reports))} tests: {counts(every(reports))}"]
     return "\n".join([*out, *_together(reports), "", "not tested yet", *(f"  {s.source}: {s.words}" for s in NOT_YET)])
 

@@ -127,7 +127,11 @@ class Reader(html.parser.HTMLParser):
             self.open.append(tag)
         if tag in ("script", "link", "iframe"):
             self.loads.append(tag)
-        self.loads += [v for k, v in attrs if k in ("src", "srcset") and not str(v).startswith("data:image/png")]
+        self.loads += [
+            v
+            for k, v in attrs
+            if k in ("src", "srcset") and not str(v).startswith(("data:image/png", "data:image/gif"))
+        ]
         if tag == "img":
             self.images.append(given)
         self.places += [str(given["id"])] if "id" in given else []

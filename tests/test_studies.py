@@ -28,6 +28,9 @@ def test_the_list_names_every_study() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "fig2",
         "fig3",
+        "fig5",
+        "fig7",
+        "fig8",
         "routes",
         "steady",
         "bifurcations",
@@ -39,7 +42,10 @@ def test_the_list_names_every_study() -> None:
 def test_an_unknown_study_is_refused_with_the_choices() -> None:
     done = studies("fig99")
     assert done.returncode == 2
-    assert "choose from fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff" in done.stderr
+    assert (
+        "choose from fig2, fig3, fig5, fig7, fig8, routes, steady, bifurcations, basins, gradients_at_a_cliff"
+        in done.stderr
+    )
 
 
 def test_a_study_misspelt_is_refused_with_the_nearest_name() -> None:

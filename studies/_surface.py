@@ -35,14 +35,15 @@ def surface(
     F, k = (loss[name].values for name in ("F", "k"))
     height = np.minimum(loss.transpose("F", "k").values, top)
     across, along = np.meshgrid(k, F)
-    ax.plot_surface(
+    drawn = ax.plot_surface(
         across, along, height, rstride=1, cstride=1, cmap=CMAP, norm=Normalize(0, top), edgecolor="0.25", lw=0.15,
         antialiased=True,
     )  # fmt: skip
+    drawn.set_clip_on(False)  # its corners reach beyond the flat frame
     ax.plot([truth[1]] * 2, [truth[0]] * 2, [0, 0.45 * top], color="k", lw=1.4, zorder=20)
     ax.plot([truth[1]], [truth[0]], [0.45 * top], marker="*", ms=8, mfc="w", mec="k", zorder=21)
     ax.view_init(*view)
-    ax.set_box_aspect((1, 1, 0.62), zoom=0.92)
+    ax.set_box_aspect((1, 1, 0.62), zoom=1.08)
     ax.set(xlabel="k, kill rate", ylabel="F, feed rate", zlim=(0, top), xlim=(k[0], k[-1]), ylim=(F[0], F[-1]))
     ax.set_zlabel(label, labelpad=4)
     ax.locator_params(axis="x", nbins=4)

@@ -50,8 +50,8 @@ def compute(scale: str, folder: Path) -> Datasets:
 def plot(data: Datasets) -> Figure:
     """Four surfaces: the three losses, and the third cut where patterns can be seen."""
     one = data["fig5"].isel(sample=0)
-    figure = Figure(figsize=(9.5, 8))
-    figure.subplots_adjust(left=0.0, right=0.95, bottom=0.05, top=0.95, wspace=0.05, hspace=0.12)
+    figure = Figure(figsize=(9.5, 7.4))
+    figure.subplots_adjust(left=0.03, right=0.97, bottom=0.06, top=0.95, wspace=0.05, hspace=0.16)
     gram = one["loss"].sel(objective="gram")
     cut = CUT * trivial_level(one)
     panels = (

@@ -24,7 +24,7 @@ RANGES = {"F": (0.005, 0.09), "k": (0.03, 0.075)}
 """The first we tried: the region of patterns lies inside."""
 
 TRUTH = {"F": 0.035, "k": 0.065}
-SIZES = {"quick": 10, "default": 20, "paper": 30}
+SIZES = {"quick": 10, "default": 30, "paper": 30}
 """Points along each axis."""
 
 CLIFF = 0.25
@@ -62,7 +62,7 @@ def plot(data: Datasets) -> Figure:
     one = data["fig7"].isel(sample=0)
     loss, found = one["loss"].sel(objective="spectrum"), regions(one)
     figure = Figure(figsize=(10.5, 4.6))
-    left = figure.add_axes((0.0, 0.02, 0.47, 0.9), projection="3d")
+    left = figure.add_axes((0.04, 0.04, 0.42, 0.86), projection="3d")
     surface(loss, left, "spectrum loss", top=280.0, view=(38, -120))
     left.set_title("(a) spectrum loss", loc="left")
     right = figure.add_axes((0.56, 0.13, 0.42, 0.76))
@@ -70,7 +70,7 @@ def plot(data: Datasets) -> Figure:
     _faces_drawn(one, found, right)
     right.plot(TRUTH["k"], TRUTH["F"], marker="*", ms=9, mfc="w", mec="k", ls="none")
     right.set_title("(b) from above", loc="left")
-    right.legend(loc="lower left", fontsize=7, framealpha=0.9)
+    right.legend(loc="upper right", fontsize=7, framealpha=1, facecolor="0.65")
     return figure
 
 

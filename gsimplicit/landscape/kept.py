@@ -21,7 +21,6 @@ from gsimplicit.identity import label
 from gsimplicit.labels import attributes
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.arguments import as_losses
-from gsimplicit.landscape.cells import axes_of
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.recipe import of_loss, weights_of
 from gsimplicit.landscape.tiles import Values
@@ -161,7 +160,9 @@ class _Kept(Sequence[Any]):
             raise ValueError("the scan holds no states: scan with keep='v'")
         if not head.attrs.get("gsimplicit_complete", 1):
             raise ValueError("the scan is not whole: call scan once more, which goes on where it was interrupted")
-        self.axes = tuple(axes_of(head))
+        if "status" not in head:
+            raise ValueError("data must be a dataset of gsimplicit.scan, got one without status")
+        self.axes = tuple(str(name) for name in head["status"].dims if name != "sample")
         if not self.axes or "sample" not in head["status"].dims:
             raise ValueError("data must have its axes and sample as dimensions: keep one by data.isel(sample=[0])")
         gone = [n for n, one in head.data_vars.items() if n == "v" or set(_OF_ROUTES) & set(map(str, one.dims))]

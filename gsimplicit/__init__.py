@@ -8,6 +8,7 @@ from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.landscape.fill import partial_scan
+from gsimplicit.landscape.kept import with_losses
 from gsimplicit.landscape.recipe import scan_arguments
 from gsimplicit.landscape.refusals import StoreLockedError, StoreMismatchError
 from gsimplicit.landscape.scan import scan
@@ -77,4 +78,5 @@ __all__ = [
     "steady_state",
     "train_surrogate",
     "windowed_loss",
+    "with_losses",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from gsimplicit import files
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CONTENT", "attributes_of", "content_of", "load", "save"]
+__all__ = ["CONTENT", "attributes_of", "content_of", "load", "names_of", "opened_without", "part", "save"]
 
 CONTENT = "gsimplicit_content"
 """Attribute of a stored dataset: the digest of its values."""
@@ -127,6 +127,24 @@ def attributes_of(path: str | os.PathLike[str]) -> dict[Any, Any]:
     """
     with _opened(path) as dataset:
         return dict(dataset.attrs)
+
+
+def names_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the variables of a NetCDF file; raises as `load`."""
+    with _opened(path) as dataset:
+        return tuple(map(str, dataset.data_vars))
+
+
+def opened_without(path: str | os.PathLike[str], names: tuple[str, ...]) -> xr.Dataset:
+    """A NetCDF file without some of its variables, read and closed; raises as `load`."""
+    with _opened(path) as dataset:
+        return dataset.drop_vars(names, errors="ignore").load()
+
+
+def part(path: str | os.PathLike[str], name: str, place: Mapping[str, int]) -> xr.DataArray:
+    """A part of one variable of a NetCDF file; the rest is not read. Raises as `load`."""
+    with _opened(path) as dataset:
+        return dataset[name].isel(place).load()
 
 
 @contextmanager

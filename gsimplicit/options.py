@@ -78,7 +78,7 @@ def _add_scan(scan: argparse.ArgumentParser) -> None:
         "--axis", type=_axis, action="append", default=[], metavar="NAME=FROM:TO:COUNT", help="an axis; repeat for more"
     )
     scan.add_argument("--like", metavar="FILE.nc", help="the settings of this file instead, all of them")
-    scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, residual")
+    scan.add_argument("--losses", nargs="+", default=["spectrum"], help="spectrum, windowed, gram, residual")
     scan.add_argument("--routes", nargs="*", default=[], help=f"any of {', '.join(ROUTES)}")
     scan.add_argument("--store", required=True, metavar="FILE.nc", help="NetCDF file; resumed where interrupted")
     scan.add_argument("--overwrite", action="store_true", help="replace another scan there")

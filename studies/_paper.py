@@ -118,16 +118,10 @@ NOT_YET = (
     EXCURSIONS,
     WINDOWED_BAND,
     EXPLORED,
-    GRAM_RANGE,
-    GRAM_PLATEAU,
-    GRAM_ROUGH,
-    GRAM_CLIFFS,
-    GRAM_SLOPE,
     CONFINED,
     WEAK_INSIDE,
     ONE_STEP,
     NO_REPAIR,
-    ENCLOSED,
 )
 """No study decides these yet."""
 

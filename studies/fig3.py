@@ -19,25 +19,20 @@ from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies import _paper
 from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
+from studies._planes import F_RANGE, K_RANGE, SIZES, losses_of_plane
 
-PLANES = {"k": (0.053, 0.068), "Dv": (0.05, 0.10)}
-"""Second axis of each plane; the first is F in 0.03..0.07."""
-SIZES = {"quick": (9, 1), "default": (25, 1), "paper": (50, 4)}
-"""Points along each axis and samples."""
+PLANES = {"k": K_RANGE, "Dv": (0.05, 0.10)}
+"""Second axis of each plane; the first is F."""
 
 
 def compute(scale: str, folder: Path) -> Datasets:
-    """One scan a plane, with v's mean and spread beside the losses."""
+    """A plane of which `fig5` takes other losses, and a scan of the other."""
     points, samples = SIZES[scale]
-    fields = gs.initial_state(samples)
+    axes = {"F": np.linspace(*F_RANGE, points), "Dv": np.linspace(*PLANES["Dv"], points)}
+    both, fields = ["spectrum", "windowed"], gs.initial_state(samples)
     return {
-        f"fig3_F_{name}": scanned(
-            folder / f"fig3_F_{name}.nc",
-            axes={"F": np.linspace(0.03, 0.07, points), name: np.linspace(*ends, points)},
-            losses=["spectrum", "windowed"],
-            initial=fields,
-        )
-        for name, ends in PLANES.items()
+        "fig3_F_k": losses_of_plane("fig3_F_k", both, scale, folder),
+        "fig3_F_Dv": scanned(folder / "fig3_F_Dv.nc", axes=axes, losses=both, initial=fields),
     }
 
 

@@ -763,7 +763,7 @@ def test_unknown_routes_are_refused(entry: str, route: Any, error: type[Exceptio
 @pytest.mark.parametrize(
     ("loss", "error", "text"),
     [
-        ("spectrumm", ValueError, r"loss must be one of 'spectrum', 'windowed' or a callable, got 'spectrumm'"),
+        ("spectrumm", ValueError, r"loss must be one of 'spectrum', 'windowed', 'gram' or a callable, got 'spectrumm'"),
         ("residual", ValueError, "residual_loss"),
         (None, TypeError, "loss must be a name or a callable"),
         (3, TypeError, "loss must be a name or a callable"),

@@ -434,7 +434,7 @@ def test_definitions_say_what_each_route_differentiated() -> None:
         ({"base": gs.Params(0.16, 0.08, [0.03, 0.04], 0.06)}, ValueError, "base must be one instance, got 2"),
         ({"losses": []}, ValueError, "losses must name at least one"),
         ({"losses": "spectrum"}, TypeError, "losses must be a list"),
-        ({"losses": ["spectrumm"]}, ValueError, "loss must be one of 'spectrum', 'windowed'"),
+        ({"losses": ["spectrumm"]}, ValueError, "loss must be one of 'spectrum', 'windowed', 'gram'"),
         ({"losses": ["spectrum", "spectrum"]}, ValueError, "losses must differ in name"),
         ({"losses": [3]}, TypeError, "loss must be a name or a callable"),
         ({"routes": ["implicitt"]}, ValueError, "route must be one of"),

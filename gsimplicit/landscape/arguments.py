@@ -18,14 +18,14 @@ from gsimplicit.equations import DEFAULT, Model, ModelParams, in_words
 from gsimplicit.identity import label
 from gsimplicit.initial import initial_state
 from gsimplicit.landscape.settings import is_ours
-from gsimplicit.losses import LOSSES
+from gsimplicit.losses import LOSSES, Gram, settled
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import KERNELS, TORCH, Backend
 from gsimplicit.refine import Refine
 from gsimplicit.routes.arguments import Fields, as_route, as_target, check_dtype, check_loss
 from gsimplicit.routes.route import Loss, Route
 
-__all__ = ["Arguments", "Axes", "as_arguments", "shipped_model"]
+__all__ = ["Arguments", "Axes", "as_arguments", "as_losses", "shipped_model"]
 
 Axes = Mapping[str, Sequence[float] | np.ndarray[Any, Any]]
 
@@ -118,7 +118,7 @@ def as_arguments(
     values, keep = _axes(axes, base.model), _keep(keep)
     fields = initial_state(model=base) if initial is None else as_fields("initial", initial, base.model)
     chosen = tuple(as_route(route) for route in checks.listed("routes", routes))
-    asked = _losses(losses)
+    asked = as_losses(losses)
     for what, names in (("routes", [r.name for r in chosen]), ("losses", [label(loss) for loss in asked])):
         if len(set(names)) < len(names):
             raise ValueError(f"{what} must differ in name, got {names}")
@@ -187,7 +187,13 @@ def _axis(name: str, values: Sequence[float] | np.ndarray[Any, Any], model: Mode
     return array
 
 
-def _losses(losses: Sequence[str | Loss | FeatureLoss]) -> list[str | Loss | FeatureLoss]:
+def as_losses(losses: Sequence[str | Loss | FeatureLoss]) -> list[str | Loss | FeatureLoss]:
+    """Losses by name or as objects, checked; one that reads a file comes as an object that knows its digest.
+
+    Raises:
+        ValueError: There is none, or one has a name that is not its own.
+        TypeError: One is neither a name nor a loss.
+    """
     asked = checks.listed("losses", losses)
     if not asked:
         raise ValueError("losses must name at least one, got none")
@@ -195,9 +201,10 @@ def _losses(losses: Sequence[str | Loss | FeatureLoss]) -> list[str | Loss | Fea
         if (isinstance(loss, str) or not callable(loss)) and loss != "residual":
             check_loss(loss)
     for loss in asked:
-        if not isinstance(loss, str) and label(loss) in (*LOSSES, "residual"):
+        if not isinstance(loss, str | Gram) and label(loss) in (*LOSSES, "residual"):
             raise ValueError(f"a loss of your own must not be named {label(loss)!r}, as a built-in one is")
-    return asked
+    objects = [LOSSES["gram"] if isinstance(loss, str) and loss == "gram" else loss for loss in asked]
+    return [settled(loss) if isinstance(loss, Gram) else loss for loss in objects]
 
 
 def _target(target: Fields | None, samples: int, model: Model) -> torch.Tensor | None:

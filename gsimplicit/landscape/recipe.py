@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,12 +14,13 @@ from gsimplicit.equations import DEFAULT, Model
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape.arguments import Arguments, shipped_model
 from gsimplicit.landscape.settings import decoded, encoded
+from gsimplicit.losses import Gram
 from gsimplicit.surroundings import own_surroundings
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["recipe_of", "scan_arguments"]
+__all__ = ["of_loss", "recipe_of", "scan_arguments", "weights_of"]
 
 
 def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
     return {
         "axes": [[name, at.tolist()] for name, at in asked.axes.items()],  # in the order of the dimensions
         "base": asked.base.tensor()[0].tolist(),
-        "losses": [_of_loss(loss, kept=kept) for loss in asked.losses],
+        "losses": [of_loss(loss, kept=kept) for loss in asked.losses],
         "routes": [encoded("routes", route, kept=kept) for route in asked.routes],
         "initial": digest(asked.initial.numpy()),
         "target": "base" if asked.target is None else digest(asked.target.numpy()),
@@ -48,6 +49,12 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
         **_of_model(asked.model, kept=kept),
         **_of_device(asked.marching),
     }
+
+
+def weights_of(losses: Sequence[Any]) -> dict[str, str]:
+    """A global attribute that says which network a loss compares features of; none where none does."""
+    told = [f"{loss.name}: {loss.network}" for loss in losses if isinstance(loss, Gram)]
+    return {"gsimplicit_weights": "; ".join(told)} if told else {}
 
 
 def _of_device(marching: March) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     if "marching" not in found or "axes" not in found:
         raise ValueError("the dataset holds no settings of a scan of gsimplicit")
     for loss in found["losses"]:
-        if not isinstance(loss, str):
+        if not isinstance(loss, str | Mapping):
             raise ValueError(f"losses: {loss[0]!r} is a function, which a file does not hold; pass it to scan")
     # the file may come from a machine that has another device
     marching, device = decoded(found["marching"] | {"device": {"torch": "cpu"}}), decoded(found["marching"]["device"])
@@ -97,7 +104,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     return {
         "axes": dict(found["axes"]),
         "base": model.params(**dict(zip(model.parameters, found["base"], strict=True))),
-        "losses": found["losses"],
+        "losses": [decoded(loss) for loss in found["losses"]],
         "routes": [decoded(route) for route in found["routes"]],
         "initial": data["initial"].values.copy(),
         "target": target,
@@ -115,10 +122,12 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _of_loss(loss: Any, *, kept: bool) -> Any:
-    """A loss by its name, or by its name and the code and values that it reaches."""
+def of_loss(loss: Any, *, kept: bool) -> Any:
+    """A loss by its name, its settings, or its name and the code and values that it reaches."""
     if isinstance(loss, str):
         return loss
+    if isinstance(loss, Gram):
+        return encoded("losses", loss)
     return identity(loss) if kept else label(loss)
 
 

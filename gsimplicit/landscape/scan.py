@@ -18,7 +18,7 @@ from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.frame import frame_of
 from gsimplicit.landscape.plan import planned
 from gsimplicit.landscape.point import Here, Together, evaluate, evaluate_row
-from gsimplicit.landscape.recipe import recipe_of
+from gsimplicit.landscape.recipe import recipe_of, weights_of
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.provenance import global_attributes
@@ -73,8 +73,9 @@ def scan(
     Args:
         axes: Values of the parameters that vary, by name; dimensions come in this order.
         base: Parameters held fixed, one instance, and the model with them; None is the paper's point of Gray-Scott.
-        losses: Names ("spectrum", "windowed", "residual") or callables of v (B, H, W) giving (B,). "residual" is
-            evaluated at all species of the target without marching; its derivative is exact whatever the route.
+        losses: Names ("spectrum", "windowed", "gram", "residual"), objects as `gsimplicit.losses.Gram`, or callables of
+            v (B, H, W) giving (B,). "residual" is evaluated at all species of the target without marching; its
+            derivative is exact whatever the route.
         routes: Names, as for `grad`, or objects of `gsimplicit.routes`.
         initial: One field a sample, shape (S, species, H, W); None is one field of seed 0 on 128 x 128.
         target: v of shape (S, H, W) or all species, shape (S, species, H, W), or a batch of 1. None is `base` marched
@@ -152,7 +153,7 @@ def _job(asked: Arguments, recipe: Mapping[str, Any], own: Mapping[str, Any], *,
     plan, axes, points = planned(asked), tuple(asked.axes), asked.points()
     name = "Gray-Scott" if asked.model is DEFAULT else asked.model.name.replace("_", "-")
     title = f"Loss landscape of {name} steady states over {', '.join(axes)}"
-    frame = frame_of(plan, asked, global_attributes(title, recipe, asked.model))
+    frame = frame_of(plan, asked, global_attributes(title, recipe, asked.model) | weights_of(asked.losses))
     if kept and own:
         frame.attrs[pieces.ATTRIBUTE] = pieces.pieces(own)
     if asked.follow is None:

@@ -12,12 +12,13 @@ import torch
 from gsimplicit import checks, routes
 from gsimplicit.arguments import March
 from gsimplicit.identity import content
+from gsimplicit.losses import Gram
 from gsimplicit.marching.backend import Kernels, Torch, by_name
 from gsimplicit.refine import Direct, Gmres, Refine
 
 _KNOWN: dict[str, type] = {
     cls.__name__: cls
-    for cls in (March, Refine, Direct, Gmres, *(getattr(routes, name) for name in routes.__all__))
+    for cls in (March, Refine, Direct, Gmres, Gram, *(getattr(routes, name) for name in routes.__all__))
     if isinstance(cls, type) and is_dataclass(cls)
 }
 """Settings objects that can be made again by name."""
@@ -46,6 +47,8 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         return {"type": "Surrogate", "model": value.digest}
     if isinstance(value, torch.dtype | torch.device):
         return {"torch": str(value).removeprefix("torch.")}
+    if type(value) is Gram:  # known by the digest of its weights, wherever their file lies
+        value = value.told
     cls = type(value)
     if _KNOWN.get(cls.__name__) is cls:  # a class of the user's may have the name of one of ours
         told = [f.name for f in fields(value) if f.name not in _LATER or getattr(value, f.name) != f.default]

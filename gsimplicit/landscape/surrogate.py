@@ -14,7 +14,9 @@ from gsimplicit.configuration import digest, parameters_of
 from gsimplicit.identity import identity, label
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import Job, fill
+from gsimplicit.landscape.settings import encoded
 from gsimplicit.landscape.training import Array, Feature, Training, training_job
+from gsimplicit.losses import LOSSES
 from gsimplicit.results import Status
 from gsimplicit.routes.objective import value_of
 from gsimplicit.routes.surrogate import FEATURES
@@ -56,8 +58,8 @@ def train_surrogate(
 
     Args:
         data: Of `scan(..., keep="v")`, over one or more parameters. Several samples are averaged over by the fit.
-        losses: What the networks are to know: "spectrum", "windowed", "v" (the field, for any loss of it and for
-            `solve`), or callables of v (B, H, W) giving (B,).
+        losses: What the networks are to know: "spectrum", "windowed", "gram", "v" (the field, for any loss of it and
+            for `solve`), or callables of v (B, H, W) giving (B,).
         members: Networks in the ensemble, >= 1; the spread of their gradients is the route's estimate of its error.
         hidden: Widths of the hidden layers, each >= 1.
         modes: Principal components kept of each feature, >= 1. The many bins of a log spectrum are mostly noise, which
@@ -93,7 +95,7 @@ def train_surrogate(
     _heads(losses)
     values, fields = _states(data)
     configuration = {
-        "surrogate": [_known_by(x, kept=store is not None) if callable(x) else x for x in losses],
+        "surrogate": [_known_by(x, kept=store is not None) for x in losses],
         "states": digest(fields),
         "at": digest(values),
         "settings": settings.listed(),
@@ -113,8 +115,10 @@ def train_surrogate(
     )  # fmt: skip
 
 
-def _known_by(loss: Loss, *, kept: bool) -> list[str]:
+def _known_by(loss: str | Loss, *, kept: bool) -> Any:
     """Name and digest of a loss; where nothing is stored, one that cannot be told from others is known by its name."""
+    if isinstance(loss, str):
+        return encoded("losses", LOSSES[loss]) if loss == "gram" else loss
     try:
         return identity(loss)
     except ValueError:

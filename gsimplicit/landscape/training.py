@@ -173,7 +173,8 @@ def _frame(
         "high": ("parameter", ends[1], _words("largest value trained on")),
     }  # fmt: skip
     for name, head in reduced.items():
-        dims = ("y", "x") if head.mean.shape == tuple(grid) else ("one", "one_x")
+        shaped = {tuple(grid): ("y", "x"), (1, 1): ("one", "one_x")}
+        dims = shaped.get(head.mean.shape, (f"row_{name}", f"column_{name}"))
         variables[f"mean_{name}"] = (dims, head.mean, _words(f"mean of the {name} feature"))
         variables[f"basis_{name}"] = (
             (f"mode_{name}", *dims), head.basis, _words(f"principal components of the {name} feature")

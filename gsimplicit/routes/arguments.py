@@ -14,7 +14,7 @@ from gsimplicit.arguments import March, as_fields, check_finite, pair_up
 from gsimplicit.arrays import real_fields
 from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.losses import LOSSES
+from gsimplicit.losses import LOSSES, settled
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.marching import KERNELS
 from gsimplicit.routes.deq import Deq
@@ -70,7 +70,7 @@ def as_objective(
             raise ValueError("target has no meaning for a callable loss: let the callable hold it")
         return Objective(getattr(loss, "__name__", type(loss).__name__), loss)
     check_loss(loss)
-    features: FeatureLoss = LOSSES[loss] if isinstance(loss, str) else loss
+    features = settled(LOSSES[loss] if isinstance(loss, str) else loss)
     if target is None and sees_all(features):
         raise ValueError(f"target must be given for the loss {features.name!r} of all species")
     v = default_target(grid, model, dt) if target is None else target

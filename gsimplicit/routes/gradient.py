@@ -57,9 +57,9 @@ def grad(
         params: B instances, or 1.
         route: "implicit", "deq", "unrolled", "truncated", "tangent" or "finite_difference", or an object of
             `gsimplicit.routes` with settings.
-        loss: "spectrum" or "windowed" (arXiv 2606.11258, section 2.1), any callable of v (B, H, W) giving (B,), or an
-            object with `features`, `distance`, `name` and `invariant` as `gsimplicit.losses.FeatureLoss`. One with
-            `all_species = True` gets all species, (B, S, H, W).
+        loss: "spectrum", "windowed" or "gram" (arXiv 2606.11258, sections 2.1 and 4.2), any callable of v (B, H, W)
+            giving (B,), or an object with `features`, `distance`, `name` and `invariant` as
+            `gsimplicit.losses.FeatureLoss`. One with `all_species = True` gets all species, (B, S, H, W).
         target: The observed species (v) of shape (B, H, W) or all species of shape (B, S, H, W), or a batch of 1. None
             is the paper's point, or a model's first preset, marched to 1e-4 from seed 1: another start than the
             default, so that the gradient does not vanish at the truth. A callable has none.

@@ -16,7 +16,7 @@ import torch
 from gsimplicit.configuration import digest
 from gsimplicit.equations import ModelParams
 from gsimplicit.identity import identity, label
-from gsimplicit.losses import LOSSES
+from gsimplicit.losses import LOSSES, Gram
 from gsimplicit.losses.loss import sees_all
 from gsimplicit.results import Certificate, Status, SteadyState
 from gsimplicit.routes.objective import Loss, Objective, value_of
@@ -175,10 +175,10 @@ class Surrogate(Route):
         name = loss.name if isinstance(loss, Objective) else label(loss)
         if sees_all(loss):
             raise ValueError(f"loss must be of the observed species for the surrogate route, got {name!r} of all")
-        function = loss.loss if isinstance(loss, Objective) else loss
+        function: Any = loss.loss if isinstance(loss, Objective) else loss
         target = getattr(loss, "target", None)
-        if name in FEATURES and name in self._networks.heads and target is not None:
-            goal = FEATURES[name](target)
+        if name in FEATURES and name in self._networks.heads and target is not None and self._learned(function):
+            goal = function.features(target)
             return lambda at: ((self._networks.features(name, at) - goal) ** 2).mean((-2, -1))
         if name not in FEATURES and name in self._networks.heads and self._knows(name, function):
             return lambda at: self._networks.features(name, at)[..., 0, 0]
@@ -186,6 +186,13 @@ class Surrogate(Route):
             return lambda at: torch.stack([value_of(loss, v) for v in self._networks.features("v", at)])
         known = ", ".join(map(repr, self._networks.heads))
         raise ValueError(f"loss must be one the surrogate was trained for, {known}, got {name!r}")
+
+    def _learned(self, loss: Any) -> bool:
+        """Whether a loss with features is the one of its name that the networks were trained for."""
+        if not isinstance(loss, Gram):
+            return type(loss) is type(LOSSES[loss.name])
+        here, there = loss.told, self._networks.gram
+        return (there.get("sha256"), there.get("scale")) == (here.sha256, here.scale)
 
     def _knows(self, name: str, loss: Any) -> bool:
         """Whether a callable is the very one the networks were trained for, not one of the same name."""
@@ -233,7 +240,9 @@ class _Networks:
         self.layers = [int(n) for n in model.attrs["layers"]]
         self.weights = torch.from_numpy(model["weights"].values.copy())
         self.grid = (int(model.sizes["y"]), int(model.sizes["x"]))
-        self.callables = {one[0]: one for one in json.loads(model.attrs["losses"]) if not isinstance(one, str)}
+        known = json.loads(model.attrs["losses"])
+        self.callables = {one[0]: one for one in known if isinstance(one, list)}
+        self.gram: dict[str, Any] = next((one for one in known if isinstance(one, dict)), {})
         self.heads: dict[str, tuple[int, torch.Tensor, torch.Tensor]] = {}
         first = 0
         for name in [str(n) for n in model["head"].values]:

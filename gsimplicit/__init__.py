@@ -7,6 +7,8 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
+from gsimplicit.inverse.descend import descend
+from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.recipe import scan_arguments
 from gsimplicit.landscape.refusals import StoreLockedError, StoreMismatchError
@@ -53,6 +55,7 @@ __all__ = [
     "PositionWarning",
     "Reason",
     "Refine",
+    "Safeguards",
     "StabilityWarning",
     "Stable",
     "Status",
@@ -63,6 +66,7 @@ __all__ = [
     "UnitsWarning",
     "__version__",
     "compare",
+    "descend",
     "grad",
     "hessian",
     "initial_state",

@@ -19,7 +19,7 @@ from gsimplicit.surroundings import own_surroundings
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["recipe_of", "scan_arguments"]
+__all__ = ["device_recipe", "loss_recipe", "model_recipe", "recipe_of", "scan_arguments"]
 
 
 def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
     return {
         "axes": [[name, at.tolist()] for name, at in asked.axes.items()],  # in the order of the dimensions
         "base": asked.base.tensor()[0].tolist(),
-        "losses": [_of_loss(loss, kept=kept) for loss in asked.losses],
+        "losses": [loss_recipe(loss, kept=kept) for loss in asked.losses],
         "routes": [encoded("routes", route, kept=kept) for route in asked.routes],
         "initial": digest(asked.initial.numpy()),
         "target": "base" if asked.target is None else digest(asked.target.numpy()),
@@ -45,12 +45,12 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
         "keep": asked.keep,
         "follow": asked.follow,
         "code": provenance.code_fingerprint(),
-        **_of_model(asked.model, kept=kept),
-        **_of_device(asked.marching),
+        **model_recipe(asked.model, kept=kept),
+        **device_recipe(asked.marching),
     }
 
 
-def _of_device(marching: March) -> dict[str, Any]:
+def device_recipe(marching: March) -> dict[str, Any]:
     """The kind of device besides, where it is not the CPU: bits are those of it, and of what steps there."""
     if marching.device.type == "cpu":
         return {}
@@ -115,14 +115,14 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _of_loss(loss: Any, *, kept: bool) -> Any:
+def loss_recipe(loss: Any, *, kept: bool) -> Any:
     """A loss by its name, or by its name and the code and values that it reaches."""
     if isinstance(loss, str):
         return loss
     return identity(loss) if kept else label(loss)
 
 
-def _of_model(model: Model, *, kept: bool) -> dict[str, Any]:
+def model_recipe(model: Model, *, kept: bool) -> dict[str, Any]:
     """What a scan is known by besides, where the model is not Gray-Scott: names and formulas, or the code of one."""
     if model is DEFAULT:
         return {}
@@ -149,6 +149,6 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
     if told is None:
         return DEFAULT
     found = shipped_model(told["name"])
-    if found is None or _of_model(found, kept=True).get("model") != told:
+    if found is None or model_recipe(found, kept=True).get("model") != told:
         raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import xarray as xr
@@ -14,7 +13,7 @@ import gsimplicit as gs
 
 DECAY = 5e-4
 """Weight decay of the paper's training, in the raw parameters."""
-STOP = {"tol": 5e-5, "max_steps": 40_000}
+TOL, MAX_STEPS = 5e-5, 40_000
 """How its training marches."""
 TARGETS_SEED = 1
 """Seed of the pool of targets; fields of the training have others."""
@@ -49,9 +48,8 @@ def targets(count: int, grid: int) -> torch.Tensor:
 
 def trained(store: Path, run: Run, steps: int, samples: int, pool: torch.Tensor, keep: str | None = None) -> xr.Dataset:
     """The record of a training, kept in `store`: found again, resumed, or made anew where something has changed."""
-    settings: dict[str, Any] = dict(STOP)
+    by = partial(torch.optim.SGD, lr=run.rate, weight_decay=DECAY)
     return gs.descend(
-        gs.Params(*run.start), route=run.route, loss=run.loss, steps=steps, samples=samples, targets=pool, seed=run.seed,
-        optimizer=partial(torch.optim.SGD, lr=run.rate, weight_decay=DECAY), store=store, overwrite=True, keep=keep,
-        **settings,
+        gs.Params(*run.start), route=run.route, loss=run.loss, steps=steps, samples=samples, targets=pool,
+        seed=run.seed, optimizer=by, tol=TOL, max_steps=MAX_STEPS, store=store, overwrite=True, keep=keep,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["descend"]
 
+_SAFEGUARDS, _BOX = Safeguards(), Box()
+
 
 @own_surroundings
 def descend(
@@ -50,7 +53,7 @@ def descend(
     store: str | os.PathLike[str] | None = None,
     *,
     optimizer: OptimizerFactory | None = None,
-    safeguards: Safeguards | None = Safeguards(),
+    safeguards: Safeguards | None = _SAFEGUARDS,
     free: Sequence[str] | None = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     samples: int | None = None,
@@ -58,7 +61,7 @@ def descend(
     seed: int | Sequence[int] = 0,
     grid: tuple[int, int] | None = None,
     noise: float = 0.02,
-    box: Box | None = Box(),
+    box: Box | None = _BOX,
     tol: float = 1e-4,
     max_steps: int = 50_000,
     check_every: int = 64,
@@ -139,7 +142,7 @@ def descend(
         backend=backend, keep=keep,
     )  # fmt: skip
     overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
-    configuration = asked.configuration(kept=store is not None)
+    configuration = json.loads(json.dumps(asked.configuration(kept=store is not None)))  # as a file gives it back
     if store is None:
         return _descended(asked, configuration, None, progress=progress)
     kept = Store(store, configuration, overwrite=overwrite, parts=partial(pieces.pieces, _own(asked)))

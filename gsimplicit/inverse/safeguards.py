@@ -62,20 +62,21 @@ class Safeguards:
         """Whether parameters (B, P) pass the CFL criterion, bool (B,); all do where it is not asked for."""
         if not self.cfl:
             return torch.ones(len(values), dtype=torch.bool)
-        return torch.as_tensor((values[:, : len(model.diffusivity)] * dt <= 0.25).all(dim=1))
+        return torch.le(values[:, : len(model.diffusivity)], 0.25 / dt).all(dim=1)
 
 
 def stays_inside(fields: torch.Tensor, model: Model) -> torch.Tensor:
     """Whether the observed species of fields (N, S, H, W) is finite and in the model's bounds, bool (N,)."""
     seen = fields[:, model.seen].flatten(1)
     ends = model.bounds[model.seen]
-    fine = torch.isfinite(seen)
+    fine: torch.Tensor = torch.isfinite(seen)
     if ends is not None:
-        fine &= (seen >= ends[0]) & (seen <= ends[1])
+        fine = fine & (seen >= ends[0]) & (seen <= ends[1])
     return fine.all(dim=1).cpu()
 
 
 def possible(values: torch.Tensor, model: Model) -> torch.Tensor:
     """Whether parameters (B, P) are finite and in the model's ranges, bool (B,)."""
     low, high = torch.tensor([model.range_of(n) for n in model.parameters], dtype=torch.float64).T
-    return (torch.isfinite(values) & (values >= low) & (values <= high)).all(dim=1)
+    inside: torch.Tensor = torch.isfinite(values) & (values >= low) & (values <= high)
+    return inside.all(dim=1)

@@ -107,24 +107,14 @@ PAPER = (
 """All, in the paper's order, which is that of every table."""
 
 NOT_YET = (
-    GRADIENT_SIZE,
-    SAFEGUARDS,
-    NO_CONVERGENCE,
-    BAND,
-    EXCURSIONS,
     LOW_LOSS,
-    WINDOWED_BAND,
     POLARIZED,
     SEPARATES,
-    EXPLORED,
     GRAM_RANGE,
     GRAM_PLATEAU,
     GRAM_ROUGH,
     GRAM_CLIFFS,
     GRAM_SLOPE,
-    CONFINED,
-    WEAK_INSIDE,
-    ONE_STEP,
     GRADUAL,
     ALIKE,
     FROM_PATTERNS,
@@ -134,7 +124,6 @@ NOT_YET = (
     NO_REPAIR,
     ENCLOSED,
     OTHER_STARTS,
-    ONE_RUN,
 )
 """No study decides these yet."""
 

@@ -35,7 +35,8 @@ SIZES = {
 }  # fmt: skip
 """Pixels a side, samples a step, targets in the pool, cells of the plane, points along a move; steps of each run."""
 
-SCRIPTS = (__file__, _training.__file__, _training_measures.__file__)
+SCRIPTS = (_training.__file__, _training_measures.__file__)
+"""What the measured datasets depend on: not on how they are drawn."""
 LOOKS = {
     "paper": ("paper's start, rate 1.2e-2", "#08306b", "-"),
     "windowed": ("the same, windowed loss", "#9ecae1", "-"),
@@ -105,7 +106,7 @@ def _losses(data: Datasets, ax: Axes) -> None:
         )
     ax.set(xscale="log", ylim=(0, 285), xlabel="iteration, from 1", ylabel="loss, mean of the samples")
     ax.set_title("(a) losses", loc="left")
-    ax.legend(fontsize=7, loc="lower left")
+    ax.legend(fontsize=7, loc="center right")
 
 
 def _dot(steps: int) -> str | None:
@@ -118,7 +119,7 @@ def _plane(data: Datasets, ax: Axes) -> None:
     for name, (_, colour, line) in LOOKS.items():
         record = _of_run(data, name)
         for width, shade in ((3, "w"), (1.2, colour)):
-            ax.plot(record.sel(parameter="k"), record.sel(parameter="F"), line, color=shade, lw=width, clip_on=False)
+            ax.plot(record.sel(parameter="k"), record.sel(parameter="F"), line, color=shade, lw=width)
         ax.plot(
             record.sel(parameter="k")[-1],
             record.sel(parameter="F")[-1],
@@ -129,8 +130,8 @@ def _plane(data: Datasets, ax: Axes) -> None:
             clip_on=False,
         )
     ax.plot(TRUTH[3], TRUTH[2], marker="*", ms=11, mfc="w", mec="k", ls="none")
-    ax.set(xlim=(0.0, 0.102), ylim=(0.02, 0.08))
-    ax.set_title("(b) where they went (squares: ends); kinds at the truth's diffusion", loc="left")
+    ax.set(xlim=(0.0, 0.105), ylim=(0.0, 0.105))
+    ax.set_title("(b) where they went; squares: ends", loc="left")
 
 
 def _of_run(data: Datasets, name: str):  # type: ignore[no-untyped-def]
@@ -138,16 +139,16 @@ def _of_run(data: Datasets, name: str):  # type: ignore[no-untyped-def]
 
 
 def _adjoint(data: Datasets, ax: Axes) -> None:
-    marks = dict(zip(_training_measures.PLACES, "osv^", strict=True))
+    marks = dict(zip(_training_measures.PLACES, "osv^D", strict=True))
     words = {"start": "paper's start (uniform)", "inside": "holes (0.05, 0.06)", "pivot": "pivot 1 (nothing)",
-             "spots": "pivot 2 (spots)"}  # fmt: skip
-    shades = {"start": "#440154", "inside": "#31688e", "pivot": "#35b779", "spots": "#e0b000"}
+             "spots": "pivot 2 (spots)", "visited": "visited (spots)"}  # fmt: skip
+    shades = {"start": "#440154", "inside": "#31688e", "pivot": "#35b779", "spots": "#e0b000", "visited": "#d95f02"}
     one = data["training_adjoint"]
     for name, mark in marks.items():
         at = one.sel(place=name)
         ax.plot(at["back"], at["norm"], marker=mark, ms=4, color=shades[name], label=words[name], lw=1)
     ax.axhspan(1e-3, 1e3, color="0.92", lw=0)
-    ax.set(xscale="log", yscale="log", xlabel="steps before the end", ylabel="norm of the adjoint / norm at the end")
+    ax.set(xscale="log", yscale="log", xlabel="steps before the end", ylabel="norm of the adjoint, by that at the end")
     ax.set_ylim(bottom=max(1e-24, ax.get_ylim()[0]))
     ax.set_title("(c) backwards through the steps; grey: within 1,000", loc="left")
     ax.legend(fontsize=7)

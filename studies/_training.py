@@ -27,6 +27,8 @@ PIVOT_2 = (0.1343, 0.0679, 0.0429, 0.0653)
 """Where 98 more ended, at a rate of 1e-3."""
 INSIDE = (0.16, 0.08, 0.05, 0.06)
 """Among patterns, two cells of the F-k plane from the left cliff."""
+VISITED = (0.19865915395025058, 0.0621320614287242, 0.04691002431224493, 0.07057919348543927)
+"""Where a training of ours found no rate to go on with: step 3 of `studies/visited.csv`."""
 RATE, SLOW = 1.2e-2, 1e-4
 """The paper's learning rate (appendix D), and the first one of its published code."""
 
@@ -42,6 +44,7 @@ class Run:
         loss: Name of the loss.
         route: Name of the route.
         seed: Of its fields and targets.
+        check_every: Steps between tests of the stop; the paper's letter is 1.
     """
 
     name: str
@@ -50,16 +53,19 @@ class Run:
     loss: str = "spectrum"
     route: str = "unrolled"
     seed: int = 100
+    check_every: int = 64
 
 
 RUNS = (
     Run("paper", START, RATE),
     Run("slow", START, SLOW),
+    Run("letter", START, RATE, check_every=1),
     Run("windowed", START, RATE, loss="windowed"),
     Run("implicit", START, RATE, route="implicit"),
     Run("inside", INSIDE, SLOW),
     Run("inside_fast", INSIDE, RATE),
     Run("pivot", PIVOT, 1e-3),
+    Run("visited", VISITED, SLOW),
 )
 """What the study trains."""
 
@@ -80,7 +86,8 @@ def trained(store: Path, run: Run, steps: int, samples: int, pool: torch.Tensor)
     by = partial(torch.optim.SGD, lr=run.rate, weight_decay=DECAY)
     return gs.descend(
         gs.Params(*run.start), route=run.route, loss=run.loss, steps=steps, samples=samples, targets=pool,
-        seed=run.seed, optimizer=by, tol=TOL, max_steps=MAX_STEPS, store=store, overwrite=True,
+        seed=run.seed, optimizer=by, tol=TOL, max_steps=MAX_STEPS,
+        check_every=run.check_every, store=store, overwrite=True,
     )  # fmt: skip
 
 

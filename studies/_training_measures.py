@@ -14,10 +14,8 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _training
-from studies._training import INSIDE, MAX_STEPS, PIVOT, PIVOT_2, START, TOL, Run
+from studies._training import INSIDE, MAX_STEPS, PIVOT, PIVOT_2, START, TOL, VISITED, Run
 
-VISITED = (0.19865915395025058, 0.0621320614287242, 0.04691002431224493, 0.07057919348543927)
-"""Where a training of ours found no rate to go on with: step 3 of `studies/visited.csv`."""
 PLACES = {"start": START, "inside": INSIDE, "pivot": PIVOT, "spots": PIVOT_2, "visited": VISITED}
 """Where gradients are looked at: the paper's start (uniform), holes, its two pivots (nothing; spots), and `VISITED`."""
 BACK = 9

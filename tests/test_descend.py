@@ -75,6 +75,24 @@ def test_every_route_drives_a_descent(route: str) -> None:
     assert record.loss.values[2, 0] < record.loss.values[0, 0]
 
 
+@pytest.fixture(scope="module")
+def network() -> xr.Dataset:
+    data = gs.scan({"k": np.linspace(0.062, 0.066, 12)}, base=TRUTH, initial=small(), keep="v", tol=0.0, max_steps=50,
+                   progress=False)  # fmt: skip
+    return gs.train_surrogate(data, ["v"], members=1, epochs=100, progress=False)
+
+
+def test_a_network_is_not_asked_outside_the_range_it_was_trained_in(network: xr.Dataset) -> None:
+    record = gs.descend(
+        TRUTH.replace(k=0.0645), loss=mean_square, route=gs.routes.Surrogate(network), initial=small(), steps=3,
+        free=["k"], optimizer=partial(torch.optim.SGD, lr=10.0), tol=0.0, max_steps=50, progress=False,
+    )  # fmt: skip
+    went = record.params.sel(parameter="k").values[record.outcome.values[:, 0] > 0]
+    assert len(went) > 1
+    assert ((went >= 0.062) & (went <= 0.066)).all()
+    assert Outcome.SHRUNK in record.outcome.values
+
+
 def test_a_route_of_settings_and_any_optimiser_of_torch_do(goal: torch.Tensor) -> None:
     record = gs.descend(
         TRUTH.replace(k=0.0645), goal[:1], gs.routes.Truncated(steps=60), initial=small(1, 1), steps=8, free=["k"],

@@ -46,6 +46,10 @@ class Place:
 class Evaluation(Protocol):
     """A way to evaluate rows of parameters."""
 
+    def admits(self, values: torch.Tensor) -> torch.Tensor:
+        """Whether it can be asked at parameters (rows, P) that lie in the model's ranges, bool (rows,)."""
+        ...
+
     def at(self, rows: Sequence[int], values: torch.Tensor, step: int) -> Place:
         """Losses of some rows at parameters (rows, P), with the fields and targets of a step."""
         ...
@@ -70,6 +74,17 @@ class ByRoute:
     marching: March
     draws: Draws
     keep: bool
+
+    def admits(self, values: torch.Tensor) -> torch.Tensor:
+        """Whether the route takes them: a network within what it was trained on, differences off the bounds."""
+        return torch.tensor([self._admits(row) for row in values], dtype=torch.bool)
+
+    def _admits(self, row: torch.Tensor) -> bool:
+        try:
+            self.route.check(ModelParams.of_values(self.model, row[None].numpy()))
+        except ValueError:
+            return False
+        return True
 
     def at(self, rows: Sequence[int], values: torch.Tensor, step: int) -> Place:
         """March each sample of each row, and evaluate the loss there."""
@@ -124,6 +139,10 @@ class ByResidual:
 
     model: Model
     draws: Draws
+
+    def admits(self, values: torch.Tensor) -> torch.Tensor:
+        """Everywhere."""
+        return torch.ones(len(values), dtype=torch.bool)
 
     def at(self, rows: Sequence[int], values: torch.Tensor, step: int) -> Place:
         """Residual loss of each row at each of its samples' targets."""

@@ -158,6 +158,7 @@ class Walk:
         can = possible(values, self.model)
         if self.safeguards is not None:
             can &= self.safeguards.steps_stay_stable(values, self.model, self.dt)
+        can[can.clone()] = self.evaluation.admits(values[can])
         some = [i for i, ok in zip(ready, can.tolist(), strict=True) if ok]
         return self.evaluation.at(some, values[can], step) if some else None
 

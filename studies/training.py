@@ -66,7 +66,11 @@ def compute(scale: str, folder: Path) -> Datasets:
         "adjoint": partial(_training_measures.adjoint_job, grid),
         "moves": partial(_training_measures.moves_job, moves, grid, size["points"]),
     }
-    settings = {"grid": grid, "samples": samples, "points": size["points"], "moves": moves}
+    settings = {  # of JSON types: lists, no tuples
+        "gradients": {"grid": grid, "samples": samples},
+        "adjoint": {"grid": grid},
+        "moves": {"grid": grid, "points": size["points"], "moves": [list(move) for move in moves]},
+    }
     if not moves:
         del jobs["moves"]
     return {
@@ -82,7 +86,7 @@ def compute(scale: str, folder: Path) -> Datasets:
             losses=["spectrum"],
             initial=gs.initial_state(grid=(grid, grid)),
         ),
-        **{f"training_{n}": filled(folder / f"training_{n}.nc", SCRIPTS, settings, job) for n, job in jobs.items()},
+        **{f"training_{n}": filled(folder / f"training_{n}.nc", SCRIPTS, settings[n], job) for n, job in jobs.items()},
     }
 
 

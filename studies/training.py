@@ -137,7 +137,7 @@ def _plane(data: Datasets, ax: Axes) -> None:
             clip_on=False,
         )
     ax.plot(TRUTH[3], TRUTH[2], marker="*", ms=11, mfc="w", mec="k", ls="none")
-    ax.set(xlim=(-0.002, 0.104), ylim=(0.015, 0.1))
+    ax.set(xlim=(-0.002, 0.104), ylim=(0.015, 0.103))
     ax.set_title("(b) where they went; squares: ends", loc="left")
 
 
@@ -181,6 +181,7 @@ STUDY = Study(
     "the truth. The kinds are those at the truth's diffusion coefficients; the trainings have others. (c) Norm of the "
     "derivative of the loss in the fields so many steps before the end, by that at the end. (d) Largest relative error "
     "of the four parameters.",
-    alt="Losses that stay at one height, lines over a map of kinds of states that leave the patterns at once, adjoint "
-    "norms against steps back, and errors that stay, except that of the residual loss, which falls to 1e-5.",
+    alt="Losses that stay at one height, but for one that falls and stays low; lines over a map of kinds of states "
+    "that leave the patterns at once; adjoint norms against steps back; and errors that stay, except that of the "
+    "residual loss, which falls to 1e-5.",
 )

@@ -77,7 +77,7 @@ def test_the_screen_has_one_line_for_each_claim_of_the_paper_in_its_order(tmp_pa
 def test_a_full_run_fits_on_a_screen(tmp_path: Path) -> None:
     report = a_report(tmp_path, *(a_claim(s) for s in _paper.TESTED))
     out = _text.screen([report]).strip().splitlines()
-    assert len(out) <= 24
+    assert len(out) <= 50  # a window of full height: the paper has 47 statements
     assert max(map(len, out)) <= 120
 
 

@@ -41,6 +41,7 @@ run_pages = [
     "reference/landscapes",
     "reference/models",
     "reference/bifurcation",
+    "reference/descent",
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "smartquotes"]

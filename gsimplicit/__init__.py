@@ -7,6 +7,8 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
+from gsimplicit.inverse.descend import descend
+from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.kept import with_losses
 from gsimplicit.landscape.recipe import scan_arguments
@@ -54,6 +56,7 @@ __all__ = [
     "PositionWarning",
     "Reason",
     "Refine",
+    "Safeguards",
     "StabilityWarning",
     "Stable",
     "Status",
@@ -64,6 +67,7 @@ __all__ = [
     "UnitsWarning",
     "__version__",
     "compare",
+    "descend",
     "grad",
     "hessian",
     "initial_state",

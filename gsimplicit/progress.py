@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["LINE", "STAGE", "Bar", "Line", "line", "note", "stage"]
+__all__ = ["LINE", "STAGE", "Bar", "Line", "drawable", "line", "note", "stage"]
 
 PATIENCE = 2.0
 """Seconds a call may take before its line appears."""
@@ -32,16 +32,18 @@ class Bar:
         count: Points in all.
         done: Points that are there already.
         shown: False draws nothing and imports nothing.
+        name: What stands before the bar.
+        unit: What is counted.
     """
 
-    def __init__(self, count: int, done: int, *, shown: bool) -> None:
+    def __init__(self, count: int, done: int, *, shown: bool, name: str = "scan", unit: str = "point") -> None:
         self._bar: Any = None
         if not shown or sys.stderr is None:
             return
         every = 0.1 if _moves(sys.stderr) else 15.0
         try:
             # every update is looked at, so that tqdm needs no thread of its own to look after slow ones
-            self._bar = _tqdm()(total=count, initial=done, unit="point", desc="scan", mininterval=every, miniters=1)
+            self._bar = _tqdm()(total=count, initial=done, unit=unit, desc=name, mininterval=every, miniters=1)
         except Exception:
             self._bar = None
 
@@ -139,7 +141,7 @@ def line(name: str, asked: bool) -> Iterator[None]:
     A call inside a call has no line of its own: its notes stand in the outer one's. Nor has a call in a process of a
     pool, nor one beside another thread's that has a line.
     """
-    if not asked or LINE.get() is not None or not _drawable() or not _shown.acquire(blocking=False):
+    if not asked or LINE.get() is not None or not drawable() or not _shown.acquire(blocking=False):
         yield
         return
     here = Line(name)
@@ -173,7 +175,7 @@ def stage(words: str) -> Iterator[None]:
         STAGE.reset(token)
 
 
-def _drawable() -> bool:
+def drawable() -> bool:
     """Whether a line that moves can be drawn: on a terminal or in a notebook, by the main process."""
     stream = sys.stderr
     if stream is None or multiprocessing.current_process().name != "MainProcess":

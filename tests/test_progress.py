@@ -156,12 +156,12 @@ def _line_beside() -> progress.Line | None:
 
 def _drawable_on_a_terminal() -> bool:
     sys.stderr = Terminal()
-    return progress._drawable()
+    return progress.drawable()
 
 
 def test_a_process_of_a_pool_draws_nothing(terminal: Terminal) -> None:
     with contextlib.redirect_stderr(terminal):
-        assert progress._drawable()
+        assert progress.drawable()
         with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
             assert not pool.submit(_drawable_on_a_terminal).result()
 

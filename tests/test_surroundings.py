@@ -271,7 +271,7 @@ def test_a_warning_names_the_line_that_called() -> None:
 DECORATED_METHODS = {"Params": ("__init__", "stack", "from_unbounded", "to_unbounded", "tensor", "expand", "_named")}
 
 NO_DOORS = {
-    "Box Refine Direct Gmres": "settings: plain values, no tensors",
+    "Box Refine Direct Gmres Safeguards": "settings: plain values, no tensors",
     "Model models": "formulas; parameters of a model are made behind the doors of Params",
     "LinearSolver": "a protocol",
     "Certificate Gradient ParameterGradient SteadyState": "results: what they hold was made behind a door",

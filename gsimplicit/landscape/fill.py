@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-__all__ = ["Job", "fill", "partial_scan"]
+__all__ = ["Job", "fill", "partial_scan", "terminable"]
 
 _LOOKS = 4
 """How often a store that changes while it is looked at is looked at again."""
@@ -104,7 +104,7 @@ def fill(
     if kept is None:
         return _filled(prepare(), None, executor, progress, tile)
     # held before anything is computed, and asked again: another process may have finished it in between
-    with _terminable(), kept.held():
+    with terminable(), kept.held():
         if (whole := kept.finished()) is None:
             return _filled(prepare(), kept, executor, progress, tile)
         kept.sweep()
@@ -217,7 +217,7 @@ def _require_space(kept: Store, frame: xr.Dataset, missing: float, tiles: int) -
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """A request to terminate (SIGTERM) ends the computing in order, as Ctrl-C does, where nobody else listens to it."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -22,7 +22,7 @@ from gsimplicit.labels import attributes
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.arguments import as_losses
 from gsimplicit.landscape.fill import Job, fill
-from gsimplicit.landscape.recipe import of_loss, weights_of
+from gsimplicit.landscape.recipe import loss_recipe, weights_of
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss, sees_all
 from gsimplicit.results import Status
@@ -104,7 +104,7 @@ def with_losses(
     own = {f"loss {name!r}": loss for name, loss in zip(names, asked, strict=True) if callable(loss)}
     recipe = {
         "states": states.digest,
-        "losses": [of_loss(loss, kept=store is not None) for loss in asked],
+        "losses": [loss_recipe(loss, kept=store is not None) for loss in asked],
         "target": None if goal is None else digest(goal.numpy()),
         "code": provenance.code_fingerprint(),
     }

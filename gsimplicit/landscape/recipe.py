@@ -20,7 +20,7 @@ from gsimplicit.surroundings import own_surroundings
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["of_loss", "recipe_of", "scan_arguments", "weights_of"]
+__all__ = ["device_recipe", "loss_recipe", "model_recipe", "recipe_of", "scan_arguments", "weights_of"]
 
 
 def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
     return {
         "axes": [[name, at.tolist()] for name, at in asked.axes.items()],  # in the order of the dimensions
         "base": asked.base.tensor()[0].tolist(),
-        "losses": [of_loss(loss, kept=kept) for loss in asked.losses],
+        "losses": [loss_recipe(loss, kept=kept) for loss in asked.losses],
         "routes": [encoded("routes", route, kept=kept) for route in asked.routes],
         "initial": digest(asked.initial.numpy()),
         "target": "base" if asked.target is None else digest(asked.target.numpy()),
@@ -46,8 +46,8 @@ def recipe_of(asked: Arguments, *, kept: bool) -> dict[str, Any]:
         "keep": asked.keep,
         "follow": asked.follow,
         "code": provenance.code_fingerprint(),
-        **_of_model(asked.model, kept=kept),
-        **_of_device(asked.marching),
+        **model_recipe(asked.model, kept=kept),
+        **device_recipe(asked.marching),
     }
 
 
@@ -57,7 +57,7 @@ def weights_of(losses: Sequence[Any]) -> dict[str, str]:
     return {"gsimplicit_weights": "; ".join(told)} if told else {}
 
 
-def _of_device(marching: March) -> dict[str, Any]:
+def device_recipe(marching: March) -> dict[str, Any]:
     """The kind of device besides, where it is not the CPU: bits are those of it, and of what steps there."""
     if marching.device.type == "cpu":
         return {}
@@ -122,7 +122,7 @@ def scan_arguments(data: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def of_loss(loss: Any, *, kept: bool) -> Any:
+def loss_recipe(loss: Any, *, kept: bool) -> Any:
     """A loss by its name, its settings, or its name and the code and values that it reaches."""
     if isinstance(loss, str):
         return loss
@@ -131,7 +131,7 @@ def of_loss(loss: Any, *, kept: bool) -> Any:
     return identity(loss) if kept else label(loss)
 
 
-def _of_model(model: Model, *, kept: bool) -> dict[str, Any]:
+def model_recipe(model: Model, *, kept: bool) -> dict[str, Any]:
     """What a scan is known by besides, where the model is not Gray-Scott: names and formulas, or the code of one."""
     if model is DEFAULT:
         return {}
@@ -158,6 +158,6 @@ def _model_of(configuration: Mapping[str, Any]) -> Model:
     if told is None:
         return DEFAULT
     found = shipped_model(told["name"])
-    if found is None or _of_model(found, kept=True).get("model") != told:
+    if found is None or model_recipe(found, kept=True).get("model") != told:
         raise ValueError(f"base: the model {told['name']!r} is a function, which a file does not hold; pass its params")
     return found

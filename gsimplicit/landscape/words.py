@@ -17,8 +17,10 @@ _MOST = 127
 
 
 def put(frame: xr.Dataset, count: int, indices: Sequence[int], values: Values) -> None:
-    """Put the variables of some of `count` points in their places."""
+    """Put the variables of some of `count` points in their places; what goes by a name with `_` is no variable."""
     for name, some in values.items():
+        if name.startswith("_"):
+            continue
         variable = frame.variables[name]
         numbers = _numbered(variable.attrs, some) if some.dtype.kind == "U" else some
         array = variable.values

@@ -1,0 +1,6 @@
+"""Parameters from patterns: descent by any route."""
+
+from gsimplicit.inverse.record import Outcome
+from gsimplicit.inverse.safeguards import Safeguards
+
+__all__ = ["Outcome", "Safeguards"]

@@ -1,0 +1,171 @@
+"""What the trainings decide of where they go: how far, among what states, over which cliffs."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+import gsimplicit as gs
+from gsimplicit.inverse import Outcome
+from studies import _paper
+from studies._claims import Claim, between, ours
+from studies._training import PIVOT, PIVOT_2, worst_error
+from studies._training_measures import cliff_widths
+
+FACE = 0.015 / 24
+"""Width of a face in k of `fig3` at its default scale."""
+
+
+def explored(of: dict[str, xr.Dataset]) -> list[Claim]:
+    told, moves, cells = [], [], []
+    for name in ("paper", "letter"):
+        params = of[name]["params"].values
+        later = np.abs(np.diff(params[1:], axis=0) / params[1:-1]).max(axis=1)
+        first = float(np.abs(params[1] / params[0] - 1).max()) if len(params) > 1 else float("nan")
+        moves.append(0.01 / max(float(np.median(later)), 1e-300) if len(later) else float("nan"))
+        cells.append(len({(int(F / FACE), int(k / FACE)) for _, _, F, k in params}))
+        told.append(
+            f"{name}: first step {first:.0%}, then {moves[-1]:.0f} iterations for 1 % (median speed); largest raw "
+            f"derivative after it {_largest(of[name]):.1e}; {cells[-1]} cells in {len(params)} iterations"
+        )
+    enough = len(of["paper"]["params"]) >= 100
+    return [
+        Claim(
+            _paper.EXPLORED,
+            "The paper's training, its stop tested every 64 steps and every step. Asked here: after the first step it "
+            "takes 100 iterations or more to change any parameter by 1 %, in both.",
+            f"{between(min(moves), max(moves), '.0f')} iterations for 1 %",
+            "; ".join(told),
+            min(moves) >= 100 if enough else None,
+        ),
+        Claim(
+            _paper.EXPLORED,
+            "The same. Asked here: each of them searched: it has been in ten cells or more of the F-k plane, a cell as "
+            f"wide as one of figure 3's faces in k ({FACE:.4f}) each way.",
+            f"{between(min(cells), max(cells))} cells",
+            "; ".join(told),
+            min(cells) >= 10 if enough else None,
+        ),
+    ]
+
+
+def _largest(record: xr.Dataset) -> float:
+    """Largest raw derivative after the first step."""
+    slopes = np.abs(record["raw_gradient"].values[1:])
+    return float(np.nanmax(slopes)) if np.isfinite(slopes).any() else float("nan")
+
+
+def confined(of: dict[str, xr.Dataset], names: tuple[str, ...], words: str) -> Claim:
+    told, away, total = [], 0, 0
+    for name in names:
+        kind, status = of[name]["kind"].values, of[name]["status"].values
+        none = (kind != gs.Kind.PATTERN) | (status == gs.Status.UNSTEADY)
+        away, total = away + int(none.sum()), total + none.size
+        shares = [float(np.mean(kind == one)) for one in (gs.Kind.TRIVIAL, gs.Kind.UNIFORM, gs.Kind.PATTERN)]
+        told.append(f"{name}: nothing {shares[0]:.0%}, uniform {shares[1]:.0%}, pattern {shares[2]:.0%}")
+    stays = float(np.mean(of["inside_fast"]["kind"].values == gs.Kind.PATTERN))
+    return Claim(
+        _paper.CONFINED,
+        f"States at all iterations of the trainings from the paper's start, {words}. Asked here: nine of ten are "
+        "uniform, empty or had not settled.",
+        f"{away / total:.1%} without a settled pattern",
+        f"{away} of {total} states; {'; '.join(told)}; put among patterns at the paper's rate {stays:.0%} are patterns",
+        away / total >= 0.9,
+    )
+
+
+def weak(one: xr.Dataset) -> list[Claim]:
+    told, noisy, strong = [], [], []
+    for place in ("inside", "spots"):
+        at = one["gradient"].sel(place=place, parameter="k").values
+        at = at[np.isfinite(at)]
+        k = {"inside": 0.06, "spots": PIVOT_2[3]}[place]
+        mean, spread = float(at.mean()), float(at.std(ddof=1)) if len(at) > 1 else float("nan")
+        noisy.append(spread / abs(mean) if mean else float("inf"))
+        raw = mean * k * (1 - k / 0.1)  # derivative in the raw parameter
+        move = abs(1.2e-2 * raw) * k * (1 - k / 0.1)
+        strong.append(move / FACE)
+        told.append(f"{place}: {mean:.1e}, spread {spread:.1e}, a step at 1.2e-2 is {move / FACE:.1f} faces of k long")
+    return [
+        Claim(
+            _paper.WEAK_INSIDE,
+            "Derivative in k at two patterns, one a sample. Asked here: noisy: the spread over samples is as large as "
+            "half of the mean or larger, at both.",
+            f"spread by mean {between(min(noisy), max(noisy), '.2g')}",
+            "; ".join(told),
+            all(n >= 0.5 for n in noisy) if np.isfinite(noisy).all() else None,
+        ),
+        Claim(
+            _paper.WEAK_INSIDE,
+            "The same. Asked here: weak: a step at the paper's rate changes k, to first order, by less than a face of "
+            "figure 3.",
+            f"{between(min(strong), max(strong), '.2g')} faces",
+            "; ".join(told),
+            all(s < 1 for s in strong),
+        ),
+    ]
+
+
+def one_step(moves: xr.Dataset | None) -> Claim:
+    told, narrow, seen = [], 0, 0
+    for n in range(moves.sizes["move"] if moves is not None else 0):
+        one = moves.isel(move=n)  # type: ignore[union-attr]
+        widths = cliff_widths(one["loss"].values)
+        name, length = str(one["move"].values), float(one["length"])
+        if widths:
+            seen, narrow = seen + 1, narrow + (min(widths) <= 0.25)
+            told.append(f"{name}: narrowest cliff {min(widths):.1%} of the step, {len(widths)} met; k by {length:.4f}")
+        else:
+            told.append(f"{name}: no cliff met; k by {length:.4f}")
+    return Claim(
+        _paper.ONE_STEP,
+        "The first step of each training that left a pattern or made one, and the losses along it. Asked here: it "
+        "crosses a cliff no wider than a quarter of the step, at all of them.",
+        f"{narrow} of {seen} such steps",
+        "; ".join(told) or "no training left a pattern or made one",
+        narrow == seen if seen else None,
+    )
+
+
+def one_run(record: xr.Dataset) -> Claim:
+    end = record["params"].values[min(98, record.sizes["step"] - 1)]
+    moved, wanted = end[3] - PIVOT[3], PIVOT_2[3] - PIVOT[3]
+    return Claim(
+        _paper.ONE_RUN,
+        "Its last leg: 98 iterations at a rate of 1e-3 from the first pivot. Asked here: k comes at least half of the "
+        "way to the second one.",
+        f"k moves by {moved:.1e}, the paper's by {wanted:.1e}",
+        f"k {PIVOT[3]} to {end[3]:.6f} in {record.sizes['step'] - 1} iterations, the paper's {PIVOT_2[3]}; loss "
+        f"{record['loss'].values[0]:.0f} to {record['loss'].values[-1]:.0f}; largest raw derivative "
+        f"{np.nanmax(np.abs(record['raw_gradient'].values)):.1e}",
+        bool(moved / wanted >= 0.5) if record.sizes["step"] >= 99 else None,
+    )
+
+
+def implicit(record: xr.Dataset) -> Claim:
+    slopes = np.abs(record["raw_gradient"].values)
+    slope = float(np.nanmax(slopes)) if np.isfinite(slopes).any() else float("nan")
+    words = Outcome(int(record["outcome"].values[-1])).name.lower()
+    return Claim(
+        ours("The implicit route trains no better"),
+        "The paper's start and rate, with the gradient at the certified root. Asked here: a step by it changes no raw "
+        "parameter by 1e-5 or more, so that 1 % takes thousands of iterations.",
+        f"largest step {1.2e-2 * slope:.1e}",
+        f"largest raw derivative {slope:.1e} in {record.sizes['step'] - 1} iterations, times the rate "
+        f"{1.2e-2 * slope:.1e}; what moves is the weight decay; last: {words}",
+        1.2e-2 * slope < 1e-5 if np.isfinite(slope) else None,
+    )
+
+
+def residual(record: xr.Dataset) -> Claim:
+    error = worst_error(record)
+    reached = int(np.argmax(error < 0.01)) if (error < 0.01).any() else -1
+    return Claim(
+        ours("Descent of the residual loss converges"),
+        "The same start, the residual loss at the target's u and v, Adam. Asked here: all four parameters within 1 % "
+        "of the truth.",
+        f"{error[-1]:.1e} after {len(error) - 1} iterations; 1 % after {reached}",
+        f"largest relative error {error[0]:.2f} to {error[-1]:.1e}, first below 1 % at iteration {reached}; loss "
+        f"{record['loss'].values[0, 0]:.1e} to {record['loss'].values[-1, 0]:.1e}",
+        bool(error[-1] < 0.01),
+    )

@@ -17,7 +17,7 @@ from studies._paper import NOT_YET
 from studies._record import Report, code, load, statements
 from studies._text import COARSE, found, hypotheses, source
 
-ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff")
+ORDER = ("fig2", "fig3", "routes", "steady", "bifurcations", "basins", "gradients_at_a_cliff", "steps")
 
 
 def write(results: Path, folder: Path) -> list[Path]:

@@ -84,7 +84,8 @@ def _cliffs(plane: xr.Dataset, name: str) -> Claim:
         f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two cells of the plane "
         "wide at most (median).",
         f"cliffs {between(*_range(middle), '.1f')} cells wide",
-        f"cliff faces along F {count['F']}, along {name} {count[name]}; cliffs of a row along {name}: {rows} of {len(per_row)} rows; "
+        f"cliff faces along F {count['F']}, along {name} {count[name]}; cliffs of a row along {name}: {rows} of "
+        f"{len(per_row)} rows; "
         f"median cliff width {between(*_range(middle), '.1f')} cells, "
         f"90 % within {between(*_range([n.widths[1] for n in each]), '.1f')}, "
         f"all within {between(*_range([n.widths[2] for n in each]), '.0f')}; points: {shares}{_between_samples(plane)}",
@@ -133,10 +134,14 @@ def _between_samples(plane: xr.Dataset) -> str:
     pairs = list(combinations([plane.isel(sample=s) for s in range(plane.sizes["sample"])], 2))
     if not pairs:
         return ""
-    kinds = [float((classes(a) != classes(b)).mean()) for a, b in pairs]
+    cells = [(classes(a), classes(b)) for a, b in pairs]
+    kinds = [float((a != b).mean()) for a, b in cells]
+    late = sum(int(((a == CellClass.UNSTEADY) ^ (b == CellClass.UNSTEADY)).sum()) for a, b in cells)
+    differ = sum(int((a != b).sum()) for a, b in cells)
     near = [agreement(edge_map(a, "spectrum"), edge_map(b, "spectrum")).within_one for a, b in pairs]
     return (
-        f"; two samples: another kind at {between(*_range(kinds), '.1%')} of points, "
+        f"; two samples: another kind at {between(*_range(kinds), '.1%')} of points, in "
+        f"{late} of {differ} cases since one of them had not settled; "
         f"{between(*_range(near), '.0%')} of both's cliff faces within one face"
     )
 

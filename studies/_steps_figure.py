@@ -90,17 +90,16 @@ def _moved(data: Datasets, ax: Axes) -> None:
         for steps, up in ((HALF, 0.22), (QUARTER, 0.0), (SMALL, -0.22)):
             one = moved.sel(line=name, side=side, steps=steps.name)
             colour, _, marker = LOOKS[steps.name]
-            known = f"{steps.name} against {QUARTER.name}" if steps is SMALL else f"{steps.name} against {WHOLE.name}"
             ax.errorbar(
                 float(one["shift"]), -n + up, xerr=float(one["error"]), fmt=marker, ms=5, color=colour, lw=1.1,
-                label=known.replace(", dt = 1/4 against", " against") if n == 0 else None,
+                label=steps.name.partition(",")[0] if n == 0 else None,
             )  # fmt: skip
     ax.axvspan(-1, 1, color="0.9", zorder=0)
     ax.axvline(0, color="0.4", lw=0.7)
     ax.set_yticks(-np.arange(len(rows)), [f"{name}, {side} end" for name, side in rows])
-    ax.set(xlabel="shift of the end of the patterns, cells of a line of 100 points", ylim=(-len(rows) + 0.4, 0.6))
+    ax.set(xlabel="shift of the end of the patterns, cells of a line of 100 points", ylim=(-len(rows) - 0.3, 0.6))
     ax.set_title("(e) how far cliffs move", loc="left")
-    ax.legend(fontsize=8, frameon=False, loc="upper right")
+    ax.legend(fontsize=8, frameon=False, loc="lower center", ncols=3, columnspacing=1, handletextpad=0.3)
 
 
 def _plane(data: Datasets, ax: Axes) -> None:

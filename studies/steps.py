@@ -143,9 +143,17 @@ def _missing_ends(data: Datasets) -> Claim:
         "The ends of the lines at which v diverges are no product of steps of 1. Asked here: v diverges there with "
         "steps of 1/2 and 1/4, too.",
         f"{gone} of {len(missing)} missing ends are gone",
-        "; ".join(told(*end) for end in missing) or "v diverged at no end",
+        ("; ".join(told(*end) for end in missing) or "v diverged at no end") + _with_pixels(data["steps_dx"], missing),
         None if not missing else all(len(kept) == len(names) for kept in stay.values()),
     )
+
+
+def _with_pixels(ends: xr.Dataset, missing: list[tuple[str, str]]) -> str:
+    """Where v diverges with smaller pixels, whose dt D / dx^2 is that of steps of 1."""
+    blown = (ends["status"] == gs.Status.DIVERGED).any("seed").isel(steps=0, drop=True)
+    at = ends["place"].mean("seed").isel(steps=0, drop=True)
+    seen = [f"{n} {s} end {float(at.sel(line=n, side=s)):.4f}" for n, s in missing if blown.sel(line=n, side=s)]
+    return f"; with {SMALL.name} it diverges again beyond: {', '.join(seen)}" if seen else ""
 
 
 def _still(moved: xr.Dataset, name: str, pixels: bool) -> Claim:

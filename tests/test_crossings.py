@@ -131,13 +131,13 @@ def test_a_cell_is_left_surely_or_nothing_is_decided(quarter: float, verdict: Ve
 
 
 def test_an_end_at_which_v_diverges_with_long_steps_only_is_their_doing() -> None:
-    at = np.full((2, 2, 3, 1), np.nan)
+    kinds, at = (WHOLE.name, HALF.name, QUARTER.name), np.full((2, 2, 3, 1), np.nan)
+    small = places((SMALL.name,), np.full((2, 2, 1, 1), 0.06), gs.Status.DIVERGED)
     at[0, 1, 0] = 0.05
-    ends_there = places((WHOLE.name, HALF.name, QUARTER.name), at, gs.Status.DIVERGED)
-    claim = _missing_ends({"steps_dt": ends_there})
+    claim = _missing_ends({"steps_dt": places(kinds, at, gs.Status.DIVERGED), "steps_dx": small})
     assert claim.holds is False
     assert claim.ours == "1 of 1 missing ends are gone"
+    assert claim.found.endswith("it diverges again beyond: k upper end 0.0600")
     at[:] = 0.05
-    stays = places((WHOLE.name, HALF.name, QUARTER.name), at, gs.Status.DIVERGED)
-    assert _missing_ends({"steps_dt": stays}).holds is True
-    assert _missing_ends({"steps_dt": places((WHOLE.name, HALF.name, QUARTER.name), at)}).holds is None
+    assert _missing_ends({"steps_dt": places(kinds, at, gs.Status.DIVERGED), "steps_dx": small}).holds is True
+    assert _missing_ends({"steps_dt": places(kinds, at), "steps_dx": small}).holds is None

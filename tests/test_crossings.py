@@ -10,8 +10,10 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
+from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps
 from studies._claims import Verdict
 from studies._crossings import HALF, QUARTER, SMALL, WHOLE, Found, cell, crossing, ends, finer, marched
+from studies._late_stop import Late, hopf_of
 from studies._steps_figure import shifts
 from studies.steps import _missing_ends, _still
 
@@ -84,6 +86,18 @@ def test_steps_of_any_length_leave_the_end_of_a_small_grid_s_patterns_in_a_cell_
     assert [int(v["found"]) for v in values] == [Found.FOUND] * 2
     assert abs(float(values[0]["place"] - values[1]["place"])) <= 2 * cell("k")
     assert all(float(v["outer"]) > float(v["inner"]) for v in values)
+
+
+def test_the_hopf_line_of_steps_lies_between_those_in_closed_form() -> None:
+    assert hopf_of(1.0) == pytest.approx(float(hopf_of_steps(0.035)), abs=1e-9)
+    assert hopf_of(1e-6) == pytest.approx(float(hopf(0.035)), abs=1e-9)
+    assert hopf_of(1.0) < hopf_of(0.5) < hopf_of(0.25) < hopf(0.035)
+
+
+def test_a_later_stop_is_a_thousandth_of_the_rate_and_nothing_else() -> None:
+    late = Late(HALF.name, HALF.dt)
+    assert late.tol == pytest.approx(HALF.tol / 1000)
+    assert (late.max_steps, late.check_every) == (HALF.max_steps, HALF.check_every)
 
 
 def places(kinds: tuple[str, ...], at: np.ndarray, status: int = gs.Status.SETTLED) -> xr.Dataset:

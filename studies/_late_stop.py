@@ -69,7 +69,7 @@ def hopf_of(dt: float) -> float:
 
     Examples:
         >>> from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps
-        >>> abs(hopf_of(1.0) - hopf_of_steps(0.035)) < 1e-9, abs(hopf_of(1e-6) - hopf(0.035)) < 1e-9
+        >>> bool(abs(hopf_of(1.0) - hopf_of_steps(0.035)) < 1e-9), bool(abs(hopf_of(1e-6) - hopf(0.035)) < 1e-9)
         (True, True)
     """
     F = TRUTH["F"]

@@ -220,8 +220,8 @@ def _stop(data: Datasets) -> list[Claim]:
         Claim(
             ours("Left cliff moves because marches stop early"),
             "The lower end along k moves with the step because the march stops before a slow growth is seen. Asked "
-            f"here: stopped at a rate of {later:g} instead of {usual:g} it moves by less than a cell from steps of 1 to "
-            "steps of 1/4.",
+            f"here: stopped at a rate of {later:g} instead of {usual:g} it moves by less than a cell from steps of 1 "
+            "to steps of 1/4.",
             f"{moves[later]:+.1f} cells with the later stop",
             found,
             abs(moves[later]) < 1 if np.isfinite(moves[later]) else None,

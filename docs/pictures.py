@@ -130,9 +130,9 @@ def _pulled(ax: plt.Axes, params: gs.Params, every: int) -> None:
             fields = gs.steady_state(params, fields, tol=0.0, max_steps=every).fields
             places.append(_offset(root.v[0], fields[0, 1], places[-1]))
         ax.plot(every * np.arange(count + 1), places, color="#2166ac", lw=1.6)
-    ax.set(xlabel="time", ylabel="position, pixels", ylim=(-1.75, 1.1), yticks=[-1, -0.5, 0, 0.5, 1])
+    ax.set(xlabel="time", ylabel="position, pixels", ylim=(-2.05, 1.1), yticks=[-1, -0.5, 0, 0.5, 1])
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    inside = ax.inset_axes((0.74, 0.03, 0.24, 0.24))
+    inside = ax.inset_axes((0.74, 0.02, 0.24, 0.24))
     inside.imshow(root.v[0], cmap="magma", interpolation="nearest")
     inside.set(xticks=[], yticks=[])
 

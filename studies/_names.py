@@ -13,6 +13,7 @@ ORDER = (
     "fig10",
     "early",
     "animations",
+    "steps",
     "training",
     "routes",
     "steady",

@@ -8,6 +8,7 @@ GRADIENT_SIZE = Statement("sec. 2.1", "Gradients neither explode nor vanish", '"
 STEADY_STOP = Statement("sec. 2.1", "The stop is a steady state", "no pixel changes by 1e-4")
 ALL_STEADY = Statement("sec. 2.1, implied", "Every pattern becomes steady")
 NO_GROWTH = Statement("sec. 2.1, implied", "Nothing grows at the stop")
+UNIT_STEPS = Statement("sec. 2.1, implied", "Steps of 1 make no cliff", "dt = dx = 1")
 TRUTH_ZERO = Statement("sec. 2.1, implied", "Loss is 0 at the truth", "starts are shared")
 SAFEGUARDS = Statement("sec. 2.2", "Smaller rates keep training finite", '"completely"')
 STEP_LIMIT = Statement("sec. 2.2", "D up to 1/4 is stable", "D <= 1/4, steps of 1")
@@ -62,6 +63,7 @@ PAPER = (
     STEADY_STOP,
     ALL_STEADY,
     NO_GROWTH,
+    UNIT_STEPS,
     TRUTH_ZERO,
     SAFEGUARDS,
     STEP_LIMIT,

@@ -32,7 +32,7 @@ def plot(data: Datasets) -> Figure:
     panels[1, 0].set_title("(d) loss of the marched state", loc="left")
     for n, route in enumerate(DRAWN):
         _slope_map(one, route, R, panels[0, n + 1])
-        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: change foreseen over a face", loc="left")
+        panels[0, n + 1].set_title(f"({'bc'[n]}) {route}: foreseen change", loc="left")
         _unexplained(one, route, panels[1, n + 1])
         panels[1, n + 1].set_title(f"({'ef'[n]}) {route}: jump against forecast", loc="left")
     return figure

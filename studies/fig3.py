@@ -5,7 +5,9 @@ The paper's planes have 50 x 50 points and a batch of 4.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 import gsimplicit as gs
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import edges, loss_range
+from gsimplicit.landscape.edge_maps import agreement, edge_map
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies import _paper
 from studies._claims import Claim, between
@@ -55,50 +58,109 @@ def plot(data: Datasets) -> Figure:
 
 
 def judge(data: Datasets) -> list[Claim]:
-    """Plateaus, cliff widths, and how much of the plane is neither."""
-    claims = []
-    for name in PLANES:
-        one = data[f"fig3_F_{name}"].isel(sample=0)
-        height, cells = loss_range(one, "spectrum"), classes(one)
-        steep = {axis: edges(one, axis, "spectrum") for axis in ("F", name)}
-        count = {axis: int(e["cliff"].sum()) for axis, e in steep.items()}
-        width = _widths(one, height)
-        flat = float(cells.isin([CellClass.TRIVIAL, CellClass.UNIFORM]).mean())
-        unsteady = float((cells == CellClass.UNSTEADY).mean())
-        failed = float((cells == CellClass.FAILED).mean())
-        claims.append(
-            Claim(
-                _paper.PLANE_CLIFFS,
-                f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two cells of the plane "
-                "wide at most (median).",
-                f"cliffs {np.median(width) if len(width) else np.nan:.1f} cells wide",
-                f"cliff faces along F {count['F']}, along {name} {count[name]}; "
-                f"median cliff width {np.median(width) if len(width) else np.nan:.1f} cells, "
-                f"90 % within {np.quantile(width, 0.9) if len(width) else np.nan:.1f}; "
-                f"{flat:.0%} of points without a pattern, {unsteady:.0%} not settled, {failed:.0%} diverged",
-                bool(len(width)) and bool(np.median(width) <= 2),
-            )
+    """Plateaus, cliff widths, and how much of the plane is neither; ranges are over samples."""
+    return [*(_cliffs(data[f"fig3_F_{name}"], name) for name in PLANES), _levels(data["fig3_F_k"])]
+
+
+def _cliffs(plane: xr.Dataset, name: str) -> Claim:
+    """How wide the cliffs of one plane are, how many there are, and what its points are."""
+    each = [_Numbers.of(plane.isel(sample=s), name) for s in range(plane.sizes["sample"])]
+    middle = [n.widths[0] for n in each]
+    count = {axis: between(*_range([n.faces[axis] for n in each])) for axis in ("F", name)}
+    per_row = np.concatenate([n.per_row for n in each])
+    rows = ", ".join(f"{int(c)} in {int((per_row == c).sum())}" for c in np.unique(per_row))
+    shares = ", ".join(
+        f"{between(*_range([n.shares[c] for n in each]), '.0%')} {word}"
+        for c, word in _WORDS.items()
+        if any(n.shares[c] for n in each)
+    )
+    return Claim(
+        _paper.PLANE_CLIFFS,
+        f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two cells of the plane "
+        "wide at most (median).",
+        f"cliffs {between(*_range(middle), '.1f')} cells wide",
+        f"cliff faces along F {count['F']}, along {name} {count[name]}; cliffs of a row along {name}: {rows} of "
+        f"{len(per_row)} rows; "
+        f"median cliff width {between(*_range(middle), '.1f')} cells, "
+        f"90 % within {between(*_range([n.widths[1] for n in each]), '.1f')}, "
+        f"all within {between(*_range([n.widths[2] for n in each]), '.0f')}; points: {shares}{_between_samples(plane)}",
+        None if any(np.isnan(middle)) else max(middle) <= 2,
+    )
+
+
+_WORDS = {
+    CellClass.TRIVIAL: "without v",
+    CellClass.UNIFORM: "uniform",
+    CellClass.PATTERN: "patterns",
+    CellClass.UNSTEADY: "not settled",
+    CellClass.FAILED: "diverged",
+}
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Of one sample: cliff faces by axis and by row, widths (median, 90th percentile, largest), shares of kinds."""
+
+    faces: dict[str, int]
+    per_row: np.ndarray
+    widths: tuple[float, float, float]
+    shares: dict[CellClass, float]
+
+    @staticmethod
+    def of(one: xr.Dataset, name: str) -> _Numbers:
+        steep = {axis: edges(one, axis, "spectrum")["cliff"] for axis in ("F", name)}
+        width, cells = _widths(one, loss_range(one, "spectrum")), classes(one)
+        lengths = [float(np.quantile(width, q)) if len(width) else np.nan for q in (0.5, 0.9, 1.0)]
+        return _Numbers(
+            {axis: int(e.sum()) for axis, e in steep.items()},
+            steep[name].sum(name).values,
+            (lengths[0], lengths[1], lengths[2]),
+            {c: float((cells == c).mean()) for c in CellClass},
         )
-    one = data["fig3_F_k"].isel(sample=0)
-    trivial = one["loss"].where(one["kind"] == gs.Kind.TRIVIAL)
-    uniform = one["loss"].where((one["kind"] == gs.Kind.UNIFORM) & (one["status"] == gs.Status.SETTLED))
+
+
+def _range(values: Iterable[float]) -> tuple[float, float]:
+    values = list(values)
+    return min(values), max(values)
+
+
+def _between_samples(plane: xr.Dataset) -> str:
+    """How alike two samples' planes are; nothing where there is one."""
+    pairs = list(combinations([plane.isel(sample=s) for s in range(plane.sizes["sample"])], 2))
+    if not pairs:
+        return ""
+    cells = [(classes(a), classes(b)) for a, b in pairs]
+    kinds = [float((a != b).mean()) for a, b in cells]
+    late = sum(int(((a == CellClass.UNSTEADY) ^ (b == CellClass.UNSTEADY)).sum()) for a, b in cells)
+    differ = sum(int((a != b).sum()) for a, b in cells)
+    near = [agreement(edge_map(a, "spectrum"), edge_map(b, "spectrum")).within_one for a, b in pairs]
+    return (
+        f"; two samples: another kind at {between(*_range(kinds), '.1%')} of points, in "
+        f"{late} of {differ} cases since one of them had not settled; "
+        f"{between(*_range(near), '.0%')} of both's cliff faces within one face"
+    )
+
+
+def _levels(plane: xr.Dataset) -> Claim:
+    """The heights of both plateaus of the F-k plane."""
+    trivial = plane["loss"].where(plane["kind"] == gs.Kind.TRIVIAL)
+    uniform = plane["loss"].where((plane["kind"] == gs.Kind.UNIFORM) & (plane["status"] == gs.Status.SETTLED))
     levels = {
         (side, o): values.sel(objective=o).quantile([0.1, 0.9]).values
         for side, values in (("right", trivial), ("left", uniform))
         for o in ("spectrum", "windowed")
     }
     right, windowed, left = levels["right", "spectrum"], levels["right", "windowed"], levels["left", "spectrum"]
-    claims.append(
-        Claim(
-            _paper.HEIGHT,
-            "The plateaus stand at 245 to 270, those of the windowed loss near 230. Measured over the F-k plane.",
-            f"{between(*right, '.0f')}; windowed {between(*windowed, '.0f')}",
-            f"right (u = 1, v = 0) {right[0]:.0f}..{right[1]:.0f}, windowed {windowed[0]:.0f}..{windowed[1]:.0f}; "
-            f"left (uniform, as stopped) {left[0]:.0f}..{left[1]:.0f} (10th to 90th percentile)",
-            bool(right[0] >= 245 and right[1] <= 270 and windowed[0] >= 220 and windowed[1] <= 245),
-        )
+    beside = levels["left", "windowed"]
+    return Claim(
+        _paper.HEIGHT,
+        "The plateaus stand at 245 to 270, those of the windowed loss near 230. Measured over the F-k plane.",
+        f"{between(*right, '.0f')}; windowed {between(*windowed, '.0f')}",
+        f"right (u = 1, v = 0) {right[0]:.0f}..{right[1]:.0f}, windowed {windowed[0]:.0f}..{windowed[1]:.0f}; "
+        f"left (uniform, as stopped) {left[0]:.0f}..{left[1]:.0f}, windowed {beside[0]:.0f}..{beside[1]:.0f} (10th to "
+        "90th percentile)",
+        bool(right[0] >= 245 and right[1] <= 270 and windowed[0] >= 220 and windowed[1] <= 245),
     )
-    return claims
 
 
 def _widths(one: xr.Dataset, height: float) -> np.ndarray:

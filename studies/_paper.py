@@ -34,6 +34,8 @@ GRAM_CLIFFS = Statement("sec. 4.2, fig. 5c", "A VGG loss has cliffs too")
 GRAM_SLOPE = Statement("sec. 4.2, fig. 8", "Its one slope is cut off", "ridges and cliffs around it")
 LEFT_CLIFF = Statement("sec. 5.1", "Left cliff is a bifurcation", '"surprisingly close"')
 RIGHT_CLIFF = Statement("sec. 5.1", "Right cliff is a bifurcation", '"surprisingly close"')
+CUSPS = Statement("sec. 5.1", "Cliffs form cusps as the curves do", '"similar cusps"')
+DIFFUSION = Statement("sec. 5.1", "Small shifts come from diffusion", '"likely"')
 LIMIT_CYCLES = Statement("sec. 5.1", "Plateau holds stopped oscillations", '"a candidate"')
 FLASHES = Statement("sec. 5.1", "Loops look uniform, with flashes", '"for a long time"')
 CONFINED = Statement("sec. 5.1", "Training lives among uniform states", '"mostly"')
@@ -89,6 +91,8 @@ PAPER = (
     GRAM_SLOPE,
     LEFT_CLIFF,
     RIGHT_CLIFF,
+    CUSPS,
+    DIFFUSION,
     LIMIT_CYCLES,
     FLASHES,
     CONFINED,

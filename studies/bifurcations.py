@@ -24,7 +24,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.boundaries import boundaries, curve_distance
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.plotting import class_map
-from studies import _paper, _places, _single, _spots
+from studies import _cusp, _paper, _places, _single, _spots
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled, scanned
 from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
@@ -333,6 +333,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{error[0]}; a twentieth of the patch's edge",
             misses,
         ),
+        *_cusp.claims(places),
         Claim(
             ours("Two ways to a fold agree"),
             "Folds found by arclength and by the minimally augmented system agree to 1e-6 in k. A check.",

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from studies import _bowl, _order, _seven, fig1, fig4, fig6
+from studies import _bowl, _cusp, _order, _seven, fig1, fig4, fig6
 from studies._bowl import TRUTH, deviation, equations_at_truth, fitted, hessian, minimum
 
 
@@ -128,3 +128,15 @@ def test_patterns_that_do_not_fill_their_grid_have_no_numbers() -> None:
     found = fig4.measured(data)["wavelength"].values.ravel()
     assert np.isfinite(found).tolist() == [False, True, False]
     assert found[1] == pytest.approx(32 / np.hypot(4, 4), rel=0.05)
+
+
+def test_a_cusp_and_a_corner_are_told_apart_by_the_power_of_their_width() -> None:
+    F = np.linspace(0.03, 0.07, 25)
+    for power in (1.0, 1.5):
+        half = 0.1 * (0.0715 - F) ** power
+        end, at, found, error = _cusp.tip(F, 0.06 - half, 0.06 + half)
+        assert end == pytest.approx(0.0715, abs=1e-5)
+        assert at == pytest.approx(0.06, abs=1e-6)
+        assert found == pytest.approx(power, abs=1e-3)
+        assert error < 1e-3
+    assert np.isnan(_cusp.tip(F[:3], F[:3], 2 * F[:3])[2])

@@ -18,6 +18,9 @@ __all__ = ["borrowed", "dismissed", "kept", "processes"]
 _IDLE_SECONDS = 60.0
 """How long a pool waits for the next scan: each worker holds some 250 MB."""
 
+_GROWTH = "LOKY_MAX_MEMORY_LEAK_SIZE"
+"""Bytes by which a worker may grow; loky's own are 3e8."""
+
 
 def processes() -> Executor:
     """A pool of processes on all cores. loky needs no main guard and sends functions defined anywhere.
@@ -33,7 +36,10 @@ def processes() -> Executor:
             raise OSError("this process is daemonic, as those of multiprocessing.Pool and of Dask's nannies are")
         # one thread a process: the processes already fill the cores
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        pool = loky.ProcessPoolExecutor(env=single, initializer=_begin_worker, initargs=(os.getpid(),))
+        # where psutil is there, loky restarts a worker that has grown since its first task: factors and compiled code
+        # are no leak, and a restart takes ten seconds
+        growth = {_GROWTH: os.environ.get(_GROWTH, "2e9")}
+        pool = loky.ProcessPoolExecutor(env=single | growth, initializer=_begin_worker, initargs=(os.getpid(),))
         pool.submit(os.getpid)  # starts them: what fails, fails here and not with the first tile
     except (OSError, AssertionError, RuntimeError, ImportError, TypeError, ValueError, AttributeError) as error:
         if pool is not None:

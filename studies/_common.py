@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
@@ -97,7 +98,7 @@ def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prep
     """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
     script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
     code = {"code": provenance.code_fingerprint(leaves=True), "script": script}
-    configuration = {**settings, **code}
+    configuration = json.loads(json.dumps({**settings, **code}))  # as a file gives it back: tuples are lists there
 
     def job() -> Job:
         made = prepare()

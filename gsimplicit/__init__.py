@@ -7,6 +7,7 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
+from gsimplicit.inverse import Inversion, NotRecovered, Recovery, invert
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.recipe import scan_arguments
 from gsimplicit.landscape.refusals import StoreLockedError, StoreMismatchError
@@ -43,15 +44,18 @@ __all__ = [
     "Direct",
     "Gmres",
     "Gradient",
+    "Inversion",
     "Kind",
     "LinearSolver",
     "Model",
     "Motion",
+    "NotRecovered",
     "NotSteady",
     "ParameterGradient",
     "Params",
     "PositionWarning",
     "Reason",
+    "Recovery",
     "Refine",
     "StabilityWarning",
     "Stable",
@@ -66,6 +70,7 @@ __all__ = [
     "grad",
     "hessian",
     "initial_state",
+    "invert",
     "models",
     "partial_scan",
     "residual_loss",

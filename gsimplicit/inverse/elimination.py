@@ -56,5 +56,7 @@ def eliminated(equations: Equations, fields: Array, free: list[int], tol: float 
         if np.abs(R).max() <= tol * scale:
             return X
         step = -Held(equations, X, free).solve(R)
-        X[free] += step * min(1.0, 2.0 * max(scale, float(np.abs(X[free]).max())) / max(float(np.abs(step).max()), 1e-300))
+        X[free] += step * min(
+            1.0, 2.0 * max(scale, float(np.abs(X[free]).max())) / max(float(np.abs(step).max()), 1e-300)
+        )
     raise np.linalg.LinAlgError("the species that were not seen could not be found from those that were")

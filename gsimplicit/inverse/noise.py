@@ -9,7 +9,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CORNER = 3.4
-"""Wave number above which a pattern has next to nothing of its own: only the corners of the square of modes lie there."""
+"""Wave number above which a pattern has next to nothing of its own: the corners of the square of modes."""
 
 
 def wave_number(shape: tuple[int, ...]) -> Array:

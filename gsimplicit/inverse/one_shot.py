@@ -94,7 +94,8 @@ class Fit:
     @property
     def chi2(self) -> float:
         """Sum of squared deviations by the degrees of freedom left: 1 where noise explains it all."""
-        return float((self.misfit**2).sum()) / max(len(self.misfit) - self.columns.shape[1], 1)
+        freedom = max(len(self.misfit) - self.columns.shape[1], 1)
+        return float((self.misfit**2).sum() / freedom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ class Problem:
     @property
     def noise(self) -> float:
         """Smallest standard deviation of the noise, the unit in which fields are compared with it."""
-        return 1.0 / max(float(s.weights.max()) for s in self.snapshots)
+        return float(1.0 / max(float(s.weights.max()) for s in self.snapshots))
 
     def misfit(self, place: Place) -> Array:
         """Deviations of all snapshots."""
@@ -154,9 +155,7 @@ class _Step:
 
     def seen(self, changes: Sequence[Change]) -> Array:
         gain = self.place.gain
-        return np.concatenate(
-            [s.change(c.fields, gain) for s, c in zip(self.problem.snapshots, changes, strict=True)]
-        )
+        return np.concatenate([s.change(c.fields, gain) for s, c in zip(self.problem.snapshots, changes, strict=True)])
 
     def _columns(self) -> Array:
         gain, snapshots = self.place.gain, self.problem.snapshots
@@ -214,7 +213,9 @@ class _Step:
         """Share of the step that moves neither parameters nor fields too far."""
         m, scale = len(self.problem.scales.directions), self.problem.model.scale
         far = max(float(np.abs(c.fields).max()) for c in self.whole()[0])
-        return min(1.0, TRUST / max(float(np.abs(self.z[:m]).max(initial=0)), 1e-300), FIELD_STEP * scale / max(far, 1e-300))
+        return min(
+            1.0, TRUST / max(float(np.abs(self.z[:m]).max(initial=0)), 1e-300), FIELD_STEP * scale / max(far, 1e-300)
+        )
 
 
 def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e-8, residual: float = 1e-10) -> Fit:

@@ -39,8 +39,8 @@ class Found:
 def search(problem: Problem, guess: Guess, parameters: list[np.ndarray], accept: float) -> Found:
     """Fits from one start after the other.
 
-    Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With more of
-    it starts are tried in the order of their first level, until the best answer was met twice.
+    Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With
+    more of it starts are tried in the order of their first level, until the best answer was met twice.
     """
     noisy = guess.noise > NOISY
     fits: list[Fit] = []

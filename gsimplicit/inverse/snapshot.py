@@ -27,7 +27,7 @@ class Snapshot:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the fields, (S, H, W)."""
-        return self.values.shape
+        return tuple(self.values.shape)
 
     @property
     def there(self) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -72,7 +72,9 @@ class Search:
                 low[j], high[j] = given[name]
             elif len(rows):
                 ends = float(rows[:, j].min()), float(rows[:, j].max())
-                low[j], high[j] = (e * f if e > 0 else e / f if e < 0 else 0.0 for e, f in zip(ends, (1 / WIDER, WIDER), strict=True))
+                low[j], high[j] = (
+                    e * f if e > 0 else e / f if e < 0 else 0.0 for e, f in zip(ends, (1 / WIDER, WIDER), strict=True)
+                )
             else:
                 raise ValueError(
                     f"ranges must say where to look for {name}: model {model.name} has no presets; give ranges or start"
@@ -88,7 +90,10 @@ class Search:
     def near(self, values: Array) -> bool:
         """Whether parameters are inside the range, or not far outside: by a factor of 2, or half its width."""
         wide = np.where(self.low > 0, 0.0, (self.high - self.low) / 2)
-        low, high = np.where(self.low > 0, self.low / 2, self.low - wide), np.where(self.low > 0, 2 * self.high, self.high + wide)
+        low, high = (
+            np.where(self.low > 0, self.low / 2, self.low - wide),
+            np.where(self.low > 0, 2 * self.high, self.high + wide),
+        )
         return bool(np.isfinite(values).all() and (low <= values).all() and (values <= high).all())
 
     def grid(self, places: list[int], points: int = GRID) -> Iterator[Array]:
@@ -175,7 +180,9 @@ def _apart(given: list[Array]) -> list[Array]:
 
 
 def _positive(scales: Scales, values: Array) -> bool:
-    return bool(np.isfinite(values).all() and (values[scales.positive] >= 0).all() and (values > 0)[scales.positive].any())
+    return bool(
+        np.isfinite(values).all() and (values[scales.positive] >= 0).all() and (values > 0)[scales.positive].any()
+    )
 
 
 def place(problem: Problem, guess: Guess, values: Array, steps: int) -> Place | None:

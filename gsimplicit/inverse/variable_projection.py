@@ -91,7 +91,7 @@ def linear_parameters(model: Model, seen: list[int], free: list[int]) -> list[in
     """
     draws = np.random.default_rng(0)
     X = 0.5 + draws.random((len(model.species), 4, 4))
-    tried = [Equations(model, _inside(model, draws.random(len(model.parameters)))) for _ in range(2)]
+    tried = [Equations(model, inside(model, draws.random(len(model.parameters)))) for _ in range(2)]
     slopes = [e.parameter_slopes(X) for e in tried]
     hidden = [i for i in range(len(X)) if i not in seen]
     alone = [bool(np.all(slopes[0][j][hidden] == 0)) for j in range(len(model.parameters))]
@@ -99,7 +99,7 @@ def linear_parameters(model: Model, seen: list[int], free: list[int]) -> list[in
     return [j for j in free if alone[j] and steady[j]]
 
 
-def _inside(model: Model, shares: Array) -> Array:
+def inside(model: Model, shares: Array) -> Array:
     """Parameters within the model's ranges, near 1 where those are open."""
     out = []
     for name, share in zip(model.parameters, shares, strict=True):
@@ -151,13 +151,15 @@ def fit(picture: Picture, start: Array, *, tol: float = 1e-12, iterations: int =
     Raises:
         np.linalg.LinAlgError: The species that were not seen cannot be found at the start.
     """
-    here, values, mu = projected(picture, start, slopes=True), start, 1e-3
-    n = 0
-    for n in range(1, iterations + 1):
+    if not len(picture.outer.directions):  # all is linear: one least-squares problem
+        return projected(picture, start), 1
+    here, values, mu, n = projected(picture, start, slopes=True), start, 1e-3, 0
+    while n < iterations:
+        n += 1
         J, r = here.slopes.T, here.residual.ravel()
         H, g = J.T @ J, J.T @ r
         for _ in range(12):
-            z = -np.linalg.solve(H + mu * np.diag(np.diag(H)) + 1e-300 * np.eye(len(H)), g)
+            z: Any = -np.linalg.solve(H + mu * np.diag(np.diag(H)) + 1e-300 * np.eye(len(H)), g)
             z *= min(1.0, STEP / max(float(np.abs(z).max()), 1e-300))
             try:
                 there = projected(picture, picture.outer.moved(values, z))

@@ -1,0 +1,226 @@
+"""One set of parameters from its pictures: what they allow, fits, and what the fits decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gsimplicit.equations import Equations
+from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
+from gsimplicit.inverse.noise import denoised, filled, noise_of
+from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
+from gsimplicit.inverse.question import Pictures, Wanted
+from gsimplicit.inverse.scales import Scales
+from gsimplicit.inverse.search import Found, search
+from gsimplicit.inverse.snapshot import Snapshot
+from gsimplicit.inverse.starts import Guess, Search, guessed
+from gsimplicit.models.model import UNIFORM, Model
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+SURE = 5.0
+"""Standard deviations by which something must stand out of the noise."""
+ROUGH = 0.15
+"""What an estimate of the noise may be off by."""
+FEW = 64
+"""Values below which nothing is tried."""
+OUTSIDE = 6.0
+"""Noise by which values may lie outside what the model allows."""
+ASSUMED = 0.02
+"""Noise of pictures with gaps, by their standard deviation, until their fit says more."""
+SIGNIFICANT = 25.0
+"""Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What became of one set of parameters.
+
+    Attributes:
+        verdict: How it ended.
+        reason: Why, in a sentence with its number.
+        fit: The best fit; None where there is none.
+        certainty: How sure it is; None where there is none.
+        others: Other parameters that explain the data as well, each (P,).
+        starts: Starts tried, and how many of them led to the answer.
+        noise: Standard deviation of what the states leave, or what was assumed of it where there is no fit.
+        scales: How parameters were varied.
+    """
+
+    verdict: Recovery
+    reason: str
+    fit: Fit | None = None
+    certainty: Certainty | None = None
+    others: tuple[Array, ...] = ()
+    starts: tuple[int, int] = (0, 0)
+    noise: float = float("nan")
+    scales: Scales | None = field(default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Snapshots of one set of parameters with what is known of their noise.
+
+    Attributes:
+        snapshots: With weights by the noise.
+        guess: Denoised and completed.
+        noise: Standard deviation of the observed species' noise, given, estimated or assumed.
+        known: Whether it was given or could be estimated.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    guess: Guess
+    noise: float
+    known: bool
+
+
+def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) -> Measured:
+    """Noise, denoised pictures and weights."""
+    seen, spread = pictures.seen, []
+    completed = np.zeros_like(pictures.values)
+    weights = np.zeros_like(pictures.values)
+    completed[:] = np.asarray(_at_rest(model))[None, :, None, None]
+    sizes = {}
+    for i, given in zip(seen, noise, strict=True):
+        at, there = pictures.values[:, i], pictures.there[:, i]
+        own = float(np.mean([p[t].std() for p, t in zip(at, there, strict=True)]))
+        whole = bool(there.all())
+        size = given if given is not None else float(np.mean([noise_of(p) for p in at])) if whole else ASSUMED * own
+        sizes[i] = max(size, 1e-12 * model.scale)
+        spread.append(sizes[i] / max(own, 1e-300))
+        for b, (picture, where) in enumerate(zip(at, there, strict=True)):
+            completed[b, i] = denoised(picture, sizes[i]) if whole else filled(picture, where, sizes[i])
+        weights[:, i] = there / sizes[i]
+    snapshots = tuple(Snapshot(v, w, model.seen) for v, w in zip(pictures.values, weights, strict=True))
+    known = pictures.whole or all(n is not None for n in noise)
+    guess = Guess(tuple(completed), seen, max(spread) if known else max(*spread, 0.05))
+    return Measured(snapshots, guess, sizes.get(model.seen, min(sizes.values())), known)
+
+
+def _at_rest(model: Model) -> list[float]:
+    """First guesses of species that were not seen: the model's scale, which Newton's method starts from."""
+    if not callable(model.rest):
+        return [float(x) for x in model.rest]
+    return [model.scale] * len(model.species)
+
+
+def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -> str:
+    """Why the data cannot tell, with the number that says so; empty where they may."""
+    count = int(pictures.there.sum())
+    if count < FEW:
+        return f"{count} values were measured, at least {FEW} are needed"
+    for b, X in enumerate(data.guess.pictures):
+        for i in pictures.seen:
+            name, there = model.species[i], pictures.there[b, i]
+            values = pictures.values[b, i][there]
+            noise = 1.0 / float(data.snapshots[b].weights[i].max())
+            low, high = _allowed(model, i, affine=affine)
+            room = OUTSIDE * noise
+            if values.min() < low - room or values.max() > high + room:
+                return (
+                    f"{name} of picture {b} lies in {values.min():.4g} to {values.max():.4g}, the model's in "
+                    f"{low:g} to {high:g}: more than {OUTSIDE:g} times the noise ({noise:.2g}) outside"
+                )
+        seen = model.seen if model.seen in pictures.seen else pictures.seen[0]
+        values, noise = (
+            pictures.values[b, seen][pictures.there[b, seen]],
+            1.0 / float(data.snapshots[b].weights[seen].max()),
+        )
+        if X[seen].std() < UNIFORM * model.scale:
+            return (
+                f"picture {b} is uniform: {model.species[seen]} varies by {X[seen].std():.2g}, below "
+                f"{UNIFORM * model.scale:g}; a uniform state tells nothing of diffusion"
+            )
+        if data.known and values.var() < noise**2 * (1 + ROUGH + SURE * np.sqrt(2 / len(values))):
+            return f"picture {b} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
+    return ""
+
+
+def _allowed(model: Model, i: int, *, affine: bool) -> tuple[float, float]:
+    """Lowest and highest value of a species; none of one that is seen through an unknown gain."""
+    free = (-np.inf, np.inf)
+    if not model.bounds or (affine and i == model.seen):
+        return free
+    return model.bounds[i] or free
+
+
+def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None], *, affine: bool) -> Answer:
+    """Parameters of one set of pictures by the one-shot method."""
+    data = measured(model, pictures, noise)
+    why = refusal(model, pictures, data, affine=affine)
+    if why:
+        return Answer(Recovery.REFUSED, why, noise=data.noise)
+    around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
+    scales = Scales.of(model, around, wanted.free)
+    problem = Problem(model, data.snapshots, scales, affine)
+    if wanted.start is not None:
+        parameters = [wanted.start]
+    else:
+        parameters = guessed(problem, data.guess, Search.of(model, wanted.ranges), wanted.fixed)
+    accept = _accepted(problem, data, given=all(n is not None for n in noise))
+    found = search(problem, data.guess, parameters, accept)
+    return judged(problem, found, data, accept)
+
+
+def _accepted(problem: Problem, data: Measured, *, given: bool) -> float:
+    """Sum of squares by degrees of freedom up to which noise explains the deviations."""
+    if not data.known:
+        return np.inf
+    count = sum(s.count for s in problem.snapshots)
+    return float(1 + SURE * np.sqrt(2 / count)) * (1.0 if given else (1 + ROUGH) ** 2)
+
+
+def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Answer:
+    """What the fits decide."""
+    scales = problem.scales
+    if not found.fits:
+        how = "none" if found.last is None else f"the nearest ended with {found.last.ended}"
+        reason = f"none of {found.starts} starts led to a steady state near the data: {how}"
+        return Answer(Recovery.FAILED, reason, starts=(found.starts, 0), noise=data.noise, scales=scales)
+    fit, m = found.fits[0], len(scales.directions)
+    certainty = Certainty.of(fit, m)
+    size = data.noise * np.sqrt(fit.chi2)
+    sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
+    if fit.chi2 > accept or not _explains(problem, data, size):
+        reason = (
+            f"the nearest steady state found leaves deviations of {size:.3g}, the noise is {data.noise:.3g}"
+            if data.known
+            else f"the nearest steady state found leaves deviations of {size:.3g}, as large as the pattern itself"
+        )
+        return replace(sums, reason=reason)
+    unit = min(fit.chi2, 1.0) if data.known else fit.chi2
+    rivals = tuple(
+        f.place.values
+        for f in found.fits[1:]
+        if (f.chi2 - fit.chi2) * certainty.freedom < SIGNIFICANT * max(unit, 1e-300)
+    )
+    names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
+    if certainty.spread > UNSEEN:
+        words = combination(names, certainty.blind)
+        reason = f"{words} is not seen: its relative uncertainty is {certainty.spread:.2g}; the others stand"
+        return replace(sums, verdict=Recovery.UNIDENTIFIED, reason=reason, others=rivals)
+    if rivals:
+        reason = f"{1 + len(rivals)} answers explain the data alike"
+        return replace(sums, verdict=Recovery.SEVERAL, reason=reason, others=rivals)
+    alone = f"found from {found.met[0]} of {found.starts} starts"
+    return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size:.3g} are noise; {alone}")
+
+
+def _explains(problem: Problem, data: Measured, size: float) -> bool:
+    """Whether the deviations are small against the pattern itself."""
+    spread = min(float(X[problem.model.seen].std()) for X in data.guess.pictures)
+    return size < 2 * spread if data.known else size < 0.5 * spread
+
+
+def residual_of(model: Model, place: Place) -> list[float]:
+    """Largest bordered residual of each state."""
+    equations = Equations(model, place.values)
+    return [float(np.abs(equations.defect(X, c)).max()) for X, c in zip(place.fields, place.drifts, strict=True)]
+
+
+def converged(fit: Fit) -> bool:
+    """Whether a fit is one."""
+    return fit.ended == Ended.CONVERGED

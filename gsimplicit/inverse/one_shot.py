@@ -37,6 +37,10 @@ FIELD_STEP = 0.2
 HALVINGS = 6
 LEFT = 3.0
 """A parameter that has changed by a factor exp(3) has left for nowhere."""
+DAMPINGS = (1.0, 1e2, 1e4)
+"""Standard deviations by which a step of one unit in a coordinate counts against it: tried in this order."""
+ENOUGH = 0.25
+"""Share of a step that is enough not to try the next."""
 BLIND = 1e-7
 """Singular value of the scaled columns, by the largest, below which a combination of unknowns is not seen."""
 
@@ -148,7 +152,11 @@ class _Step:
             self.by_shift.append(part.moves())
         self.columns = self._columns()
         self.start = problem.misfit(place) + self.seen(self.zeroth)
-        self.z = _least_squares(self.columns, self.start)
+        self.damp(DAMPINGS[0])
+
+    def damp(self, damping: float) -> None:
+        """Choose the step: the least-squares one, with changes of the parameters counted against it."""
+        self.z = _least_squares(self.columns, self.start, damping, len(self.problem.scales.directions))
 
     def corrections(self, defects: Sequence[Array]) -> list[Change]:
         return [part.correction(R) for part, R in zip(self.parts, defects, strict=True)]
@@ -281,8 +289,25 @@ def first_level(problem: Problem, start: Place) -> float:
 def _damped(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
     """The place after the step, halved until the level does not grow; None where nothing is finite.
 
-    Where no share lowers it the smallest is taken: far from a root the level is a guide, not a law.
+    Where less than a quarter of a step is left, steps that move parameters less are tried, down to one of the fields
+    alone. Where no share lowers the level the smallest is taken: far from a root the level is a guide, not a law.
     """
+    best: tuple[Place, float, float] | None = None
+    for damping in DAMPINGS:
+        step.damp(damping)
+        found = _halved(step, here, anyway=anyway)
+        if found is not None and (best is None or found[1] > best[1]):
+            best = (*found, damping)
+        if best is not None and best[1] >= ENOUGH:
+            break
+    if best is None:
+        return None
+    step.damp(best[2])
+    return best[0], best[1]
+
+
+def _halved(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+    """The place after a share of the step, and the share."""
     share = step.longest()
     for n in range(HALVINGS):
         place = step.moved(share)
@@ -315,11 +340,16 @@ def _distance(scales: Scales, a: Array, b: Array) -> Array:
     return np.asarray(np.where(scales.positive, logs, (a - b) / scales.size / 10))
 
 
-def _least_squares(A: Array, r: Array) -> Array:
-    """Least squares with columns of equal size; what is not seen is not moved."""
+def _least_squares(A: Array, r: Array, damping: float, m: int) -> Array:
+    """Least squares with columns of equal size and the first m unknowns damped; what is not seen is not moved.
+
+    Damping acts on what the data do not see, such as a scaling of the hidden species, which away from a root looks as
+    if it were seen. It slows a step and does not move where the iteration ends.
+    """
     size = np.linalg.norm(A, axis=0)
     size[size == 0] = 1.0
-    z: Any = np.linalg.lstsq(A / size, -r, rcond=BLIND)[0]
+    ridge = np.diag(damping / size)[:m]
+    z: Any = np.linalg.lstsq(np.vstack([A / size, ridge]), np.concatenate([-r, np.zeros(m)]), rcond=BLIND)[0]
     return np.asarray(z / size)
 
 

@@ -18,6 +18,14 @@ def wave_number(shape: tuple[int, ...]) -> Array:
     return np.asarray(np.hypot(qy, qx))
 
 
+def smoothed(fields: Array, width: float) -> Array:
+    """Fields (..., H, W) through a Gauss filter of a width in pixels; 0 is none."""
+    if not width:
+        return fields
+    share = np.exp(-0.5 * (width * wave_number(fields.shape[-2:])) ** 2)
+    return np.asarray(np.fft.ifft2(np.fft.fft2(fields) * share).real)
+
+
 def noise_of(picture: Array) -> float:
     """Standard deviation of white noise on a periodic picture (H, W), from the corner of its spectrum.
 

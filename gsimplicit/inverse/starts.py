@@ -16,12 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import broken_translations
+from gsimplicit.inverse import own_equation
 from gsimplicit.inverse import variable_projection as projection
 from gsimplicit.inverse.elimination import eliminated
 from gsimplicit.inverse.one_shot import Place, Problem
+from gsimplicit.inverse.own_equation import Told
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams
@@ -40,6 +43,8 @@ CLEAN = 1e-3
 """Noise, by the picture's standard deviation, below which nothing is filtered."""
 FITTED = 3
 """Points of the grid from which the projected residual is fitted."""
+DRAWN, DESCENDED = 256, 4
+"""Points of the range tried where a seen species' equation tells the hidden one, and how many are descended from."""
 PRESETS = 4
 """Presets tried, those that fit the picture best."""
 MARCHED = 50
@@ -96,6 +101,13 @@ class Search:
         )
         return bool(np.isfinite(values).all() and (low <= values).all() and (values <= high).all())
 
+    def drawn(self, count: int) -> Array:
+        """Points that fill the range evenly, always the same, shape (count, P)."""
+        shares = qmc.Sobol(len(self.low), seed=0).random(count)
+        positive = self.low > 0
+        ratio = np.where(positive, self.high / np.where(positive, self.low, 1.0), 1.0)
+        return np.asarray(np.where(positive, self.low * ratio**shares, self.low + (self.high - self.low) * shares))
+
     def grid(self, places: list[int], points: int = GRID) -> Iterator[Array]:
         """Middle values, with those at some places on a grid inside their ranges."""
         shares = (np.arange(points) + 0.5) / points
@@ -125,20 +137,48 @@ class Guess:
 
 
 def guessed(problem: Problem, guess: Guess, search: Search, fixed: Mapping[int, float]) -> list[Array]:
-    """Parameters to begin at, best first: variable projection from the best points of a grid, then the middle."""
+    """Parameters to begin at, best first: fitted to filtered pictures, then presets and the best points of a grid."""
+    told = telling(problem.model, guess)
+    return _by_projection(problem, guess, search, fixed) if told is None else _by_telling(told, search, fixed)
+
+
+def telling(model: Model, guess: Guess) -> Told | None:
+    """The one hidden species by a seen one's equation, where its own is not linear in it; None elsewhere."""
+    hidden = [i for i in range(len(model.species)) if i not in guess.seen]
+    if len(hidden) != 1 or own_equation.linear(model, hidden):
+        return None
+    seen = model.seen if model.seen in guess.seen else guess.seen[0]
+    return Told(model, guess.pictures[0], hidden[0], seen, _smooth(guess))
+
+
+def _smooth(guess: Guess) -> float:
+    return 0.0 if guess.noise < CLEAN else SMOOTH
+
+
+def _by_telling(told: Told, search: Search, fixed: Mapping[int, float]) -> list[Array]:
+    """From drawn points of the range, the best of them descended."""
+    model = told.model
+    free = [j for j in range(len(model.parameters)) if j not in fixed]
+    scales = Scales.of(model, search.middle(), [model.parameters[j] for j in free])
+    presets = [_with(np.array(values), fixed) for values in model.presets.values()]
+    points = [*presets, *(_with(values, fixed) for values in search.drawn(DRAWN))]
+    points = sorted(points, key=told.size)[:DESCENDED]
+    ends = sorted((own_equation.descended(told, scales, values) for values in points), key=told.size)
+    return _apart([*(v for v in ends if search.near(v)), *presets[:PRESETS], *points, _with(search.middle(), fixed)])
+
+
+def _by_projection(problem: Problem, guess: Guess, search: Search, fixed: Mapping[int, float]) -> list[Array]:
+    """Variable projection from the best points of a grid."""
     model = problem.model
     free = [j for j in range(len(model.parameters)) if j not in fixed]
     inner = projection.linear_parameters(model, guess.seen, free)
     outer = [j for j in free if j not in inner]
     scales = Scales.of(model, search.middle(), [model.parameters[j] for j in outer])
-    smooth = 0.0 if guess.noise < CLEAN else SMOOTH
-    picture = projection.Picture(model, guess.pictures[0], guess.seen, inner, scales, smooth)
+    picture = projection.Picture(model, guess.pictures[0], guess.seen, inner, scales, _smooth(guess))
     tried = []
     for values in search.grid(outer):
-        for j, value in fixed.items():
-            values[j] = value
         try:
-            tried.append(projection.projected(picture, values))
+            tried.append(projection.projected(picture, _with(values, fixed)))
         except np.linalg.LinAlgError:
             continue
     tried = sorted((t for t in tried if _positive(scales, t.values)), key=lambda t: t.size)
@@ -151,7 +191,8 @@ def guessed(problem: Problem, guess: Guess, search: Search, fixed: Mapping[int, 
         if search.near(found):
             out.append(found)
     presets = _best(picture, [_with(np.array(values), fixed) for values in model.presets.values()])
-    return _apart([*out, *presets, *(t.values for t in tried[:FITTED] if search.near(t.values)), search.middle()])
+    near = (t.values for t in tried[:FITTED] if search.near(t.values))
+    return _apart([*out, *presets, *near, _with(search.middle(), fixed)])
 
 
 def _with(values: Array, fixed: Mapping[int, float]) -> Array:
@@ -190,13 +231,25 @@ def place(problem: Problem, guess: Guess, values: Array, steps: int) -> Place | 
     hidden = [i for i in range(len(problem.model.species)) if i not in guess.seen]
     equations = Equations(problem.model, values)
     try:
-        fields = tuple(eliminated(equations, X, hidden) if hidden else X for X in guess.pictures)
+        fields = tuple(completed(equations, X, hidden, telling(problem.model, guess)) for X in guess.pictures)
     except np.linalg.LinAlgError:
         return None
     fields = tuple(marched(equations, X, steps) for X in fields)
     if not all(_patterned(problem.model, X) for X in fields):
         return None
     return Place(fields, tuple(np.zeros(2) for _ in fields), values)
+
+
+def completed(equations: Equations, fields: Array, hidden: list[int], told: Told | None) -> Array:
+    """Fields (S, H, W) with the hidden species from the seen ones.
+
+    Raises:
+        np.linalg.LinAlgError: They cannot be found.
+    """
+    if not hidden:
+        return fields
+    X = own_equation.at_rest(equations.model, equations.values, fields, hidden)
+    return eliminated(equations, X, hidden) if told is None else own_equation.told(equations, X, told.hidden, told.seen)
 
 
 def _patterned(model: Model, X: Array) -> bool:

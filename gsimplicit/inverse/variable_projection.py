@@ -18,7 +18,7 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.elimination import Held, eliminated
-from gsimplicit.inverse.noise import wave_number
+from gsimplicit.inverse.noise import smoothed
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.models.model import Model
 
@@ -78,10 +78,7 @@ class Picture:
 
     def filtered(self, fields: Array) -> Array:
         """Fields (..., H, W) through the filter."""
-        if not self.smooth:
-            return fields
-        share = np.exp(-0.5 * (self.smooth * wave_number(fields.shape[-2:])) ** 2)
-        return np.asarray(np.fft.ifft2(np.fft.fft2(fields) * share).real)
+        return smoothed(fields, self.smooth)
 
 
 def linear_parameters(model: Model, seen: list[int], free: list[int]) -> list[int]:

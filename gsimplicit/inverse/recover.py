@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
+from gsimplicit.inverse import kriging
 from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
 from gsimplicit.inverse.noise import denoised, filled, noise_of
 from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
 from gsimplicit.inverse.scales import Scales
-from gsimplicit.inverse.search import Found, search
+from gsimplicit.inverse.search import Found, explains, search
 from gsimplicit.inverse.snapshot import Snapshot
 from gsimplicit.inverse.starts import Guess, Search, guessed
+from gsimplicit.inverse.whiteness import agreement
 from gsimplicit.models.model import UNIFORM, Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -92,12 +94,17 @@ def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) ->
         sizes[i] = max(size, 1e-12 * model.scale)
         spread.append(sizes[i] / max(own, 1e-300))
         for b, (picture, where) in enumerate(zip(at, there, strict=True)):
-            completed[b, i] = denoised(picture, sizes[i]) if whole else filled(picture, where, sizes[i])
+            completed[b, i] = denoised(picture, sizes[i]) if whole else _filled(picture, where, sizes[i])
         weights[:, i] = there / sizes[i]
     snapshots = tuple(Snapshot(v, w, model.seen) for v, w in zip(pictures.values, weights, strict=True))
     known = pictures.whole or all(n is not None for n in noise)
     guess = Guess(tuple(completed), seen, max(spread) if known else max(*spread, 0.05))
     return Measured(snapshots, guess, sizes.get(model.seen, min(sizes.values())), known)
+
+
+def _filled(picture: Array, there: Any, noise: float) -> Array:
+    few = int(there.sum()) <= kriging.MOST
+    return kriging.kriged(picture, there, noise) if few else filled(picture, there, noise)
 
 
 def _at_rest(model: Model) -> list[float]:
@@ -161,8 +168,12 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     else:
         parameters = guessed(problem, data.guess, Search.of(model, wanted.ranges), wanted.fixed)
     accept = _accepted(problem, data, given=all(n is not None for n in noise))
-    found = search(problem, data.guess, parameters, accept)
-    return judged(problem, found, data, accept)
+    box = Search.of(model, wanted.ranges) if not pictures.whole and wanted.start is None else None
+    answer = judged(problem, search(problem, data.guess, parameters, accept, box), data, accept)
+    if answer.verdict in (Recovery.FAILED, Recovery.MISFIT) and wanted.start is not None and model.presets:
+        elsewhere = guessed(problem, data.guess, Search.of(model, wanted.ranges), wanted.fixed)
+        return judged(problem, search(problem, data.guess, elsewhere, accept), data, accept)
+    return answer
 
 
 def _accepted(problem: Problem, data: Measured, *, given: bool) -> float:
@@ -184,13 +195,8 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     certainty = Certainty.of(fit, m)
     size = data.noise * np.sqrt(fit.chi2)
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
-    if fit.chi2 > accept or not _explains(problem, data, size):
-        reason = (
-            f"the nearest steady state found leaves deviations of {size:.3g}, the noise is {data.noise:.3g}"
-            if data.known
-            else f"the nearest steady state found leaves deviations of {size:.3g}, as large as the pattern itself"
-        )
-        return replace(sums, reason=reason)
+    if fit.chi2 > accept or not _explains(data, size) or not explains(problem, fit, accept):
+        return replace(sums, reason=_deviates(problem, fit, data, size))
     unit = min(fit.chi2, 1.0) if data.known else fit.chi2
     rivals = tuple(
         f.place.values
@@ -200,7 +206,10 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if certainty.spread > UNSEEN:
         words = combination(names, certainty.blind)
-        reason = f"{words} is not seen: its relative uncertainty is {certainty.spread:.2g}; the others stand"
+        reason = (
+            f"{words} is not seen (relative uncertainty {certainty.spread:.2g}): the values are one of a family that "
+            "fits alike; combinations that it leaves alone stand"
+        )
         return replace(sums, verdict=Recovery.UNIDENTIFIED, reason=reason, others=rivals)
     if rivals:
         reason = f"{1 + len(rivals)} answers explain the data alike"
@@ -209,10 +218,27 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size:.3g} are noise; {alone}")
 
 
-def _explains(problem: Problem, data: Measured, size: float) -> bool:
+def _explains(data: Measured, size: float) -> bool:
     """Whether the deviations are small against the pattern itself."""
-    spread = min(float(X[problem.model.seen].std()) for X in data.guess.pictures)
-    return size < 2 * spread if data.known else size < 0.5 * spread
+    return size < (2 if data.known else 0.5) * _spread(data)
+
+
+def _spread(data: Measured) -> float:
+    seen = data.guess.seen[0]
+    return min(float(X[seen].std()) for X in data.guess.pictures)
+
+
+def _deviates(problem: Problem, fit: Fit, data: Measured, size: float) -> str:
+    """Why a fit does not explain the data, with the number that says so."""
+    if data.known:
+        return f"the nearest steady state found leaves deviations of {size:.3g}, the noise is {data.noise:.3g}"
+    if not _explains(data, size):
+        return f"the nearest steady state found leaves deviations of {size:.3g}, as large as the pattern itself"
+    value, sd = agreement(problem.snapshots, fit.misfit)
+    return (
+        f"the nearest steady state found leaves deviations of {size:.3g} that are no noise: those of neighbouring "
+        f"pixels have correlation {value:.2g}, {value / sd:.0f} times what noise has"
+    )
 
 
 def residual_of(model: Model, place: Place) -> list[float]:

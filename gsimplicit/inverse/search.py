@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gsimplicit.inverse import one_shot
+from gsimplicit.inverse import nudging, one_shot
 from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
-from gsimplicit.inverse.starts import MARCHED, Guess, place
+from gsimplicit.inverse.starts import MARCHED, Guess, Search, place
+from gsimplicit.inverse.whiteness import agreement
 
 NOISY = 0.03
 """Noise, by the picture's standard deviation, from which one fit is not believed: another start must agree."""
 MOST, ENOUGH = 8, 4
 """Starts at most; and where an answer explains the data but was met once."""
+NEAR = 1.0
+"""Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
+WHITE = 5.0
+"""Standard deviations by which deviations of neighbouring pixels may agree."""
 SAME = 1e-5
 """Relative difference of parameters below which two answers are one."""
 
@@ -36,17 +41,24 @@ class Found:
     last: Fit | None
 
 
-def search(problem: Problem, guess: Guess, parameters: list[np.ndarray], accept: float) -> Found:
+def search(
+    problem: Problem, guess: Guess, parameters: list[np.ndarray], accept: float, box: Search | None = None
+) -> Found:
     """Fits from one start after the other.
 
     Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With
-    more of it starts are tried in the order of their first level, until the best answer was met twice.
+    more of it starts are tried in the order of their first level, until the best answer was met twice. Pictures with
+    gaps come with a box of parameters, in which starts are first pulled towards the data.
     """
     noisy = guess.noise > NOISY
     fits: list[Fit] = []
     met: list[int] = []
     last, n = None, 0
-    for start in _ordered(problem, guess, parameters) if noisy else _plain(problem, guess, parameters):
+    if box is not None:
+        starts = _pulled(problem, guess, parameters, box)
+    else:
+        starts = _ordered(problem, guess, parameters) if noisy else _plain(problem, guess, parameters)
+    for start in starts:
         n += 1
         found = one_shot.fit(problem, start)
         if found.ended != Ended.CONVERGED:
@@ -59,12 +71,20 @@ def search(problem: Problem, guess: Guess, parameters: list[np.ndarray], accept:
                 fits.append(found)
                 met.append(1)
             best = min(range(len(fits)), key=lambda i: fits[i].chi2)
-            if fits[best].chi2 <= accept and (not noisy or met[best] > 1):
+            if explains(problem, fits[best], accept) and (not noisy or met[best] > 1):
                 break
-        if n >= (ENOUGH if any(f.chi2 <= accept for f in fits) else MOST):
+        if n >= (ENOUGH if any(explains(problem, f, accept) for f in fits) else MOST):
             break
     order = sorted(range(len(fits)), key=lambda i: fits[i].chi2)
     return Found(tuple(fits[i] for i in order), tuple(met[i] for i in order), n, None if fits else last)
+
+
+def explains(problem: Problem, fit: Fit, accept: float) -> bool:
+    """Whether what a fit leaves is as large as noise is and, where that is not known, as white."""
+    if np.isfinite(accept):
+        return fit.chi2 <= accept
+    value, sd = agreement(problem.snapshots, fit.misfit)
+    return value <= WHITE * sd
 
 
 def _same(a: Fit, b: Fit) -> bool:
@@ -90,3 +110,20 @@ def _ordered(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> It
         start = place(problem, guess, values, 0)
         if start is not None:
             yield start
+
+
+def _pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
+    """Starts pulled towards the data, those that came near at once, the others by how near they came."""
+    later = []
+    for values in parameters[:MOST]:
+        start = place(problem, guess, values, 0)
+        if start is None:
+            continue
+        pulled, misfit = nudging.pulled(problem.model, problem.snapshots, start, problem.scales, (box.low, box.high))
+        if not np.isfinite(misfit):
+            continue
+        if misfit < NEAR:
+            yield pulled
+        else:
+            later.append((misfit, pulled))
+    yield from (start for _, start in sorted(later, key=lambda pair: pair[0]))

@@ -3,8 +3,8 @@
     X <- X + dt R(X; p),    then in measured pixels  x <- x + g (data - x).
 
 The model fills the gaps. Just before the pull the state is off from the data by what the model disagrees with, so the
-misfit there, by the size of a step's reaction, ranks parameters; it is least near the right ones. (Nudging is old in weather forecasting: R. Hoke and
-R. Anthes, Monthly Weather Review 104, 1551, 1976.)
+misfit there, by the size of a step's reaction, ranks parameters; it is least near the right ones.
+(Nudging is old in weather forecasting: R. Hoke and R. Anthes, Monthly Weather Review 104, 1551, 1976.)
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ LEFT = 3.0
 """A parameter that has changed by a factor exp(3) has left for nowhere."""
 DAMPINGS = (1.0, 1e2, 1e4)
 """Standard deviations by which a step of one unit in a coordinate counts against it: tried in this order."""
+UNSEEN = 1e-5
+"""Change of all deviations together, in standard deviations, that ends an iteration: moved where nothing is seen."""
 ENOUGH = 0.25
 """Share of a step that is enough not to try the next."""
 BLIND = 1e-7
@@ -111,12 +113,14 @@ class Problem:
         snapshots: What was seen.
         scales: How parameters are varied.
         affine: Whether gain and offset of the seen species are unknown.
+        sure: Whether the noise is known; else what is left must be white to count as noise.
     """
 
     model: Model
     snapshots: tuple[Snapshot, ...]
     scales: Scales
     affine: bool = False
+    sure: bool = True
 
     @property
     def noise(self) -> float:
@@ -156,7 +160,11 @@ class _Step:
 
     def damp(self, damping: float) -> None:
         """Choose the step: the least-squares one, with changes of the parameters counted against it."""
-        self.z = _least_squares(self.columns, self.start, damping, len(self.problem.scales.directions))
+        damped = np.zeros(self.columns.shape[1])
+        damped[: len(self.problem.scales.directions)] = damping
+        if self.problem.affine:
+            damped[-2:] = damping
+        self.z = _least_squares(self.columns, self.start, damped)
 
     def corrections(self, defects: Sequence[Array]) -> list[Change]:
         return [part.correction(R) for part, R in zip(self.parts, defects, strict=True)]
@@ -262,7 +270,8 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             break
         size = max(float(np.abs(R).max()) for R in problem.defects(place))
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
-        if size <= residual * problem.model.scale and moved <= tol:
+        unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
+        if size <= residual * problem.model.scale and (moved <= tol or unseen):
             ended = Ended.CONVERGED
             break
     return Fit(place, ended, n, size, columns, problem.misfit(place), first)
@@ -340,16 +349,16 @@ def _distance(scales: Scales, a: Array, b: Array) -> Array:
     return np.asarray(np.where(scales.positive, logs, (a - b) / scales.size / 10))
 
 
-def _least_squares(A: Array, r: Array, damping: float, m: int) -> Array:
-    """Least squares with columns of equal size and the first m unknowns damped; what is not seen is not moved.
+def _least_squares(A: Array, r: Array, damped: Array) -> Array:
+    """Least squares with columns of equal size, each damped by so much; what is not seen is not moved.
 
     Damping acts on what the data do not see, such as a scaling of the hidden species, which away from a root looks as
     if it were seen. It slows a step and does not move where the iteration ends.
     """
     size = np.linalg.norm(A, axis=0)
     size[size == 0] = 1.0
-    ridge = np.diag(damping / size)[:m]
-    z: Any = np.linalg.lstsq(np.vstack([A / size, ridge]), np.concatenate([-r, np.zeros(m)]), rcond=BLIND)[0]
+    ridge, rest = np.diag(damped / size), np.zeros(len(size))
+    z: Any = np.linalg.lstsq(np.vstack([A / size, ridge]), np.concatenate([-r, rest]), rcond=BLIND)[0]
     return np.asarray(z / size)
 
 

@@ -1,7 +1,7 @@
 """A hidden species from the equation of a seen one, pixel by pixel.
 
-`D Lap(v) + f_v(u, v) = 0` holds u without a derivative, so u follows from v and Lap(v) by Newton's method in each pixel.
-It serves models whose hidden species solves a nonlinear equation of its own, with several solutions or none (an
+`D Lap(v) + f_v(u, v) = 0` holds u without a derivative, so u follows from v and Lap(v) by Newton's method in each
+pixel. It serves models whose hidden species solves a nonlinear equation of its own, with several solutions or none (an
 activator at a given substrate). Lap(v) multiplies noise: the picture must be denoised, and what follows is a start.
 """
 

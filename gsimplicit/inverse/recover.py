@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse import kriging
+from gsimplicit.inverse import gains, kriging
 from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
 from gsimplicit.inverse.noise import denoised, filled, noise_of
 from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
 from gsimplicit.inverse.scales import Scales
-from gsimplicit.inverse.search import Found, explains, search
+from gsimplicit.inverse.search import NOISY, Found, explains, pulled, search, starts_of
 from gsimplicit.inverse.snapshot import Snapshot
 from gsimplicit.inverse.starts import Guess, Search, guessed
 from gsimplicit.inverse.whiteness import agreement
@@ -33,6 +33,8 @@ OUTSIDE = 6.0
 """Noise by which values may lie outside what the model allows."""
 ASSUMED = 0.02
 """Noise of pictures with gaps, by their standard deviation, until their fit says more."""
+UNTOLD = 0.1
+"""Deviations from pictures with gaps, by their standard deviation, that may be noise; more must be told."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -156,30 +158,60 @@ def _allowed(model: Model, i: int, *, affine: bool) -> tuple[float, float]:
 
 def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None], *, affine: bool) -> Answer:
     """Parameters of one set of pictures by the one-shot method."""
+    if affine and model.seen in pictures.seen:
+        return _through_gain(model, pictures, wanted, noise)
     data = measured(model, pictures, noise)
     why = refusal(model, pictures, data, affine=affine)
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise)
-    around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
-    scales = Scales.of(model, around, wanted.free)
-    problem = Problem(model, data.snapshots, scales, affine)
+    problem, accept = _problem(model, data, wanted, noise, affine=False)
     if wanted.start is not None:
-        parameters = [wanted.start]
-    else:
-        parameters = guessed(problem, data.guess, Search.of(model, wanted.ranges), wanted.fixed)
-    accept = _accepted(problem, data, given=all(n is not None for n in noise))
-    box = Search.of(model, wanted.ranges) if not pictures.whole and wanted.start is None else None
-    answer = judged(problem, search(problem, data.guess, parameters, accept, box), data, accept)
-    if answer.verdict in (Recovery.FAILED, Recovery.MISFIT) and wanted.start is not None and model.presets:
-        elsewhere = guessed(problem, data.guess, Search.of(model, wanted.ranges), wanted.fixed)
-        return judged(problem, search(problem, data.guess, elsewhere, accept), data, accept)
-    return answer
+        starts = starts_of(problem, data.guess, [wanted.start])
+        answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
+        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not model.presets:
+            return answer
+    box = Search.of(model, wanted.ranges)
+    parameters = guessed(problem, data.guess, box, wanted.fixed)
+    whole = pictures.whole
+    starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
+    return judged(problem, search(problem, starts, accept, noisy=data.guess.noise > NOISY), data, accept)
+
+
+def _problem(
+    model: Model, data: Measured, wanted: Wanted, noise: Sequence[float | None], *, affine: bool
+) -> tuple[Problem, float]:
+    """What is asked, and the deviations up to which it counts as answered."""
+    around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
+    problem = Problem(model, data.snapshots, Scales.of(model, around, wanted.free), affine, data.known)
+    return problem, _accepted(problem, data, given=all(n is not None for n in noise))
+
+
+def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None]) -> Answer:
+    """The same where offset and gain of the observed species are unknown."""
+    rows = [np.array(values) for values in model.presets.values()]
+    for values in rows:
+        values[list(wanted.fixed)] = list(wanted.fixed.values())
+    found = gains.patterns(model, rows if wanted.start is None else [wanted.start, *rows])
+    if not found:
+        return Answer(Recovery.FAILED, "neither start nor presets have a pattern whose gain could be a first guess")
+    brought, by = gains.standardised(pictures, model.seen, found[0])
+    at = pictures.seen.index(model.seen)
+    noise = [n / by[1] if n is not None and i == at else n for i, n in enumerate(noise)]
+    data = measured(model, brought, noise)
+    why = refusal(model, brought, data, affine=True)
+    if why:
+        return Answer(Recovery.REFUSED, why, noise=data.noise * by[1])
+    problem, accept = _problem(model, data, wanted, noise, affine=True)
+    found_fits = search(problem, gains.starts(problem, data.guess, found), accept, noisy=data.guess.noise > NOISY)
+    answer = judged(problem, found_fits, data, accept)
+    fit = None if answer.fit is None else replace(answer.fit, place=gains.led_back(answer.fit.place, by))
+    return replace(answer, fit=fit, noise=answer.noise * by[1])
 
 
 def _accepted(problem: Problem, data: Measured, *, given: bool) -> float:
     """Sum of squares by degrees of freedom up to which noise explains the deviations."""
     if not data.known:
-        return np.inf
+        return (UNTOLD / ASSUMED) ** 2
     count = sum(s.count for s in problem.snapshots)
     return float(1 + SURE * np.sqrt(2 / count)) * (1.0 if given else (1 + ROUGH) ** 2)
 
@@ -195,7 +227,7 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     certainty = Certainty.of(fit, m)
     size = data.noise * np.sqrt(fit.chi2)
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
-    if fit.chi2 > accept or not _explains(data, size) or not explains(problem, fit, accept):
+    if not explains(problem, fit, accept) or not _explains(data, size):
         return replace(sums, reason=_deviates(problem, fit, data, size))
     unit = min(fit.chi2, 1.0) if data.known else fit.chi2
     rivals = tuple(
@@ -220,7 +252,7 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
 
 def _explains(data: Measured, size: float) -> bool:
     """Whether the deviations are small against the pattern itself."""
-    return size < (2 if data.known else 0.5) * _spread(data)
+    return size < 2 * _spread(data)
 
 
 def _spread(data: Measured) -> float:
@@ -232,8 +264,11 @@ def _deviates(problem: Problem, fit: Fit, data: Measured, size: float) -> str:
     """Why a fit does not explain the data, with the number that says so."""
     if data.known:
         return f"the nearest steady state found leaves deviations of {size:.3g}, the noise is {data.noise:.3g}"
-    if not _explains(data, size):
-        return f"the nearest steady state found leaves deviations of {size:.3g}, as large as the pattern itself"
+    if size > UNTOLD * _spread(data):
+        return (
+            f"the nearest steady state found leaves deviations of {size:.3g}, more than {UNTOLD:g} of the pattern's "
+            "standard deviation: if there is so much noise, say so with noise"
+        )
     value, sd = agreement(problem.snapshots, fit.misfit)
     return (
         f"the nearest steady state found leaves deviations of {size:.3g} that are no noise: those of neighbouring "

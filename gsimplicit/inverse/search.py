@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,23 +41,15 @@ class Found:
     last: Fit | None
 
 
-def search(
-    problem: Problem, guess: Guess, parameters: list[np.ndarray], accept: float, box: Search | None = None
-) -> Found:
+def search(problem: Problem, starts: Iterable[Place], accept: float, *, noisy: bool) -> Found:
     """Fits from one start after the other.
 
     Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With
-    more of it starts are tried in the order of their first level, until the best answer was met twice. Pictures with
-    gaps come with a box of parameters, in which starts are first pulled towards the data.
+    more of it starts are tried until the best answer was met twice.
     """
-    noisy = guess.noise > NOISY
     fits: list[Fit] = []
     met: list[int] = []
     last, n = None, 0
-    if box is not None:
-        starts = _pulled(problem, guess, parameters, box)
-    else:
-        starts = _ordered(problem, guess, parameters) if noisy else _plain(problem, guess, parameters)
     for start in starts:
         n += 1
         found = one_shot.fit(problem, start)
@@ -80,16 +72,23 @@ def search(
 
 
 def explains(problem: Problem, fit: Fit, accept: float) -> bool:
-    """Whether what a fit leaves is as large as noise is and, where that is not known, as white."""
-    if np.isfinite(accept):
-        return fit.chi2 <= accept
+    """Whether what a fit leaves is as small as it must be, and white where the noise was not known beforehand."""
+    if fit.chi2 > accept or fit.ended != Ended.CONVERGED:
+        return False
     value, sd = agreement(problem.snapshots, fit.misfit)
-    return value <= WHITE * sd
+    return bool(problem.sure or value <= WHITE * sd)
 
 
 def _same(a: Fit, b: Fit) -> bool:
     x, y = a.place.values, b.place.values
     return bool(np.allclose(x, y, rtol=SAME, atol=SAME * 1e-3))
+
+
+def starts_of(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:
+    """Starts of whole pictures, in the order in which to try them."""
+    if guess.noise > NOISY:
+        return _ordered(problem, guess, parameters)
+    return _plain(problem, guess, parameters)
 
 
 def _plain(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:
@@ -112,18 +111,18 @@ def _ordered(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> It
             yield start
 
 
-def _pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
-    """Starts pulled towards the data, those that came near at once, the others by how near they came."""
+def pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
+    """Starts of pictures with gaps, pulled towards the data: those that came near at once, the others by how near."""
     later = []
     for values in parameters[:MOST]:
         start = place(problem, guess, values, 0)
         if start is None:
             continue
-        pulled, misfit = nudging.pulled(problem.model, problem.snapshots, start, problem.scales, (box.low, box.high))
+        near, misfit = nudging.pulled(problem.model, problem.snapshots, start, problem.scales, (box.low, box.high))
         if not np.isfinite(misfit):
             continue
         if misfit < NEAR:
-            yield pulled
+            yield near
         else:
-            later.append((misfit, pulled))
+            later.append((misfit, near))
     yield from (start for _, start in sorted(later, key=lambda pair: pair[0]))

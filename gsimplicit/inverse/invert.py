@@ -16,6 +16,7 @@ from gsimplicit.inverse.answer import Recovery
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.question import Pictures, Wanted, as_model, as_noise, as_pictures, as_wanted
 from gsimplicit.inverse.recover import Answer, recover, residual_of
+from gsimplicit.inverse.starts import Search
 from gsimplicit.inverse.variable_projection import inside
 from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
@@ -55,14 +56,17 @@ def invert(
             8 x 8 pixels of a periodic field; or of all species, (B, S, H, W).
         u: Pictures of the other one of two species, of the same shape; None where it was not seen.
         mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
-        start: Parameters to begin at, one set; None looks for them. Those that are not free stay as they are there.
-        noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it.
+        start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
+            not free stay as they are there.
+        noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it. Pictures
+            with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then.
         method: "one-shot".
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.
         ranges: Where to look for a start, a lowest and a highest value by name; the model's presets say it for others.
         shared: Whether all B pictures are of one set of parameters.
-        gain: Whether the picture shows `offset + gain v` with unknown offset and gain.
+        gain: Whether the picture shows `offset + gain v` with unknown offset and gain. Gray-Scott's parameters are
+            then known up to the unit of time: one of them must be given, by `free` and `start`.
         level: Level of the intervals, between 0 and 1.
         progress: Whether a line says what goes on, where the output is a terminal.
 
@@ -94,6 +98,8 @@ def invert(
     )
     pictures = as_pictures(model, v, u, mask)
     wanted = as_wanted(model, start, free, ranges)
+    if wanted.start is None:
+        Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
     levels = as_noise(noise, pictures.seen)
     answers = _answers(model, pictures, wanted, levels, together=together, affine=affine, shown=shown)
     return _collected(model, pictures, answers, method, level, time.perf_counter() - begin)
@@ -110,13 +116,9 @@ def _answers(
     shown: bool,
 ) -> list[Answer]:
     """An answer a set of pictures, each on a thread."""
-    sets = [pictures] if together else [_one(pictures, b) for b in range(len(pictures))]
+    sets = [pictures] if together else [pictures.one(b) for b in range(len(pictures))]
     with progress_line.line("invert", shown):
         return each(lambda some: recover(model, some, wanted, noise, affine=affine), sets)
-
-
-def _one(pictures: Pictures, b: int) -> Pictures:
-    return Pictures(pictures.values[b : b + 1], pictures.there[b : b + 1], pictures.seen)
 
 
 def _named(model: Model, values: Array) -> ModelParams:

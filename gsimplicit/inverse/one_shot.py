@@ -15,7 +15,7 @@ Nonlinear Problems, 2004, section 3.3): the next correction, measured with this 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -360,8 +360,3 @@ def _least_squares(A: Array, r: Array, damped: Array) -> Array:
     ridge, rest = np.diag(damped / size), np.zeros(len(size))
     z: Any = np.linalg.lstsq(np.vstack([A / size, ridge]), np.concatenate([-r, rest]), rcond=BLIND)[0]
     return np.asarray(z / size)
-
-
-def restated(place: Place, values: Array) -> Place:
-    """The same place at other parameters."""
-    return replace(place, values=values)

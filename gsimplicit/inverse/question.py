@@ -34,6 +34,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.values)
 
+    def one(self, b: int) -> Pictures:
+        """The b-th alone."""
+        return Pictures(self.values[b : b + 1], self.there[b : b + 1], self.seen)
+
     @property
     def whole(self) -> bool:
         """Whether every pixel of every seen species was measured."""

@@ -9,32 +9,23 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse import gains, kriging
+from gsimplicit.inverse import gains
 from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
-from gsimplicit.inverse.noise import denoised, filled, noise_of
+from gsimplicit.inverse.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
 from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.search import NOISY, Found, explains, pulled, search, starts_of
-from gsimplicit.inverse.snapshot import Snapshot
-from gsimplicit.inverse.starts import Guess, Search, guessed
+from gsimplicit.inverse.starts import Search, guessed
 from gsimplicit.inverse.whiteness import agreement
-from gsimplicit.models.model import UNIFORM, Model
+from gsimplicit.models.model import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SURE = 5.0
-"""Standard deviations by which something must stand out of the noise."""
-ROUGH = 0.15
-"""What an estimate of the noise may be off by."""
-FEW = 64
-"""Values below which nothing is tried."""
-OUTSIDE = 6.0
-"""Noise by which values may lie outside what the model allows."""
-ASSUMED = 0.02
-"""Noise of pictures with gaps, by their standard deviation, until their fit says more."""
 UNTOLD = 0.1
 """Deviations from pictures with gaps, by their standard deviation, that may be noise; more must be told."""
+APART, ROUNDED = 8.0, 1e-6
+"""Standard deviations by which snapshots of one set of parameters may differ, and relative rounding that may, too."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -63,97 +54,11 @@ class Answer:
     noise: float = float("nan")
     scales: Scales | None = field(default=None)
 
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """Snapshots of one set of parameters with what is known of their noise.
-
-    Attributes:
-        snapshots: With weights by the noise.
-        guess: Denoised and completed.
-        noise: Standard deviation of the observed species' noise, given, estimated or assumed.
-        known: Whether it was given or could be estimated.
-    """
-
-    snapshots: tuple[Snapshot, ...]
-    guess: Guess
-    noise: float
-    known: bool
-
-
-def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) -> Measured:
-    """Noise, denoised pictures and weights."""
-    seen, spread = pictures.seen, []
-    completed = np.zeros_like(pictures.values)
-    weights = np.zeros_like(pictures.values)
-    completed[:] = np.asarray(_at_rest(model))[None, :, None, None]
-    sizes = {}
-    for i, given in zip(seen, noise, strict=True):
-        at, there = pictures.values[:, i], pictures.there[:, i]
-        own = float(np.mean([p[t].std() for p, t in zip(at, there, strict=True)]))
-        whole = bool(there.all())
-        size = given if given is not None else float(np.mean([noise_of(p) for p in at])) if whole else ASSUMED * own
-        sizes[i] = max(size, 1e-12 * model.scale)
-        spread.append(sizes[i] / max(own, 1e-300))
-        for b, (picture, where) in enumerate(zip(at, there, strict=True)):
-            completed[b, i] = denoised(picture, sizes[i]) if whole else _filled(picture, where, sizes[i])
-        weights[:, i] = there / sizes[i]
-    snapshots = tuple(Snapshot(v, w, model.seen) for v, w in zip(pictures.values, weights, strict=True))
-    known = pictures.whole or all(n is not None for n in noise)
-    guess = Guess(tuple(completed), seen, max(spread) if known else max(*spread, 0.05))
-    return Measured(snapshots, guess, sizes.get(model.seen, min(sizes.values())), known)
-
-
-def _filled(picture: Array, there: Any, noise: float) -> Array:
-    few = int(there.sum()) <= kriging.MOST
-    return kriging.kriged(picture, there, noise) if few else filled(picture, there, noise)
-
-
-def _at_rest(model: Model) -> list[float]:
-    """First guesses of species that were not seen: the model's scale, which Newton's method starts from."""
-    if not callable(model.rest):
-        return [float(x) for x in model.rest]
-    return [model.scale] * len(model.species)
-
-
-def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -> str:
-    """Why the data cannot tell, with the number that says so; empty where they may."""
-    count = int(pictures.there.sum())
-    if count < FEW:
-        return f"{count} values were measured, at least {FEW} are needed"
-    for b, X in enumerate(data.guess.pictures):
-        for i in pictures.seen:
-            name, there = model.species[i], pictures.there[b, i]
-            values = pictures.values[b, i][there]
-            noise = 1.0 / float(data.snapshots[b].weights[i].max())
-            low, high = _allowed(model, i, affine=affine)
-            room = OUTSIDE * noise
-            if values.min() < low - room or values.max() > high + room:
-                return (
-                    f"{name} of picture {b} lies in {values.min():.4g} to {values.max():.4g}, the model's in "
-                    f"{low:g} to {high:g}: more than {OUTSIDE:g} times the noise ({noise:.2g}) outside"
-                )
-        seen = model.seen if model.seen in pictures.seen else pictures.seen[0]
-        values, noise = (
-            pictures.values[b, seen][pictures.there[b, seen]],
-            1.0 / float(data.snapshots[b].weights[seen].max()),
-        )
-        if X[seen].std() < UNIFORM * model.scale:
-            return (
-                f"picture {b} is uniform: {model.species[seen]} varies by {X[seen].std():.2g}, below "
-                f"{UNIFORM * model.scale:g}; a uniform state tells nothing of diffusion"
-            )
-        if data.known and values.var() < noise**2 * (1 + ROUGH + SURE * np.sqrt(2 / len(values))):
-            return f"picture {b} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
-    return ""
-
-
-def _allowed(model: Model, i: int, *, affine: bool) -> tuple[float, float]:
-    """Lowest and highest value of a species; none of one that is seen through an unknown gain."""
-    free = (-np.inf, np.inf)
-    if not model.bounds or (affine and i == model.seen):
-        return free
-    return model.bounds[i] or free
+    def deviations(self) -> Array:
+        """Standard deviation of each parameter, shape (P,); of a fit only."""
+        if self.fit is None or self.certainty is None or self.scales is None:
+            raise ValueError("an answer without a fit has no deviations")
+        return np.asarray(np.sqrt(np.diag(self.certainty.of_parameters(self.scales, self.fit.place.values))))
 
 
 def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None], *, affine: bool) -> Answer:
@@ -165,6 +70,17 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise)
     problem, accept = _problem(model, data, wanted, noise, affine=False)
+    if len(pictures) > 1:
+        each = [recover(model, pictures.one(b), wanted, noise, affine=False) for b in range(len(pictures))]
+        why = differing(model, each)
+        if why:
+            return Answer(Recovery.REFUSED, why, starts=(sum(a.starts[0] for a in each), 0), noise=data.noise)
+        known = [a.fit.place.values for a in each if a.fit is not None and a.verdict == Recovery.FOUND]
+        if known:
+            starts = starts_of(problem, data.guess, known)
+            answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
+            if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT):
+                return answer
     if wanted.start is not None:
         starts = starts_of(problem, data.guess, [wanted.start])
         answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
@@ -175,6 +91,25 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     whole = pictures.whole
     starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
     return judged(problem, search(problem, starts, accept, noisy=data.guess.noise > NOISY), data, accept)
+
+
+def differing(model: Model, each: Sequence[Answer]) -> str:
+    """Which parameter two snapshots disagree on, with the number that says so; empty where they may be of one set."""
+    found = [(b, a) for b, a in enumerate(each) if a.verdict == Recovery.FOUND]
+    for i, (b, one) in enumerate(found):
+        for c, other in found[i + 1 :]:
+            if one.fit is None or other.fit is None:
+                continue
+            pair = [one.fit.place.values, other.fit.place.values]
+            size = np.hypot(one.deviations(), other.deviations())
+            apart = np.abs(pair[0] - pair[1]) / np.maximum(size, ROUNDED * np.abs(pair[0]) + 1e-300)
+            j = int(np.argmax(apart))
+            if apart[j] > APART:
+                return (
+                    f"pictures {b} and {c} are of different parameters: {model.parameters[j]} is {pair[0][j]:.6g} in "
+                    f"the one and {pair[1][j]:.6g} in the other, {apart[j]:.3g} standard deviations apart"
+                )
+    return ""
 
 
 def _problem(

@@ -7,7 +7,6 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from gsimplicit.inverse.one_shot import Fit
 from gsimplicit.inverse.scales import Scales
@@ -83,6 +82,8 @@ class Certainty:
 
     def interval(self, scales: Scales, values: Array, level: float) -> Array:
         """Interval of each parameter, shape (P, 2); of one that is not free its value twice."""
+        from scipy.stats import t as student
+
         ends = np.stack([values, values], axis=1)
         width = np.sqrt(((scales.directions.T @ self.covariance) * scales.directions.T).sum(1))
         factor = student.ppf((1 + level) / 2, self.freedom) * width

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from gsimplicit.equations import Equations
 from gsimplicit.refine.linear import SparseLU, jacobian
@@ -28,6 +27,8 @@ class Held:
     """
 
     def __init__(self, equations: Equations, fields: Array, free: list[int]) -> None:
+        import scipy.sparse
+
         S = len(fields)
         self.free, self._shape = free, (len(free), *fields.shape[1:])
         chosen = np.isin(np.arange(fields.size) % S, free)

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 
 class NotRecovered(RuntimeError):  # noqa: N818 (a state of things, as NotSteady)
-    """Parameters were asked for where an inversion has none."""
+    """Parameters were asked for where an inversion has none.
+
+    Examples:
+        >>> import torch
+        >>> import gsimplicit as gs
+        >>> grey = 0.3 + 1e-6 * torch.rand(16, 16, dtype=torch.float64)
+        >>> try:
+        ...     gs.invert(grey).require_found()
+        ... except gs.NotRecovered as error:
+        ...     print(str(error)[:51])
+        1 of 1 sets were not found: 0: refused, picture 0 i
+    """
 
 
 @dataclass(frozen=True, eq=False)

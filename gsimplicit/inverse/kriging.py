@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from gsimplicit.inverse.noise import wave_number
 
@@ -32,6 +31,8 @@ def kriged(picture: Array, there: np.ndarray[Any, np.dtype[np.bool_]], noise: fl
         there: Where it was.
         noise: Standard deviation of the noise.
     """
+    import scipy.linalg
+
     (H, W), N = picture.shape, picture.size
     places, y = np.argwhere(there), picture[there]
     q = wave_number(picture.shape)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import broken_translations
@@ -103,6 +102,8 @@ class Search:
 
     def drawn(self, count: int) -> Array:
         """Points that fill the range evenly, always the same, shape (count, P)."""
+        from scipy.stats import qmc
+
         shares = qmc.Sobol(len(self.low), seed=0).random(count)
         positive = self.low > 0
         ratio = np.where(positive, self.high / np.where(positive, self.low, 1.0), 1.0)

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from gsimplicit.checks import meant
-from studies import _page, _text, basins, bifurcations, fig2, fig3, gradients_at_a_cliff, routes, steady
+from studies import _page, _text, basins, bifurcations, fig2, fig3, gradients_at_a_cliff, inversion, routes, steady
 from studies._common import OUTPUT, SCALES, dismiss, run
 from studies._record import load
 
 STUDIES = {
     module.STUDY.name: module.STUDY
-    for module in (fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff)
+    for module in (fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff, inversion)
 }
 
 

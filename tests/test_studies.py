@@ -33,13 +33,16 @@ def test_the_list_names_every_study() -> None:
         "bifurcations",
         "basins",
         "gradients_at_a_cliff",
+        "inversion",
     ]
 
 
 def test_an_unknown_study_is_refused_with_the_choices() -> None:
     done = studies("fig99")
     assert done.returncode == 2
-    assert "choose from fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff" in done.stderr
+    assert (
+        "choose from fig2, fig3, routes, steady, bifurcations, basins, gradients_at_a_cliff, inversion" in done.stderr
+    )
 
 
 def test_a_study_misspelt_is_refused_with_the_nearest_name() -> None:

@@ -127,16 +127,19 @@ def _cases(data: Datasets) -> list[xr.Dataset]:
 def plot(data: Datasets) -> Figure:
     """Errors against noise, and against what is seen."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    left, right = figure.subplots(1, 2)
     alone = sorted((d for d in _cases(data) if d.attrs["case"] == "v"), key=lambda d: d.attrs["noise"])
     _dots(left, [f"{d.attrs['noise']:g} %" for d in alone], alone)
-    left.set(xlabel="noise on v, of its standard deviation", ylabel="largest error of four parameters (%)")
+    left.set(
+        xlabel="noise on v, of its standard deviation; truths found", ylabel="largest error of four parameters (%)"
+    )
     left.set_title("(a) v seen", loc="left")
     seen = [d for d in _cases(data) if d.attrs["noise"] == 1.0]
-    _dots(right, [d.attrs["case"] for d in seen], seen)
-    right.set(xlabel="what is seen, 1 % noise")
+    _dots(right, [d.attrs["case"].replace("a sixteenth", "1/16") for d in seen], seen)
+    right.set(xlabel="what is seen, 1 % noise; truths found")
     right.set_title("(b) more or less seen", loc="left")
-    left.set_yscale("log")
+    for ax in (left, right):
+        ax.set_yscale("log")
     return figure
 
 
@@ -151,7 +154,9 @@ def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
         ax.annotate(
             f"{np.median(error):.2g}", (i, error.max()), (0, 4), textcoords="offset points", ha="center", fontsize=7
         )
-    ax.set_xticks(range(len(names)), names)
+    counts = [f"{n}\n{int(d['found'].sum())} of {d.sizes['truth']}" for n, d in zip(names, rows, strict=True)]
+    ax.set_xticks(range(len(names)), counts)
+    ax.set_xlim(-0.5, len(names) - 0.5)
     ax.margins(y=0.1)
 
 

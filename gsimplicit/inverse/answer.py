@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.inverse.one_shot import Fit
-from gsimplicit.inverse.scales import Scales
+if TYPE_CHECKING:
+    from gsimplicit.inverse.one_shot import Fit
+    from gsimplicit.inverse.scales import Scales
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

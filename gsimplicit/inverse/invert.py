@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,16 +15,16 @@ from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answer import Recovery
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.question import Pictures, Wanted, as_model, as_noise, as_pictures, as_wanted
-from gsimplicit.inverse.recover import Answer, recover, residual_of
-from gsimplicit.inverse.starts import Search
-from gsimplicit.inverse.variable_projection import inside
 from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
 
+if TYPE_CHECKING:
+    from gsimplicit.inverse.recover import Answer
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-METHODS = {"one-shot": recover}
-"""Methods by name."""
+METHODS = ("one-shot",)
+"""Names of the methods. Their modules are imported where they are called: they need scipy.sparse."""
 
 
 @untraced
@@ -89,6 +89,8 @@ def invert(
         >>> low < 0.065 < high, high - low < 0.002
         (True, True)
     """
+    from gsimplicit.inverse.starts import Search
+
     begin = time.perf_counter()
     model = as_model(model, start)
     checks.choice("method", method, METHODS)
@@ -116,6 +118,8 @@ def _answers(
     shown: bool,
 ) -> list[Answer]:
     """An answer a set of pictures, each on a thread."""
+    from gsimplicit.inverse.recover import recover
+
     sets = [pictures] if together else [pictures.one(b) for b in range(len(pictures))]
     with progress_line.line("invert", shown):
         return each(lambda some: recover(model, some, wanted, noise, affine=affine), sets)
@@ -123,6 +127,8 @@ def _answers(
 
 def _named(model: Model, values: Array) -> ModelParams:
     """Parameters from values that may be NaN, of the class that the model's own have."""
+    from gsimplicit.inverse.variable_projection import inside
+
     some = inside(model, np.full(len(model.parameters), 0.5))
     return model.params(**dict(zip(model.parameters, map(float, some), strict=True)))._of(torch.from_numpy(values))
 
@@ -131,6 +137,8 @@ def _collected(
     model: Model, pictures: Pictures, answers: list[Answer], method: str, level: float, seconds: float
 ) -> Inversion:
     """Answers as one result."""
+    from gsimplicit.inverse.recover import residual_of
+
     N, P, (B, S, H, W) = len(answers), len(model.parameters), pictures.values.shape
     values, interval = np.full((N, P), np.nan), np.full((N, P, 2), np.nan)
     covariance = np.full((N, P, P), np.nan)

@@ -7,7 +7,10 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
 from gsimplicit.initial import Box, initial_state
+from gsimplicit.inverse.answer import Recovery
 from gsimplicit.inverse.descend import descend
+from gsimplicit.inverse.inversion import Inversion, NotRecovered
+from gsimplicit.inverse.invert import invert
 from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.kept import with_losses
@@ -46,15 +49,18 @@ __all__ = [
     "Direct",
     "Gmres",
     "Gradient",
+    "Inversion",
     "Kind",
     "LinearSolver",
     "Model",
     "Motion",
+    "NotRecovered",
     "NotSteady",
     "ParameterGradient",
     "Params",
     "PositionWarning",
     "Reason",
+    "Recovery",
     "Refine",
     "Safeguards",
     "StabilityWarning",
@@ -71,6 +77,7 @@ __all__ = [
     "grad",
     "hessian",
     "initial_state",
+    "invert",
     "models",
     "partial_scan",
     "residual_loss",

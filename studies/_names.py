@@ -15,6 +15,7 @@ ORDER = (
     "animations",
     "steps",
     "training",
+    "inversion",
     "routes",
     "steady",
     "bifurcations",

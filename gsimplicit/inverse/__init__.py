@@ -1,4 +1,4 @@
-"""Parameters from patterns: descent by any route."""
+"""Parameters from pictures of steady states, and descent by any route."""
 
 from gsimplicit.inverse.record import Outcome
 from gsimplicit.inverse.safeguards import Safeguards

@@ -1,0 +1,188 @@
+"""`invert`: parameters from pictures of steady states."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gsimplicit import checks
+from gsimplicit import progress as progress_line
+from gsimplicit.equations import Model, ModelParams
+from gsimplicit.inverse.answer import UNSEEN, Recovery
+from gsimplicit.inverse.inversion import Inversion
+from gsimplicit.inverse.question import Pictures, Wanted, as_model, as_noise, as_pictures, as_wanted
+from gsimplicit.surroundings import own_surroundings, untraced
+from gsimplicit.threads import each
+
+if TYPE_CHECKING:
+    from gsimplicit.inverse.recover import Answer
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+METHODS = ("one-shot",)
+"""Names of the methods. Their modules are imported where they are called: they need scipy.sparse."""
+
+
+@untraced
+@own_surroundings
+def invert(
+    v: Any,
+    u: Any = None,
+    mask: Any = None,
+    start: ModelParams | None = None,
+    *,
+    noise: float | Sequence[float] | None = None,
+    method: str = "one-shot",
+    model: Model | None = None,
+    free: Sequence[str] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    shared: bool = False,
+    gain: bool = False,
+    level: float = 0.95,
+    progress: bool = True,
+) -> Inversion:
+    """Parameters of a model from pictures of its steady states.
+
+    One picture of v is enough for the four parameters of Gray-Scott. The state itself is an unknown beside the
+    parameters: nothing is marched from an initial field, whose basin of attraction makes the cliffs of the loss of
+    arXiv 2606.11258. The noise of every pixel is taken as independent and normal.
+
+    Args:
+        v: Pictures of the observed species, in the model's own units: (H, W), or (B, H, W) for B pictures, at least
+            8 x 8 pixels of a periodic field; or of all species, (B, S, H, W).
+        u: Pictures of the other one of two species, of the same shape; None where it was not seen.
+        mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
+        start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
+            not free stay as they are there.
+        noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it. Pictures
+            with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then.
+        method: "one-shot".
+        model: The model; None is that of `start`, or Gray-Scott.
+        free: Names of the parameters that are sought; None seeks all.
+        ranges: Where to look for a start, a lowest and a highest value by name; the model's presets say it for others.
+        shared: Whether all B pictures are of one set of parameters.
+        gain: Whether the picture shows `offset + gain v` with unknown offset and gain. Gray-Scott's parameters are
+            then known up to the unit of time: one of them must be given, by `free` and `start`.
+        level: Level of the intervals, between 0 and 1.
+        progress: Whether a line says what goes on, where the output is a terminal.
+
+    Returns:
+        The parameters with their intervals, the completed fields, and a verdict for each set.
+
+    Raises:
+        ValueError: A shape is wrong, a value is not finite, a picture is constant or nothing of it was measured, a name
+            is unknown, or the model has no presets and neither start nor ranges are given.
+        TypeError: An argument has a wrong type.
+
+    Examples:
+        >>> import torch
+        >>> import gsimplicit as gs
+        >>> params, fields = gs.Params.preset("paper"), gs.initial_state(grid=(32, 32))
+        >>> v = gs.steady_state(params, fields, refine=True).v
+        >>> noisy = v + 0.001 * torch.randn(v.shape, generator=torch.Generator().manual_seed(0), dtype=v.dtype)
+        >>> result = gs.invert(noisy)
+        >>> low, high = result.interval[0, 3].tolist()
+        >>> low < 0.065 < high, high - low < 0.002
+        (True, True)
+    """
+    from gsimplicit.inverse.starts import Search
+
+    begin = time.perf_counter()
+    model = as_model(model, start)
+    checks.choice("method", method, METHODS)
+    level = checks.real("level", level, above=0, below=1)
+    together, affine, shown = (
+        checks.flag(n, x) for n, x in (("shared", shared), ("gain", gain), ("progress", progress))
+    )
+    pictures = as_pictures(model, v, u, mask)
+    wanted = as_wanted(model, start, free, ranges)
+    if wanted.start is None:
+        Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
+    levels = as_noise(noise, pictures.seen)
+    answers = _answers(model, pictures, wanted, levels, together=together, affine=affine, shown=shown)
+    return _collected(model, pictures, answers, method, level, time.perf_counter() - begin)
+
+
+def _answers(
+    model: Model,
+    pictures: Pictures,
+    wanted: Wanted,
+    noise: list[float | None],
+    *,
+    together: bool,
+    affine: bool,
+    shown: bool,
+) -> list[Answer]:
+    """An answer a set of pictures, each on a thread."""
+    from gsimplicit.inverse.recover import recover
+
+    sets = [pictures] if together else [pictures.one(b) for b in range(len(pictures))]
+    with progress_line.line("invert", shown):
+        return each(lambda some: recover(model, some, wanted, noise, affine=affine), sets)
+
+
+def _named(model: Model, values: Array) -> ModelParams:
+    """Parameters from values that may be NaN, of the class that the model's own have."""
+    from gsimplicit.inverse.variable_projection import inside
+
+    some = inside(model, np.full(len(model.parameters), 0.5))
+    return model.params(**dict(zip(model.parameters, map(float, some), strict=True)))._of(torch.from_numpy(values))
+
+
+def _collected(
+    model: Model, pictures: Pictures, answers: list[Answer], method: str, level: float, seconds: float
+) -> Inversion:
+    """Answers as one result."""
+    from gsimplicit.inverse.recover import residual_of
+
+    N, P, (B, S, H, W) = len(answers), len(model.parameters), pictures.values.shape
+    values, interval = np.full((N, P), np.nan), np.full((N, P, 2), np.nan)
+    covariance = np.full((N, P, P), np.nan)
+    fields, drift, residual = np.full((B, S, H, W), np.nan), np.full((B, 2), np.nan), np.full(B, np.nan)
+    scalars = np.full((3, N), np.nan)
+    gain = np.full((N, 2), np.nan)
+    for n, a in enumerate(answers):
+        scalars[0, n] = a.noise
+        if a.fit is None or a.certainty is None or a.scales is None:
+            continue
+        scalars[1:, n] = a.fit.chi2, a.certainty.condition
+        if a.verdict == Recovery.MISFIT:  # a state was reached, an answer was not
+            continue
+        place = a.fit.place
+        mine = range(B) if N < B else [n]
+        # of a family that fits alike no member is given
+        values[n] = np.where(a.certainty.widths(a.scales) > UNSEEN, np.nan, place.values)
+        gain[n] = place.gain
+        interval[n] = a.certainty.interval(a.scales, place.values, level)
+        covariance[n] = a.certainty.of_parameters(a.scales, place.values)
+        for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place), strict=True):
+            fields[b], drift[b], residual[b] = X, c, r
+    size = np.sqrt(np.einsum("npp->np", covariance))
+    with np.errstate(all="ignore"):
+        correlation = covariance / (size[:, :, None] * size[:, None, :])
+    tensor = torch.from_numpy
+    return Inversion(
+        params=_named(model, values),
+        interval=tensor(interval),
+        covariance=tensor(covariance),
+        correlation=tensor(correlation),
+        fields=tensor(fields),
+        drift=tensor(drift),
+        residual=tensor(residual),
+        noise=tensor(scalars[0]),
+        misfit=tensor(scalars[1]),
+        condition=tensor(scalars[2]),
+        gain=tensor(gain),
+        starts=torch.tensor([a.starts[0] for a in answers]),
+        met=torch.tensor([a.starts[1] for a in answers]),
+        verdict=torch.tensor([int(a.verdict) for a in answers]),
+        reason=tuple(a.reason for a in answers),
+        others=tuple(tensor(np.array(a.others).reshape(-1, P)) for a in answers),
+        method=method,
+        level=level,
+        seconds=seconds,
+    )

@@ -1,0 +1,54 @@
+"""An inversion as a labelled dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gsimplicit.inverse.answer import Recovery
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from gsimplicit.inverse.inversion import Inversion
+
+
+def dataset(found: Inversion) -> xr.Dataset:
+    """Variables over sets, parameters, pictures and species, with words and units."""
+    import xarray as xr
+
+    model = found.params.model
+    flags = np.array([int(r) for r in Recovery], dtype=np.int8)
+    meanings = " ".join(r.name.lower() for r in Recovery)
+    return xr.Dataset(
+        {
+            "value": (("set", "parameter"), found.params.tensor().numpy(), _words("recovered value")),
+            "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), _words("lower end of the interval")),
+            "highest": (("set", "parameter"), found.interval[..., 1].numpy(), _words("upper end of the interval")),
+            "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), _words("covariance")),
+            "fields": (("picture", "species", "y", "x"), found.fields.numpy(), _words("completed and denoised fields")),
+            "drift": (("picture", "direction"), found.drift.numpy(), _words("drift, pixels per unit time")),
+            "residual": (("picture",), found.residual.numpy(), _words("largest bordered residual per unit time")),
+            "noise": (("set",), found.noise.numpy(), _words("standard deviation of what is left")),
+            "misfit": (("set",), found.misfit.numpy(), _words("squared deviations by degrees of freedom")),
+            "condition": (("set",), found.condition.numpy(), _words("best over worst determined combination")),
+            "verdict": (
+                ("set",),
+                found.verdict.numpy().astype(np.int8),
+                {**_words("how it ended"), "flag_values": flags, "flag_meanings": meanings},
+            ),
+            "reason": (("set",), np.array(found.reason, dtype=object), {"long_name": "why"}),
+        },
+        {
+            "parameter": list(model.parameters),
+            "other_parameter": list(model.parameters),
+            "species": list(model.species),
+            "direction": ["row", "column"],
+        },
+        {"title": f"Parameters of {model.name} by the {found.method} method", "level": found.level},
+    )
+
+
+def _words(text: str) -> dict[str, str]:
+    return {"long_name": text, "units": "1"}

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
+from studies import _recovered
 from studies._claims import Claim, ours
-from studies._common import Datasets, Study
+from studies._common import Datasets, Study, filled
 from studies._shares import bounds
 
 SIZES = {"quick": (2, 32), "default": (10, 64), "paper": (40, 64)}
 """Truths, and pixels along each side of the fields."""
-LOW, HIGH = np.array([0.12, 0.06, 0.03, 0.053]), np.array([0.20, 0.10, 0.07, 0.068])
 CASES = {
     "v": (0.0, 0.1, 1.0, 5.0, 10.0, 30.0),
     "u and v": (1.0,),
@@ -36,106 +35,37 @@ LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0}
 
 
 def compute(scale: str, folder: Path) -> Datasets:
-    """Roots at drawn parameters, then one file a case and noise level."""
+    """Roots at drawn parameters, then one fit a case and truth."""
     count, side = SIZES[scale]
-    roots = _kept(folder / "inversion_roots.nc", lambda: _roots(count, side))
-    out = {"inversion_roots": roots}
-    for case, levels in CASES.items():
-        for level in levels:
-            name = f"inversion_{case.replace(' ', '_')}_{level:g}"
-            out[name] = _kept(folder / f"{name}.nc", lambda c=case, x=level: _fits(roots, c, x))
-    return out
-
-
-def _kept(path: Path, make: Any) -> xr.Dataset:
-    """A dataset found again where it is stored by this version, or made and stored."""
-    if path.exists():
-        with xr.open_dataset(path) as there:
-            if there.attrs.get("gsimplicit") == gs.__version__:
-                return there.load()
-    made: xr.Dataset = make()
-    made.attrs["gsimplicit"] = gs.__version__
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".part")
-    made.to_netcdf(half)
-    half.replace(path)
-    return made
-
-
-def _roots(count: int, side: int) -> xr.Dataset:
-    """Certified patterns at drawn parameters."""
-    draws, values, fields, seed = np.random.default_rng(11), [], [], 0
-    while len(values) < count:
-        seed += 1
-        params = gs.Params.stack(torch.from_numpy(LOW + (HIGH - LOW) * draws.random((1, 4))))
-        start = gs.initial_state(grid=(side, side), seed=seed)
-        marched = gs.steady_state(params, start, max_steps=20_000)
-        if int(marched.kind[0]) != gs.Kind.PATTERN:
-            continue
-        state = gs.steady_state(params, marched.fields, refine=gs.Refine(tol=1e-12, max_evaluations=300_000))
-        if bool(state.has_root[0]) and int(state.kind[0]) == gs.Kind.PATTERN:
-            values.append(params.tensor()[0].numpy())
-            fields.append(state.fields[0].numpy())
-    return xr.Dataset(
-        {
-            "value": (("truth", "parameter"), np.stack(values)),
-            "fields": (("truth", "species", "y", "x"), np.stack(fields)),
-        },
-        {"parameter": ["Du", "Dv", "F", "k"], "species": ["u", "v"]},
+    settings = {"count": count, "side": side}
+    script = (_recovered.__file__,)
+    truths = filled(folder / "inversion_roots.nc", script, settings, lambda: _recovered.roots(count, side))
+    cases = [(seen, level) for seen, levels in CASES.items() for level in levels]
+    fits = filled(
+        folder / "inversion_fits.nc", script, {**settings, "cases": cases}, lambda: _recovered.fits(truths, cases)
     )
-
-
-def _fits(roots: xr.Dataset, case: str, level: float) -> xr.Dataset:
-    """One fit a truth: error, whether the intervals hold the truth, verdict, seconds."""
-    rows = []
-    for n in range(roots.sizes["truth"]):
-        draws = np.random.default_rng([n, round(10 * level)])
-        u, v = roots["fields"].values[n]
-        size = level / 100 * v.std()
-        u, v = (x + size * draws.standard_normal(x.shape) for x in (u, v))
-        share = {"half of v": 0.5, "a sixteenth of v": 1 / 16}.get(case)
-        mask = None if share is None else draws.random(v.shape) < share
-        found = gs.invert(v, u if case == "u and v" else None, mask, progress=False)
-        truth = roots["value"].values[n]
-        error = 100 * np.abs(found.params.tensor()[0].numpy() / truth - 1).max()
-        low, high = found.interval[0].numpy().T
-        rows.append((error, ((low <= truth) & (truth <= high)).mean(), int(found.verdict[0]), found.seconds))
-    error, held, verdict, seconds = np.array(rows).T
-    return xr.Dataset(
-        {
-            "error": (
-                "truth",
-                error,
-                {"long_name": "largest relative error of the four parameters", "units": "percent"},
-            ),
-            "held": (
-                "truth",
-                held,
-                {"long_name": "share of the four 95 % intervals that hold the truth", "units": "1"},
-            ),
-            "found": ("truth", verdict == gs.Recovery.FOUND),
-            "seconds": ("truth", seconds, {"units": "s"}),
-        },
-        attrs={"case": case, "noise": level},
-    )
+    return {"inversion_roots": truths, "inversion_fits": fits}
 
 
 def _cases(data: Datasets) -> list[xr.Dataset]:
-    return [there for name, there in data.items() if name != "inversion_roots"]
+    """One dataset over truths a case, with `found`."""
+    fits = data["inversion_fits"]
+    fits = fits.assign(found=fits["verdict"] == int(gs.Recovery.FOUND))
+    return [fits.isel(case=n) for n in range(fits.sizes["case"])]
 
 
 def plot(data: Datasets) -> Figure:
     """Errors against noise, and against what is seen."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    alone = sorted((d for d in _cases(data) if d.attrs["case"] == "v"), key=lambda d: d.attrs["noise"])
-    _dots(left, [f"{d.attrs['noise']:g} %" for d in alone], alone)
+    alone = sorted((d for d in _cases(data) if str(d["seen"].values) == "v"), key=lambda d: float(d["noise"]))
+    _dots(left, [f"{float(d['noise']):g} %" for d in alone], alone)
     left.set(
         xlabel="noise on v, of its standard deviation; truths found", ylabel="largest error of four parameters (%)"
     )
     left.set_title("(a) v seen", loc="left")
-    seen = [d for d in _cases(data) if d.attrs["noise"] == 1.0]
-    _dots(right, [d.attrs["case"].replace("a sixteenth", "1/16") for d in seen], seen)
+    seen = [d for d in _cases(data) if float(d["noise"]) == 1.0]
+    _dots(right, [str(d["seen"].values).replace("a sixteenth", "1/16") for d in seen], seen)
     right.set(xlabel="what is seen, 1 % noise; truths found")
     right.set_title("(b) more or less seen", loc="left")
     for ax in (left, right):
@@ -164,7 +94,7 @@ def judge(data: Datasets) -> list[Claim]:
     """Median errors against what was asked, refusals, and intervals."""
     claims, side = [], data["inversion_roots"].sizes["x"]
     for d in _cases(data):
-        case, level = d.attrs["case"], float(d.attrs["noise"])
+        case, level = str(d["seen"].values), float(d["noise"])
         good, n = d["found"].values.astype(bool), d.sizes["truth"]
         error = d["error"].values[good]
         limit = LEFT.get(case, ALLOWED.get(level) if case == "v" else None)

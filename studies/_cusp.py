@@ -17,8 +17,8 @@ Array = np.ndarray[Any, Any]
 
 UPPER = 0.058
 """The rows above are fitted: nearer to the tip there are too few at default scale."""
-CUSP, CORNER = 1.5, 1.0
-"""Power of the width at the tip of a cusp, and where two lines meet at an angle."""
+CORNER = 1.0
+"""Power of the width where two lines meet at an angle."""
 TIP = (0.0625, 0.0625)
 """F and k of the cusp of the saddle-node's curve: `k = sqrt(F) / 2 - F` ends on that of the Hopf line there."""
 
@@ -42,6 +42,14 @@ def tip(F: Array, left: Array, right: Array) -> tuple[float, float, float, float
     return float(found[1]), float(middle), float(found[2]), float(np.sqrt(covariance[2, 2]))
 
 
+def power_of_curves() -> float:
+    """The same power for the saddle-node and the Hopf line of the uniform state, close to where they end together."""
+    F = TIP[0] - np.array([1e-4, 1e-5])
+    known = uniform(F)
+    width = known["saddle-node"] - known["Hopf"]
+    return float(np.log(width[0] / width[1]) / np.log(10.0))
+
+
 def claims(places: xr.DataArray) -> list[Claim]:
     """The paper's cusp, and what it says of diffusion.
 
@@ -51,21 +59,21 @@ def claims(places: xr.DataArray) -> list[Claim]:
     F = places["F"].values
     left, right = (places.sel(side=side).median("seed").values for side in ("left", "right"))
     end, at, power, error = tip(F, left, right)
-    known = np.isfinite(power)
+    known, cusp = np.isfinite(power), power_of_curves()
     far = float(np.nanmedian(np.abs(right - uniform(F)["saddle-node"]))) / CELL
     moved = float(np.nanmax(np.abs(turing(F, 0.2, 0.08)[0] - turing(F)[0]))) / CELL
     return [
         Claim(
             _paper.CUSPS,
-            "The cliffs meet in a cusp, as the curves do: their distance goes as the power 3/2 of that from the tip. "
-            f"Asked here, from the rows F >= {UPPER:g}: the power is nearer to 3/2 than to 1, that of a corner. The "
-            "law was chosen after a look at the figure.",
+            "The cliffs meet in a cusp, as the curves do. Near their tip the distance between the saddle-node and the "
+            f"Hopf line goes as the power {cusp:.1f} of that from the tip. Asked here, from the rows F >= {UPPER:g}: that "
+            "of the cliffs is nearer to this than to 1, that of a corner. The law was chosen after a look at the figure.",
             f"power {power:.2f}, tip at F {end:.4f}, k {at:.4f}" if known else "too few rows",
-            f"power {power:.3f} +- {error:.3f}; tip at F = {end:.4f}, k = {at:.4f}, that of the curves at "
+            f"power {power:.3f} +- {error:.3f}, of the curves {cusp:.2f}; tip at F = {end:.4f}, k = {at:.4f}, that of the curves at "
             f"{TIP[0]:g}, {TIP[1]:g}: {(at - TIP[1]) / CELL:+.0f} cells in k"
             if known
             else "fewer than five rows have both cliffs",
-            abs(power - CUSP) < abs(power - CORNER) if known else None,
+            abs(power - cusp) < abs(power - CORNER) if known else None,
         ),
         Claim(
             _paper.DIFFUSION,

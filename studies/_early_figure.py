@@ -26,7 +26,7 @@ def drawn(
     distances: Mapping[str, xr.DataArray],
 ) -> Figure:
     """Planes of loss and wavelength, then jumps, rank correlations and distances against time."""
-    figure = Figure(figsize=(10, 7.8), layout="constrained")
+    figure = Figure(figsize=(11.5, 7.8), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.5, 1])
     _planes(planes.isel(sample=0), above.subplots(2, planes.sizes["time"], sharex=True, sharey=True))
     left, middle, right = below.subplots(1, 3)
@@ -47,13 +47,15 @@ def drawn(
             one = found.sel(side=side)
             base = float(one.sel(time="500"))
             if base > 0:
-                right.plot(names[1:], one[1:] / base, line, marker=marker, ms=4, color="0.15", label=f"{what}: {side}")
+                right.plot(names[2:], one[2:] / base, line, marker=marker, ms=4, color="0.15", label=f"{what}: {side}")
     right.set(ylabel="mean distance, 1 at 500 steps", yscale="log")
     right.set_title("(e) how far patterns are apart", loc="left")
     for ax in (left, middle, right):
         ax.set_xlabel("steps")
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=6.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+            ax.legend(
+                fontsize=6.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22), handlelength=3.2
+            )
     return figure
 
 

@@ -1,6 +1,6 @@
 """Are earlier states more regular, on both sides of the cliffs (section 5.1 of arXiv 2606.11258)?
 
-Planes over F and k of the loss, the wavelength and the mean of v after 100, 500, 2,000 and 5,000 steps and at the
+Planes over F and k of the loss, the wavelength and the mean of v after 50, 100, 500, 2,000 and 5,000 steps and at the
 paper's stop. The loss at a time is against the truth's state at the same time from the same start. Then: how high the
 final cliffs stand at each time, how regularly wavelength and mean change along lines on either side of them, how far
 neighbouring patterns and patterns of other seeds are apart, and what uniform states were before. Last, whether stops
@@ -27,7 +27,7 @@ from studies._common import Datasets, Study, filled
 
 F_ENDS, K_ENDS = (0.03, 0.07), (0.053, 0.068)
 """The paper's plane."""
-TIMES = (100, 500, 2000, 5000)
+TIMES = (50, 100, 500, 2000, 5000)
 SIZES = {"quick": (7, 2), "default": (13, 2), "paper": (50, 4)}
 """Points along each axis, and samples."""
 
@@ -132,7 +132,7 @@ STUDY = Study(
     compute,
     plot,
     _early_claims.judge,
-    caption="(a): the spectrum loss over F and k after 100 to 5,000 steps and at the stop, against the truth's state "
+    caption="(a): the spectrum loss over F and k after 50 to 5,000 steps and at the stop, against the truth's state "
     "at the same time. (b): the dominant wavelength of the gradient of v; grey where there is no pattern. "
     "Lines: where the kind of state at the stop changes. Star: the truth. (c): the jump of the loss over the faces of "
     "the final cliffs, as a share of the loss's range at each time. (d): how regularly the mean of v and that "

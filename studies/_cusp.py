@@ -15,7 +15,7 @@ from studies._curves import CELL, uniform
 
 Array = np.ndarray[Any, Any]
 
-UPPER = 0.058
+UPPER = 0.05
 """The rows above are fitted: nearer to the tip there are too few at default scale."""
 CORNER = 1.0
 """Power of the width where two lines meet at an angle."""
@@ -66,11 +66,12 @@ def claims(places: xr.DataArray) -> list[Claim]:
         Claim(
             _paper.CUSPS,
             "The cliffs meet in a cusp, as the curves do. Near their tip the distance between the saddle-node and the "
-            f"Hopf line goes as the power {cusp:.1f} of that from the tip. Asked here, from the rows F >= {UPPER:g}: that "
-            "of the cliffs is nearer to this than to 1, that of a corner. The law was chosen after a look at the figure.",
+            f"Hopf line goes as the power {cusp:.1f} of that from the tip. Asked here, from the rows F >= {UPPER:g}: "
+            "that of the cliffs is nearer to this than to 1, that of a corner. The law was chosen after a look at the "
+            "figure.",
             f"power {power:.2f}, tip at F {end:.4f}, k {at:.4f}" if known else "too few rows",
-            f"power {power:.3f} +- {error:.3f}, of the curves {cusp:.2f}; tip at F = {end:.4f}, k = {at:.4f}, that of the curves at "
-            f"{TIP[0]:g}, {TIP[1]:g}: {(at - TIP[1]) / CELL:+.0f} cells in k"
+            f"power {power:.3f} +- {error:.3f}, of the curves {cusp:.2f}; tip at F = {end:.4f}, k = {at:.4f}, that of "
+            f"the curves at {TIP[0]:g}, {TIP[1]:g}: {(at - TIP[1]) / CELL:+.0f} cells in k"
             if known
             else "fewer than five rows have both cliffs",
             abs(power - cusp) < abs(power - CORNER) if known else None,

@@ -172,8 +172,8 @@ def _origins(planes: xr.Dataset) -> list[Claim]:
             Claim(
                 _paper.FROM_PATTERNS,
                 f"States that end {words} evolve from patterns. Asked here: 90 % of them have a pattern after {at} "
-                "steps, the latest early time at which half of them do: standard deviation of v 1e-3, largest v 0.01 or "
-                "more (fixed beforehand, but for the times).",
+                "steps, the latest early time at which half of them do: standard deviation of v 1e-3, largest v 0.01 "
+                "or more (fixed beforehand, but for the times).",
                 f"{words}: {had[at]} of {count} at {at} steps",
                 f"of {count}, with a pattern: " + ", ".join(f"{n} at {int(t):,} steps" for t, n in had.items()),
                 None if not count else had[at] >= 0.9 * count,

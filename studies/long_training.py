@@ -1,7 +1,7 @@
-"""A training at the paper's size, for as long as it is left alone: `python -m studies.long_training paper output/long`.
+"""A training at the paper's size, for as long as it is left alone.
 
-Interrupt it with Ctrl-C or a kill; the same command goes on with the same bits. `gsimplicit.partial_scan` reads what is
-there meanwhile.
+Start it by `python -m studies.long_training every_64 output/long`. Interrupt it with
+Ctrl-C or a kill; the same command goes on with the same bits. `gsimplicit.partial_scan` reads what is there meanwhile.
 """
 
 from __future__ import annotations

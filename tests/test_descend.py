@@ -302,6 +302,38 @@ def test_a_store_of_another_descent_is_refused_by_the_key_that_differs(tmp_path:
     assert again.sizes["step"] == 2
 
 
+def clipped(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """Plain gradient descent whose gradients are clipped."""
+    made = torch.optim.SGD(tensors, lr=1e-4, weight_decay=5e-4)
+    plain = made.step
+
+    def step(closure: None = None) -> None:
+        for tensor in tensors:
+            assert tensor.grad is not None
+            tensor.grad.clamp_(-1e-3, 1e-3)
+        plain(closure)
+
+    made.step = step  # type: ignore[method-assign, assignment]
+    return made
+
+
+def moved(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """Plain gradient descent whose maker moves the tensors first."""
+    for tensor in tensors:
+        tensor.data.mul_(1.01)
+    return SLOW(tensors)
+
+
+@pytest.mark.parametrize("other", [clipped, moved, lambda tensors: clipped(tensors)])
+def test_a_function_that_makes_torchs_optimiser_is_not_taken_for_it(other: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"loss": mean_square, "initial": small(), "steps": 1, "store": tmp_path / "d.nc"}
+    gs.descend(TRUTH, optimizer=SLOW, **settings, **SHORT)
+    with pytest.raises(gs.StoreMismatchError, match="optimizer"):
+        gs.descend(TRUTH, optimizer=other, **settings, **SHORT)
+    made = gs.descend(TRUTH, optimizer=other, overwrite=True, **settings, **SHORT)
+    same(gs.descend(TRUTH, optimizer=other, **settings, **SHORT), made)
+
+
 def test_a_record_says_what_made_it() -> None:
     record = gs.descend(TRUTH, loss=mean_square, initial=small(), steps=1, keep="v", **SHORT)
     assert record.attrs["Conventions"].startswith("CF")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gsimplicit import checks, provenance
 from gsimplicit.arguments import March, as_fields, as_march, device_of
 from gsimplicit.configuration import digest
 from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
-from gsimplicit.identity import identity
+from gsimplicit.identity import content, label
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.draws import Draws
 from gsimplicit.inverse.evaluation import ByResidual, ByRoute, Evaluation
@@ -125,17 +126,20 @@ def _box(box: Box) -> tuple[Any, ...]:
 
 
 def _of_optimizer(optimizer: OptimizerFactory, *, kept: bool) -> Any:
-    """An optimiser of torch's by its class and settings; another by the code of what makes it."""
-    made = optimizer([torch.zeros(1, dtype=torch.float64, requires_grad=True)])
-    name = f"{type(made).__module__}.{type(made).__qualname__}"
-    hooks = any(getattr(made, hook, None) for hook in _HOOKS)
-    settings = {n: x for n, x in made.param_groups[0].items() if n != "params"}
-    if name.startswith("torch.optim.") and not hooks and all(map(_plain, settings.values())):
-        return {"type": name, **{n: float(x) if isinstance(x, torch.Tensor) else x for n, x in settings.items()}}
-    return identity(optimizer) if kept else name
+    """An optimiser of torch's by its class and settings; another by the code of what makes it.
 
-
-_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    A function may change what it makes, by a step of its own or hooks of the tensors: only of torch's class itself,
+    or of that class with settings, is it known that the settings are all.
+    """
+    maker = optimizer.func if type(optimizer) is partial else optimizer
+    name = label(maker)
+    if isinstance(maker, type) and maker.__module__.startswith("torch.optim."):
+        made = optimizer([torch.zeros(1, dtype=torch.float64, requires_grad=True)])
+        name = f"{maker.__module__}.{maker.__qualname__}"
+        settings = {n: x for n, x in made.param_groups[0].items() if n != "params"}
+        if type(made) is maker and "step" not in vars(made) and all(map(_plain, settings.values())):
+            return {"type": name, **{n: float(x) if isinstance(x, torch.Tensor) else x for n, x in settings.items()}}
+    return [name, content("optimizer", name, optimizer)] if kept else name
 
 
 def _plain(value: Any) -> bool:

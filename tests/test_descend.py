@@ -193,6 +193,12 @@ def test_fields_and_targets_are_keyed_by_seed_and_step(goal: torch.Tensor) -> No
     assert len(np.unique(once.target_index.values)) == 2
 
 
+def test_the_noise_asked_for_is_that_of_the_one_field_that_is_drawn() -> None:
+    record = gs.descend(TRUTH, loss=mean_square, grid=(16, 16), noise=0.1, steps=0, **SHORT)
+    expected = gs.initial_state(grid=(16, 16), noise=0.1, box=gs.Box(half=4))
+    np.testing.assert_array_equal(record.initial.values, expected.numpy())
+
+
 @pytest.mark.parametrize("name", ["brusselator", "schnakenberg", "gierer_meinhardt", "fitzhugh_nagumo"])
 def test_every_model_descends_within_its_ranges(name: str) -> None:
     model = getattr(gs.models, name)
@@ -344,6 +350,10 @@ def test_a_record_says_what_made_it() -> None:
     assert record.v.dims == ("step", "row", "sample", "y", "x")
 
 
+RESIDUAL: dict[str, Any] = {"loss": "residual", "target": small(), "initial": None}
+OTHER: dict[str, Any] = {"params": gs.models.schnakenberg.preset("stripes"), "initial": None, "samples": 1, "dt": 0.01}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -352,6 +362,17 @@ def test_a_record_says_what_made_it() -> None:
         ({"free": ["kk"]}, "free must be one of"),
         ({"free": []}, "free must name"),
         ({"bounds": {"k": (0.1, 0.0)}}, "bounds of k"),
+        ({"free": ["k"], "bounds": {"F": (0.0, 0.05)}}, "bounds must be of parameters that move"),
+        ({"noise": 0.1}, "noise must be left out beside initial"),
+        ({"box": gs.Box(half=3)}, "box must be left out beside initial"),
+        ({"box": None}, "box must be left out beside initial"),
+        ({"noise": -1.0}, "noise must be finite and >= 0"),
+        ({**RESIDUAL, "noise": 0.1}, "noise must be left out with the residual loss"),
+        ({**RESIDUAL, "box": None}, "box must be left out with the residual loss"),
+        ({**RESIDUAL, "route": "nonsense"}, "route must be left out with the residual loss"),
+        ({**RESIDUAL, "route": "implicit"}, "route must be left out with the residual loss"),
+        ({**RESIDUAL, "route": gs.routes.Unrolled()}, "route must be left out with the residual loss"),
+        ({**OTHER, "box": gs.Box(half=3)}, "box is Gray-Scott's square"),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS asks for a closure"),
         ({"optimizer": "adam"}, "optimizer must make an optimiser"),
         ({"safeguards": True}, "safeguards must be"),

@@ -1,4 +1,4 @@
-"""Run studies: `python -m studies [names] [--scale quick|default|paper] [--output folder] [--list]`."""
+"""Run studies: `python -m studies [names] [--scale quick|default|paper] [--output DIR] [--device cuda] [--list]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from gsimplicit.arrays import as_device
 from gsimplicit.checks import meant
 from studies import _page, _text
 from studies._common import OUTPUT, SCALES, Study, dismiss, run
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="study", help=f"any of {', '.join(STUDIES)}; all by default")
     parser.add_argument("--scale", choices=SCALES, default="default")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the files")
+    parser.add_argument("--device", help="where scans march that do no more, for example cuda; the CPU by default")
     parser.add_argument("--list", action="store_true", help="list the studies and stop")
     given = parser.parse_args()
     if given.list:
@@ -31,9 +33,13 @@ def main() -> int:
     for name in given.names:
         if name not in STUDIES:
             parser.error(f"no study {name}: choose from {', '.join(STUDIES)}{meant(name, STUDIES)}")
+    try:
+        as_device(given.device)
+    except ValueError as error:
+        parser.error(str(error))
     folder = given.output / given.scale
     try:
-        reports = [run(STUDIES[name], given.scale, folder) for name in given.names or STUDIES]
+        reports = [run(STUDIES[name], given.scale, folder, given.device) for name in given.names or STUDIES]
     finally:
         dismiss()
     there = load(folder, STUDIES)  # those of earlier runs as well

@@ -22,6 +22,7 @@ from gsimplicit import provenance
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.pool import processes
 from studies._claims import Claim, counts
+from studies._device import device_for, on_device
 from studies._record import Animation, Report, code, save
 
 OUTPUT = Path("output")
@@ -89,13 +90,16 @@ def on_workers(compute: Callable[[Executor | None], xr.Dataset]) -> xr.Dataset:
 
 
 def scanned(store: Path, **settings: Any) -> xr.Dataset:
-    """A scan kept in `store`: found again, resumed, or made anew where the study has changed since."""
+    """A scan kept in `store`: found again, resumed, or made anew where the study or the device has changed since."""
+    if (device := device_for(settings)) is not None:
+        return gs.scan(store=store, overwrite=True, device=device, **settings)
     # only what is of another configuration is replaced
     return on_workers(lambda pool: gs.scan(store=store, overwrite=True, executor=pool, **settings))
 
 
 def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
     """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
+    device_for(None)
     script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
     code = {"code": provenance.code_fingerprint(leaves=True), "script": script}
     configuration = json.loads(json.dumps({**settings, **code}))  # as a file gives it back: tuples are lists there
@@ -110,12 +114,20 @@ def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prep
     return on_workers(lambda pool: fill(job, configuration, store=store, overwrite=True, executor=pool))
 
 
-def run(study: Study, scale: str, folder: Path) -> Report:
-    """Compute, plot and judge one study, and keep its claims beside its figure."""
+def run(study: Study, scale: str, folder: Path, device: str | None = None) -> Report:
+    """Compute, plot and judge one study, and keep its claims beside its figure.
+
+    Args:
+        study: The study.
+        scale: One of `SCALES`.
+        folder: Of its files.
+        device: Where scans march that do no more; None is the CPU, where all else runs in any case.
+    """
     print(f"\n{study.name}: {study.title}", flush=True)
     begin = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    data = study.compute(scale, folder)
+    with on_device(device):
+        data = study.compute(scale, folder)
     figure_file = folder / f"{study.name}.png"
     with mpl.rc_context(STYLE):
         study.plot(data).savefig(figure_file)

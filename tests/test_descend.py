@@ -193,6 +193,12 @@ def test_fields_and_targets_are_keyed_by_seed_and_step(goal: torch.Tensor) -> No
     assert len(np.unique(once.target_index.values)) == 2
 
 
+def test_the_noise_asked_for_is_that_of_the_one_field_that_is_drawn() -> None:
+    record = gs.descend(TRUTH, loss=mean_square, grid=(16, 16), noise=0.1, steps=0, **SHORT)
+    expected = gs.initial_state(grid=(16, 16), noise=0.1, box=gs.Box(half=4))
+    np.testing.assert_array_equal(record.initial.values, expected.numpy())
+
+
 @pytest.mark.parametrize("name", ["brusselator", "schnakenberg", "gierer_meinhardt", "fitzhugh_nagumo"])
 def test_every_model_descends_within_its_ranges(name: str) -> None:
     model = getattr(gs.models, name)
@@ -302,6 +308,38 @@ def test_a_store_of_another_descent_is_refused_by_the_key_that_differs(tmp_path:
     assert again.sizes["step"] == 2
 
 
+def clipped(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """Plain gradient descent whose gradients are clipped."""
+    made = torch.optim.SGD(tensors, lr=1e-4, weight_decay=5e-4)
+    plain = made.step
+
+    def step(closure: None = None) -> None:
+        for tensor in tensors:
+            assert tensor.grad is not None
+            tensor.grad.clamp_(-1e-3, 1e-3)
+        plain(closure)
+
+    made.step = step  # type: ignore[method-assign, assignment]
+    return made
+
+
+def moved(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """Plain gradient descent whose maker moves the tensors first."""
+    for tensor in tensors:
+        tensor.data.mul_(1.01)
+    return SLOW(tensors)
+
+
+@pytest.mark.parametrize("other", [clipped, moved, lambda tensors: clipped(tensors)])
+def test_a_function_that_makes_torchs_optimiser_is_not_taken_for_it(other: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"loss": mean_square, "initial": small(), "steps": 1, "store": tmp_path / "d.nc"}
+    gs.descend(TRUTH, optimizer=SLOW, **settings, **SHORT)
+    with pytest.raises(gs.StoreMismatchError, match="optimizer"):
+        gs.descend(TRUTH, optimizer=other, **settings, **SHORT)
+    made = gs.descend(TRUTH, optimizer=other, overwrite=True, **settings, **SHORT)
+    same(gs.descend(TRUTH, optimizer=other, **settings, **SHORT), made)
+
+
 def test_a_record_says_what_made_it() -> None:
     record = gs.descend(TRUTH, loss=mean_square, initial=small(), steps=1, keep="v", **SHORT)
     assert record.attrs["Conventions"].startswith("CF")
@@ -312,6 +350,10 @@ def test_a_record_says_what_made_it() -> None:
     assert record.v.dims == ("step", "row", "sample", "y", "x")
 
 
+RESIDUAL: dict[str, Any] = {"loss": "residual", "target": small(), "initial": None}
+OTHER: dict[str, Any] = {"params": gs.models.schnakenberg.preset("stripes"), "initial": None, "samples": 1, "dt": 0.01}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -320,6 +362,17 @@ def test_a_record_says_what_made_it() -> None:
         ({"free": ["kk"]}, "free must be one of"),
         ({"free": []}, "free must name"),
         ({"bounds": {"k": (0.1, 0.0)}}, "bounds of k"),
+        ({"free": ["k"], "bounds": {"F": (0.0, 0.05)}}, "bounds must be of parameters that move"),
+        ({"noise": 0.1}, "noise must be left out beside initial"),
+        ({"box": gs.Box(half=3)}, "box must be left out beside initial"),
+        ({"box": None}, "box must be left out beside initial"),
+        ({"noise": -1.0}, "noise must be finite and >= 0"),
+        ({**RESIDUAL, "noise": 0.1}, "noise must be left out with the residual loss"),
+        ({**RESIDUAL, "box": None}, "box must be left out with the residual loss"),
+        ({**RESIDUAL, "route": "nonsense"}, "route must be left out with the residual loss"),
+        ({**RESIDUAL, "route": "implicit"}, "route must be left out with the residual loss"),
+        ({**RESIDUAL, "route": gs.routes.Unrolled()}, "route must be left out with the residual loss"),
+        ({**OTHER, "box": gs.Box(half=3)}, "box is Gray-Scott's square"),
         ({"optimizer": torch.optim.LBFGS}, "LBFGS asks for a closure"),
         ({"optimizer": "adam"}, "optimizer must make an optimiser"),
         ({"safeguards": True}, "safeguards must be"),

@@ -141,7 +141,7 @@ def test_the_stand_in_finds_edges() -> None:
     assert edge[5:11, 4].mean() > edge[7:9, 7:9].mean() + 3
 
 
-def test_single_precision_is_good_to_a_millionth() -> None:
+def test_single_precision_is_good_to_a_hundred_thousandth_and_the_loss_says_that_it_is_single() -> None:
     v, target = v_of(2, (32, 32)), v_of(2, (32, 32), 1)
     values = []
     for dtype in (torch.float32, torch.float64):
@@ -156,7 +156,7 @@ def test_an_instance_has_the_same_bits_alone_and_in_a_batch() -> None:
     assert torch.equal(RANDOM.features(v), torch.cat([RANDOM.features(v[i : i + 1]) for i in range(3)]))
 
 
-def test_position_changes_the_loss_a_little_and_so_it_is_not_called_invariant() -> None:
+def test_position_changes_the_loss_and_so_it_is_not_called_invariant() -> None:
     v, target = (small_start(32, 8)[:, 1], v_of(1, (32, 32)))
     goal = RANDOM.features(target)
     at, moved = (RANDOM.distance(RANDOM.features(x), goal).item() for x in (v, v.roll((1, 3), (-2, -1))))

@@ -99,6 +99,22 @@ def test_a_store_is_found_again_and_told_from_that_of_other_states(whole: xr.Dat
         gs.with_losses(whole, ["windowed"], store=store, progress=False)
 
 
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("link", [False, True])
+def test_the_file_of_the_states_is_not_written_over(opened: bool, link: bool, stored: Path, tmp_path: Path) -> None:
+    source, store = tmp_path / "states.nc", tmp_path / "states.nc"
+    source.write_bytes(stored.read_bytes())
+    if link:
+        store = tmp_path / "link.nc"
+        store.symlink_to(source)
+    data = xr.open_dataset(source, engine="netcdf4") if opened else source
+    with pytest.raises(ValueError, match="store must be another file than that of the states"):
+        gs.with_losses(data, ["windowed"], store=store, overwrite=True, progress=False)
+    if isinstance(data, xr.Dataset):
+        data.close()
+    assert source.read_bytes() == stored.read_bytes()
+
+
 def test_order_of_dimensions_and_a_part_of_the_axes_do_not_matter(whole: xr.Dataset) -> None:
     part = whole.isel(k=[2, 0], sample=[1]).transpose("x", "y", "sample", "k", "Du", ...)
     found, every = (gs.with_losses(one, ["windowed"], progress=False) for one in (part, whole))

@@ -13,12 +13,11 @@ from gsimplicit import checks, provenance
 from gsimplicit.arguments import March, as_fields, as_march, device_of
 from gsimplicit.configuration import digest
 from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
-from gsimplicit.identity import identity
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.draws import Draws
 from gsimplicit.inverse.evaluation import ByResidual, ByRoute, Evaluation
 from gsimplicit.inverse.reparametrisation import Reparametrisation, as_bounds
-from gsimplicit.inverse.row import OptimizerFactory, as_optimizer
+from gsimplicit.inverse.row import OptimizerFactory, as_optimizer, optimizer_recipe
 from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.recipe import device_recipe, loss_recipe, model_recipe
 from gsimplicit.landscape.settings import encoded
@@ -38,7 +37,9 @@ from gsimplicit.routes.route import Route, of_the_package
 
 __all__ = ["Asked", "as_asked"]
 
-RESIDUAL = "residual"
+RESIDUAL, UNROLLED = "residual", "unrolled"
+NOISE, BOX = 0.02, Box()
+"""Of fresh fields, where no others are asked for."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,7 +112,7 @@ class Asked:
             "noise": draws.noise,
             "box": None if draws.box is None else list(_box(draws.box)),
             "marching": encoded("marching", self.marching),
-            "optimizer": _of_optimizer(self.optimizer, kept=kept),
+            "optimizer": optimizer_recipe(self.optimizer, kept=kept),
             "safeguards": None if self.safeguards is None else vars(self.safeguards),
             "keep": self.keep,
             "code": provenance.code_fingerprint(room="inverse"),
@@ -122,30 +123,6 @@ class Asked:
 
 def _box(box: Box) -> tuple[Any, ...]:
     return (None if box.centre is None else list(box.centre), box.half, box.u, box.v)
-
-
-def _of_optimizer(optimizer: OptimizerFactory, *, kept: bool) -> Any:
-    """An optimiser of torch's by its class and settings; another by the code of what makes it."""
-    made = optimizer([torch.zeros(1, dtype=torch.float64, requires_grad=True)])
-    name = f"{type(made).__module__}.{type(made).__qualname__}"
-    hooks = any(getattr(made, hook, None) for hook in _HOOKS)
-    settings = {n: x for n, x in made.param_groups[0].items() if n != "params"}
-    if name.startswith("torch.optim.") and not hooks and all(map(_plain, settings.values())):
-        return {"type": name, **{n: float(x) if isinstance(x, torch.Tensor) else x for n, x in settings.items()}}
-    return identity(optimizer) if kept else name
-
-
-_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return value.ndim == 0
-    return (
-        value is None
-        or isinstance(value, bool | int | float | str)
-        or (isinstance(value, tuple | list) and all(map(_plain, value)))
-    )
 
 
 def as_asked(
@@ -186,6 +163,10 @@ def as_asked(
     params, model = params.detach(), params.model
     residual = isinstance(checks.plain(loss), str) and loss == RESIDUAL
     chosen = None if residual else as_route(route)
+    if residual and not (isinstance(route, str) and route == UNROLLED):
+        raise ValueError(
+            f"route must be left out with the residual loss, which marches nothing, got {checks.shown(route)}"
+        )
     if chosen is not None and (isinstance(loss, str) or not callable(loss)):
         check_loss(loss)
     marching = as_march(
@@ -245,11 +226,18 @@ def _draws(
         raise ValueError("initial must be None with the residual loss, which marches nothing")
     if samples is not None and initial is not None:
         raise ValueError("samples must be None beside initial fields, which are the samples of every step")
+    noise, drawn = checks.real("noise", noise, least=0), initial is None and not residual
+    for name, changed in (("noise", noise != NOISE), ("box", box != BOX)):
+        if changed and not drawn:
+            beside = "with the residual loss, which has no fields" if residual else "beside initial fields"
+            raise ValueError(f"{name} must be left out {beside}: it is of fields that are drawn")
+    if drawn and model is not DEFAULT and box is not None and box != BOX:
+        raise ValueError(f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and initial fields")
     count = None if samples is None else checks.integer("samples", samples, 1)
     fixed = None if initial is None else as_fields("initial", initial, model)
     size = _grid(grid, [x for x in (fixed, goal, pool) if x is not None])
     if fixed is None and count is None and not residual:
-        fixed = initial_state(grid=size, box=_fitting(box, size) if model is DEFAULT else None,
+        fixed = initial_state(grid=size, noise=noise, box=_fitting(box, size) if model is DEFAULT else None,
                               model=model if model is DEFAULT else params[0])  # fmt: skip
     if fixed is not None:
         count = len(fixed)
@@ -261,7 +249,7 @@ def _draws(
         goal = default_target(size, model, dt)
     return Draws(
         samples=count, fixed=fixed, target=goal, pool=pool, seeds=_seeds(seed, len(params)), grid=size,
-        noise=checks.real("noise", noise, least=0), box=box if model is DEFAULT else None, rest=params[0],
+        noise=noise, box=box if model is DEFAULT else None, rest=params[0],
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from gsimplicit import checks, dataset
 from gsimplicit.equations import ModelParams
 from gsimplicit.identity import label
 from gsimplicit.initial import Box
-from gsimplicit.inverse.asked import Asked, as_asked
+from gsimplicit.inverse.asked import BOX, NOISE, UNROLLED, Asked, as_asked
 from gsimplicit.inverse.kept import Keeper
 from gsimplicit.inverse.record import Outcome, frame_of, names_of
 from gsimplicit.inverse.row import OptimizerFactory, Row
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["descend"]
 
-_SAFEGUARDS, _BOX = Safeguards(), Box()
+_SAFEGUARDS = Safeguards()
 
 
 @own_surroundings
 def descend(
     params: ModelParams,
     target: Fields | None = None,
-    route: str | Route = "unrolled",
+    route: str | Route = UNROLLED,
     loss: str | Loss | FeatureLoss = "spectrum",
     initial: Fields | None = None,
     steps: int = 100,
@@ -60,8 +60,8 @@ def descend(
     targets: Fields | None = None,
     seed: int | Sequence[int] = 0,
     grid: tuple[int, int] | None = None,
-    noise: float = 0.02,
-    box: Box | None = _BOX,
+    noise: float = NOISE,
+    box: Box | None = BOX,
     tol: float = 1e-4,
     max_steps: int = 50_000,
     check_every: int = 64,
@@ -85,7 +85,8 @@ def descend(
         target: The observed species (v), shape (1 or samples, H, W), or all species, shape (1 or samples, S, H, W).
             None is that of `grad`. A callable loss has none.
         route: By which gradients are taken: a name as for `grad`, or an object of `gsimplicit.routes`.
-        loss: As for `grad`; or "residual", which is evaluated at the target's own species without marching.
+        loss: As for `grad`; or "residual", which is evaluated at the target's own species without marching, and
+            has no route.
         initial: Fields of the samples, the same at every step and for every row, shape (samples, S, H, W). None is one
             field of seed 0, or fresh ones where `samples` is given.
         steps: Steps of the optimiser, >= 0. The record has one entry more, the last evaluated without a gradient.
@@ -96,14 +97,15 @@ def descend(
             weight decay 5e-4, both in the raw parameters.
         safeguards: How the next parameters are tried before they are taken; None takes them as they come.
         free: Parameters that move; None is all.
-        bounds: (low, high) by parameter: `low + (high - low) sigmoid(raw)`, or `low + softplus(raw)` where high is
-            infinite. The default is the model's range; for Gray-Scott F and k lie in (0, 0.1), as in the paper.
+        bounds: (low, high) by parameter, of those that move: `low + (high - low) sigmoid(raw)`, or `low +
+            softplus(raw)` where high is infinite. The default is the model's range; for Gray-Scott F and k lie in
+            (0, 0.1), as in the paper.
         samples: Fresh fields a step, >= 1: step n of a row has `initial_state(samples, seed, start=n * samples)`.
         targets: Pool of targets, shape (N, H, W) or (N, S, H, W): each step draws one a sample, keyed by seed and step.
         seed: Of fresh fields and drawn targets, >= 0: one, so that all rows have the same, or one a row.
         grid: Of fresh fields; None is that of the targets, or 128 x 128.
-        noise: Of fresh fields, as for `initial_state`.
-        box: Of fresh fields, as for `initial_state`.
+        noise: Of fields that are drawn, as for `initial_state`; left out beside `initial`.
+        box: Of fields that are drawn, as for `initial_state`; left out beside `initial`.
         tol: Bound on the change over a marched step, as for `grad`; the paper trains with 5e-5.
         max_steps: Cap on the marching stage, >= 1; the paper trains with 40,000.
         check_every: Steps between tests, >= 1.

@@ -87,10 +87,11 @@ def as_bounds(model: Model, free: Sequence[str] | None, bounds: Any) -> Reparame
     Args:
         model: The model.
         free: Parameters that move; None is all.
-        bounds: Ends by the name of a parameter, in place of the default ones.
+        bounds: Ends by the name of a parameter that moves, in place of the default ones.
 
     Raises:
-        ValueError: An unknown parameter, or ends that are none or lie outside the model's range.
+        ValueError: An unknown parameter or one that does not move, or ends that are none or lie outside the model's
+            range.
         TypeError: An argument has a wrong type.
     """
     names = model.parameters if free is None else tuple(checks.listed("free", free, "a list of parameters"))
@@ -105,6 +106,8 @@ def as_bounds(model: Model, free: Sequence[str] | None, bounds: Any) -> Reparame
         if not isinstance(bounds, Mapping):
             raise TypeError(f"bounds must map parameters to (low, high), got {checks.shown(bounds)}")
         own = {checks.choice("bounds", n, model.parameters): _ends(str(n), ends, model) for n, ends in bounds.items()}
+        if held := [n for n in own if n not in names]:
+            raise ValueError(f"bounds must be of parameters that move, {list(map(str, names))}, got {held[0]!r}")
     default: Callable[[str], tuple[float, float]] = (
         (lambda n: PAPER.get(n, model.range_of(n))) if model is DEFAULT else model.range_of
     )

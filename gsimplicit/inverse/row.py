@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from gsimplicit import checks
+from gsimplicit.identity import content, label
 
-__all__ = ["OptimizerFactory", "Row", "as_optimizer", "packed_state", "unpacked_state"]
+__all__ = ["OptimizerFactory", "Row", "as_optimizer", "optimizer_recipe", "packed_state", "unpacked_state"]
 
 OptimizerFactory = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 """From the tensors to move to an optimiser of torch's, such as `functools.partial(torch.optim.Adam, lr=0.1)`."""
@@ -49,6 +50,33 @@ def as_optimizer(optimizer: Any) -> OptimizerFactory:
             f"optimizer must step with the gradient it is given: {type(made).__name__} asks for a closure"
         ) from error
     return optimizer  # type: ignore[no-any-return]
+
+
+def optimizer_recipe(optimizer: OptimizerFactory, *, kept: bool) -> Any:
+    """An optimiser of torch's by its class and settings; another by the code of what makes it.
+
+    A function may change what it makes, by a step of its own or hooks of the tensors: only of torch's class itself,
+    or of that class with settings, is it known that the settings are all.
+    """
+    maker = optimizer.func if type(optimizer) is partial else optimizer
+    name = label(maker)
+    if isinstance(maker, type) and maker.__module__.startswith("torch.optim."):
+        made = optimizer([torch.zeros(1, dtype=torch.float64, requires_grad=True)])
+        name = f"{maker.__module__}.{maker.__qualname__}"
+        settings = {n: x for n, x in made.param_groups[0].items() if n != "params"}
+        if type(made) is maker and "step" not in vars(made) and all(map(_plain, settings.values())):
+            return {"type": name, **{n: float(x) if isinstance(x, torch.Tensor) else x for n, x in settings.items()}}
+    return [name, content("optimizer", name, optimizer)] if kept else name
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.ndim == 0
+    return (
+        value is None
+        or isinstance(value, bool | int | float | str)
+        or (isinstance(value, tuple | list) and all(map(_plain, value)))
+    )
 
 
 class Row:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,8 +63,8 @@ def with_losses(
             memory.
         losses: Names ("spectrum", "windowed", "gram"), objects with features, or callables of v (B, H, W) giving (B,).
         target: v of shape (S, H, W), or (1, H, W); None is the scan's own target.
-        store: NetCDF file to write. One of the same states and losses is returned or, where it was interrupted,
-            resumed.
+        store: NetCDF file to write, another than that of the states. One of the same states and losses is returned or,
+            where it was interrupted, resumed.
         overwrite: Replace a store of others.
         executor: Any `concurrent.futures` executor; None is a pool of processes, or this process where all would be
             done within five seconds.
@@ -75,7 +76,8 @@ def with_losses(
         asked for, NaN where a state diverged.
 
     Raises:
-        ValueError: The dataset kept no v or has no target, or a loss cannot be taken of v alone.
+        ValueError: The dataset kept no v or has no target, a loss cannot be taken of v alone, or `store` is the file of
+            the states.
         TypeError: An argument has a wrong type.
         StoreMismatchError: The store holds something else.
         OSError: A file cannot be read or written.
@@ -89,6 +91,8 @@ def with_losses(
         (['windowed', 'gram'], {'F': 2, 'sample': 1, 'objective': 2})
     """
     overwrite, progress = checks.flag("overwrite", overwrite), checks.flag("progress", progress)
+    if store is not None:
+        _check_apart(store, data)
     asked, states = as_losses(losses), _Kept(data)
     for loss in asked:
         if loss == "residual":
@@ -120,6 +124,16 @@ def with_losses(
         prepare, recipe, store=store, overwrite=overwrite, executor=executor, progress=progress, tile=tile,
         parts=partial(pieces.pieces, own),
     )  # fmt: skip
+
+
+def _check_apart(store: str | os.PathLike[str], data: Any) -> None:
+    """Raise where the store would replace the states that it is made of, and that took the marching."""
+    source = data if isinstance(data, str | os.PathLike) else getattr(data, "encoding", {}).get("source")
+    if source is None:
+        return
+    one, other = Path(os.fsdecode(store)), Path(os.fsdecode(source))
+    if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
+        raise ValueError(f"store must be another file than that of the states, got {str(one)!r} for both")
 
 
 def _objective(loss: str | Loss | FeatureLoss, goal: torch.Tensor | None, states: _Kept) -> Objective:

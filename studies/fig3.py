@@ -158,7 +158,7 @@ def _level(plane: xr.Dataset, side: str, words: str, kind: gs.Kind) -> Claim:
         f"The {side} plateau ({words}) stands at 245 to 270, that of the windowed loss near 230. Measured over the F-k "
         "plane: 10th to 90th percentile, windowed 220 to 245. A test for each plateau; until we had seen both, only "
         "the right one was asked.",
-        f"{side} {between(*high, '.0f')}; windowed {between(*windowed, '.0f')}",
+        f"{side} {between(high[0], high[1], '.0f')}; windowed {between(windowed[0], windowed[1], '.0f')}",
         f"{side} {high[0]:.0f}..{high[1]:.0f}, windowed {windowed[0]:.0f}..{windowed[1]:.0f}, of {count} points "
         "(10th to 90th percentile)",
         bool(high[0] >= 245 and high[1] <= 270 and windowed[0] >= 220 and windowed[1] <= 245) if count else None,

@@ -206,6 +206,7 @@ def _rough(one: xr.Dataset) -> list[Claim]:
 def _no_signal(one: xr.Dataset, objective: str, side: str) -> Claim:
     which, word = SIDES[side]
     change = faces(one, objective).between(which, which)
+    ends = between(*map(float, np.quantile(change, [0.1, 0.9])), ".2g") if len(change) else "none"
     flat, name = share_of(change < FLAT), {"gram": "Gram", "spectrum": "spectrum"}[objective]
     return Claim(
         _paper.NO_SIGNAL,
@@ -214,7 +215,7 @@ def _no_signal(one: xr.Dataset, objective: str, side: str) -> Claim:
         + (" Asked of this loss after we had seen the numbers." if objective == "spectrum" else ""),
         f"{name}, {side}: {flat:.0%} of {len(change)} faces flat",
         f"{flat:.0%} of {len(change)} faces, median change {median(change):.2g} of the height, "
-        f"{between(*np.quantile(change, [0.1, 0.9]), '.2g') if len(change) else 'none'} (10th to 90th percentile)",
+        f"{ends} (10th to 90th percentile)",
         asked(change, flat >= 0.95),
     )
 

@@ -171,8 +171,8 @@ def _gradual(values: xr.DataArray, name: str, found: dict[str, Order]) -> Claim:
     return Claim(
         _paper.GRADUAL,
         f"The change is gradual. Asked here: between neighbouring patterns the {WORDS[name]} takes no step of over "
-        "twice an even one, for the longest line of patterns along that axis, as a share of its range over the plane. Until "
-        "we had seen that no line has seven patterns, it was a third of the range.",
+        "twice an even one, for the longest line of patterns along that axis, as a share of its range over the plane. "
+        "Until we had seen that no line has seven patterns, it was a third of the range.",
         f"largest step of {WORDS[name]} {max(steps.values()):.0%} of range",
         ", ".join(
             f"largest step along {axis} {step:.0%} of the range, allowed {bars[axis]:.0%} ({longest[axis]} patterns)"

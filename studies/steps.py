@@ -252,8 +252,8 @@ def _planes(data: Datasets) -> Claim:
     return Claim(
         ours("The plane's cliffs stay with steps of 1/2"),
         f"F-k plane, {whole.sizes['F']} x {whole.sizes['k']} points: with steps of 1/2 the cliffs are where they are "
-        "with steps of 1. Asked here: 90 % of both maps' faces lie within one face of the other's. Not decided with fewer "
-        "than 25 points a side, where one face is more than any shift that the lines show.",
+        "with steps of 1. Asked here: 90 % of both maps' faces lie within one face of the other's. Not decided with "
+        "fewer than 25 points a side, where one face is more than any shift that the lines show.",
         f"{within:.0%} within one face",
         "; ".join(_told(a) for a in each) + f"; another kind at {other:.1%} of points" + beside,
         bool(within >= 0.9) if np.isfinite(within) and whole.sizes["k"] >= TELLING else None,

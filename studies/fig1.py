@@ -213,7 +213,7 @@ STUDY = Study(
     "to 0.4; the paper clips them at 0.1. (b) Their losses against the truth from other starts: mean and range over "
     "starts and targets. (c) The same losses as multiples of the truth's own, from the spectrum loss to the windowed "
     "one. (d) How far each pattern is from the targets in three respects, in units of what two targets differ by; "
-    f"marks as in (c). {WHENCE}.",
+    f"marks as in (c), but open. {WHENCE}.",
     alt="Seven patterns in a row; below them two series of losses, low for patterns and high for uniform states, a "
     "slope plot between the two losses, and the distances of the patterns from the target.",
 )

@@ -227,8 +227,9 @@ STUDY = Study(
     plot,
     judge,
     caption="The loss over the plane of F and k as a surface: (a) between log power spectra, (b) the same in windows, "
-    "(c) between Gram matrices of a network's features, whose name stands below. (d): (c) cut off a little above the "
-    "height of the plateau without v, so that the patterns can be seen. The other parameters are the truth's; the pole "
+    "(c) between Gram matrices of a network's features, whose name stands below. (d): (c) without what is "
+    "higher than three times the plateau without v, so that the patterns can be seen."
+    " The other parameters are the truth's; the pole "
     "with a star stands at the truth.",
     alt="Four surfaces over the F-k plane. Spectrum and windowed loss: a low valley of patterns between two high "
     "plateaus. Gram loss: no plateau on the uniform side but a slope that rises to the corner, and a low one on the "

@@ -165,7 +165,8 @@ STUDY = Study(
     compute,
     plot,
     judge,
-    caption="The Gram loss of figure 5. (a): from the opposite side; what is higher than three times the plateau without v "
+    caption="The Gram loss of figure 5. (a): from the opposite side; what is "
+    "higher than three times the plateau without v "
     "is left out. "
     "(b): from above, colours on a logarithmic scale. White dots: steepest descent over the plane's points ends at the "
     "truth (star). Red crosses: the points among the patterns where it ends elsewhere.",

@@ -15,6 +15,9 @@ Array = np.ndarray[Any, Any]
 
 PATTERN, UNIFORM, TRIVIAL = CellClass.PATTERN, CellClass.UNIFORM, CellClass.TRIVIAL
 
+FLAT = 1e-3
+"""A face over which the loss changes by less than this share of its height gives no signal (as in `routes`)."""
+
 
 @dataclass(frozen=True)
 class Faces:

@@ -14,11 +14,16 @@ Array = np.ndarray[Any, Any]
 NEIGHBOURS = [step for step in product((-1, 0, 1), repeat=2) if step != (0, 0)]
 
 
-def connected(inside: Array, to: tuple[int, int]) -> Array:
-    """The points of a region that are connected, over faces, with one of them; none where that one is outside."""
-    found, _ = label(inside)
-    number = int(found[to])
-    return (found == number) & (number > 0)
+def connected(inside: Array, to: tuple[int, int] | Array, corners: bool = False) -> Array:
+    """The points of a region that are connected with one of it, or with any of some; none where those are outside.
+
+    Args:
+        inside: The region, shape (n, m), bool.
+        to: Indices of the one point, or a mask of some, shape (n, m), bool.
+        corners: Points with a common corner are connected, too, not only those with a common face.
+    """
+    found, _ = label(inside, np.ones((3, 3), int) if corners else None)
+    return np.asarray(np.isin(found, found[to]) & inside) if np.any(inside[to]) else np.zeros_like(inside)
 
 
 @dataclass(frozen=True)

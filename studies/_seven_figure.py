@@ -13,7 +13,7 @@ from studies._seven import SEVEN, apart_of, losses_of, seven_and_targets, unifor
 TOP = 0.4
 """Upper end of the colours of v."""
 COLOURS = {"spectrum": ("#0b4a8f", "o"), "windowed": ("#d9742b", "s")}
-GREYS = ("#222222", "#7b3fa0", "#3f8f5a", "k", "#d9742b", "#b8a000", "#0b4a8f")
+GREYS = ("#9a9a9a", "#7b3fa0", "#3f8f5a", "k", "#d9742b", "#b8a000", "#0b4a8f")
 MARKS = "XPvo^Ds"
 """Of the patterns, in the order of `SEVEN`."""
 
@@ -53,7 +53,8 @@ def _losses(loss: xr.DataArray, level: xr.DataArray, ax: Axes) -> None:
         ax.errorbar(x, middle, ends, fmt=marker + "-", ms=5, lw=1, capsize=3, color=colour, mfc="w", label=objective)
         ax.axhline(float(level.sel(objective=objective)), color=colour, lw=0.8, ls=":")
     ax.set_xticks(range(len(SEVEN)), list(SEVEN))
-    ax.set(ylabel="loss", ylim=(0, None), xlim=(-0.5, len(SEVEN) - 0.5))
+    ax.set_yscale("log")
+    ax.set(ylabel="loss, log scale", xlim=(-0.5, len(SEVEN) - 0.5))
     ax.legend(fontsize=7, frameon=False, loc="center")
     ax.set_title("(b) losses against the truth from other starts; dotted: an exactly uniform v", loc="left")
 

@@ -21,7 +21,7 @@ def surface(
     view: tuple[float, float] = (28, -120),
     truth: tuple[float, float] = (0.035, 0.065),
 ) -> None:
-    """Draw a plane of losses, cut off at the height `top`; points where v diverged are left out.
+    """Draw a plane of losses; what is higher than `top` is left out, as are points where v diverged.
 
     Args:
         loss: Over F and k.
@@ -33,7 +33,8 @@ def surface(
     """
     assert isinstance(ax, Axes3D)
     F, k = (loss[name].values for name in ("F", "k"))
-    height = np.minimum(loss.transpose("F", "k").values, top)
+    height = loss.transpose("F", "k").values
+    height = np.where(height > top, np.nan, height)  # drawn at the top it would look like a plateau
     across, along = np.meshgrid(k, F)
     drawn = ax.plot_surface(
         across, along, height, rstride=1, cstride=1, cmap=CMAP, norm=Normalize(0, top), edgecolor="0.25", lw=0.15,

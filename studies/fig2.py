@@ -19,6 +19,7 @@ from gsimplicit.plotting import line
 from studies import _paper
 from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
+from studies._faces import FLAT, TRIVIAL, UNIFORM, asked, faces, median, share_of
 
 RANGES = {"k": (0.053, 0.068), "F": (0.02, 0.07), "Dv": (0.0, 0.10), "Du": (0.08, 0.25)}
 TRUTH = {"Du": 0.16, "Dv": 0.08, "F": 0.035, "k": 0.065}
@@ -87,11 +88,13 @@ def judge(data: Datasets) -> list[Claim]:
         ),
         Claim(
             _paper.LINE_FLAT,
-            "Extensive flat areas lie beside the cliffs. Asked here: over 10 % of each line has no pattern.",
+            "Extensive flat areas lie beside the cliffs. Asked here: they are wide, over 10 % of each line has no "
+            "pattern.",
             f"{between(min(flat.values()), max(flat.values()), '.0%')} of each line",
             ", ".join(f"{n} {s:.0%}" for n, s in flat.items()) + " of the line",
             all(s > 0.1 for s in flat.values()),
         ),
+        *(_flat(data, kind, words) for kind, words in ((TRIVIAL, "v is gone"), (UNIFORM, "v is uniform"))),
         Claim(
             _paper.HEIGHT,
             "The high plateau lies in 245 to 270, that of the windowed loss near 230. Asked here: so it is where v is "
@@ -131,6 +134,25 @@ def judge(data: Datasets) -> list[Claim]:
             len(ends["Du"]) == 0,
         ),
     ]
+
+
+def _flat(data: Datasets, kind: CellClass, words: str) -> Claim:
+    """Whether the loss is flat on the plateau of one kind, over all lines and samples."""
+    change = {}
+    for name in RANGES:
+        samples = [data[f"fig2_{name}"].isel(sample=n) for n in range(data[f"fig2_{name}"].sizes["sample"])]
+        change[name] = np.concatenate([faces(one, "spectrum").between(kind, kind) for one in samples])
+    every = np.concatenate(list(change.values()))
+    share = share_of(every < FLAT)
+    each = ", ".join(f"{n} {share_of(c < FLAT):.0%} of {len(c)}" for n, c in change.items() if len(c)) or "none"
+    return Claim(
+        _paper.LINE_FLAT,
+        f"Where {words} they are flat. Asked here, as in `fig5`: over 95 % of the faces between two such points of the "
+        f"lines the loss changes by less than {FLAT:.1%} of its height. Asked after we had seen the numbers.",
+        f"where {words}: {share:.0%} of {len(every)} faces flat" if len(every) else f"{words} nowhere",
+        f"{each} faces flat; median change {median(every):.2g} of the height",
+        asked(every, share >= 0.95),
+    )
 
 
 def _reach(ends: np.ndarray) -> str:

@@ -35,6 +35,8 @@ SIZES = {
     "paper": (128, 100, 8, 4, 3, 50, 2),
 }
 """Pixels a side, points a line, seeds for steps, for pixels and for the later stop, points and samples of the plane."""
+TELLING = 25
+"""Points a side with which a plane tells of shifts."""
 FINENESS = {"quick": 4, "default": 16, "paper": 16}
 """Parts of a cell to which ends are known."""
 
@@ -250,10 +252,11 @@ def _planes(data: Datasets) -> Claim:
     return Claim(
         ours("The plane's cliffs stay with steps of 1/2"),
         f"F-k plane, {whole.sizes['F']} x {whole.sizes['k']} points: with steps of 1/2 the cliffs are where they are "
-        "with steps of 1. Asked here: 90 % of both maps' faces lie within one face of the other's.",
+        "with steps of 1. Asked here: 90 % of both maps' faces lie within one face of the other's. Not decided with "
+        "fewer than 25 points a side, where one face is more than any shift that the lines show.",
         f"{within:.0%} within one face",
         "; ".join(_told(a) for a in each) + f"; another kind at {other:.1%} of points" + beside,
-        bool(within >= 0.9) if np.isfinite(within) else None,
+        bool(within >= 0.9) if np.isfinite(within) and whole.sizes["k"] >= TELLING else None,
     )
 
 

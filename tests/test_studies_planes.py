@@ -37,6 +37,8 @@ def test_a_region_ends_where_no_face_leads_on() -> None:
     inside = np.array([[1, 1, 0], [0, 0, 1], [0, 0, 1]], bool)
     assert connected(inside, (0, 0)).tolist() == [[True, True, False], [False] * 3, [False] * 3]
     assert not connected(inside, (1, 1)).any()
+    assert connected(inside, (0, 0), corners=True).sum() == 4
+    assert connected(inside, np.eye(3, dtype=bool)).sum() == 4  # of either part one point is given
 
 
 def test_the_border_of_a_square_has_eight_faces_and_the_rim_is_counted() -> None:
@@ -96,7 +98,7 @@ def test_a_plane_of_one_kind_decides_what_it_can_and_breaks_nothing(kind: int) -
     data = plane(value, np.full((4, 4), kind), value + 1)
     for claim in [*fig5.judge({"fig5": data, "fig5_bright": data}), *fig8.judge({"fig5": data})]:
         assert claim.holds in (True, False, None)
-    assert len(fig7.judge({"fig7": data})) == 2
+    assert len(fig7.judge({"fig7": data, "fig7_corner": data, "fig7_tip": data})) == 4
 
 
 def test_only_the_papers_own_network_decides_on_levels() -> None:
@@ -113,7 +115,24 @@ def test_a_valley_with_walls_is_enclosed_and_one_that_runs_out_of_the_plane_is_n
     loss = np.full((8, 8), 260.0)
     loss[1:5, 5:7] = 5.0
     kind = np.where(loss < 100, 3, 1)
-    walled = fig7.judge({"fig7": plane(loss, kind, loss)})
-    assert [claim.holds for claim in walled] == [True, True]
+    corner = plane(np.full((8, 8), 260.0), np.ones((8, 8), int), loss)
+    walled = fig7.judge({"fig7": plane(loss, kind, loss), "fig7_corner": corner, "fig7_tip": corner})
+    assert [claim.holds for claim in walled] == [True] * 4
     loss[:, 6], kind[:, 6] = 5.0, 3
-    assert [claim.holds for claim in fig7.judge({"fig7": plane(loss, kind, loss)})] == [False, False]
+    open_ended = fig7.judge({"fig7": plane(loss, kind, loss), "fig7_corner": corner, "fig7_tip": corner})
+    assert [claim.holds for claim in open_ended] == [True, False] * 2
+
+
+def test_a_band_too_narrow_for_the_plane_is_followed_to_its_rim_over_corners() -> None:
+    loss, kind = np.full((8, 8), 260.0), np.ones((8, 8), int)
+    loss[2:5, 2:7], kind[2:5, 2:7] = 5.0, 3
+    coarse, fine = plane(loss, kind, loss), np.full((9, 9), 260.0)
+    fine[range(9), range(9)] = 5.0
+    F, k = coarse["F"].values, coarse["k"].values
+    corner = plane(fine, np.where(fine < 100, 3, 1), fine)
+    corner = corner.assign_coords(F=np.linspace(0.005, F[4], 9), k=np.linspace(0.03, k[4], 9))
+    reaches = fig7.judge({"fig7": coarse, "fig7_corner": corner, "fig7_tip": corner})
+    assert [claim.holds for claim in reaches] == [True, False] * 2
+    fine[4, 4] = 260.0  # a gap, and the near part ends before the rim
+    cut = plane(fine, np.where(fine < 100, 3, 1), fine).assign_coords(F=corner["F"], k=corner["k"])
+    assert [claim.holds for claim in fig7.judge({"fig7": coarse, "fig7_corner": cut, "fig7_tip": cut})] == [True] * 4

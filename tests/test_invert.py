@@ -15,7 +15,7 @@ from helpers import PAPER, small_start
 import gsimplicit as gs
 from gsimplicit.inverse import one_shot
 from gsimplicit.inverse.linearised import Linearised
-from gsimplicit.inverse.one_shot import Place, Problem
+from gsimplicit.inverse.problem import Ended, Place, Problem
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.snapshot import Snapshot
 
@@ -308,7 +308,7 @@ def test_the_columns_are_the_derivatives_of_the_root(root: torch.Tensor) -> None
 def _nearest(problem: Problem, start: Place) -> np.ndarray:
     """v of the root at fixed parameters, moved to where it is nearest to the data."""
     found = one_shot.fit(problem, start)
-    assert found.ended == one_shot.Ended.CONVERGED
+    assert found.ended == Ended.CONVERGED
     return found.place.fields[0][1].ravel()
 
 

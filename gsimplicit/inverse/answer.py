@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.one_shot import Fit
+    from gsimplicit.inverse.problem import Fit
     from gsimplicit.inverse.scales import Scales
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

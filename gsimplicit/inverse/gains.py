@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from gsimplicit.initial import initial_state
-from gsimplicit.inverse.one_shot import Place, Problem, first_level
+from gsimplicit.inverse.one_shot import first_level
+from gsimplicit.inverse.problem import Place, Problem
 from gsimplicit.inverse.question import Array, Pictures
 from gsimplicit.inverse.starts import MARCHED, Guess, place
 from gsimplicit.models.model import UNIFORM, Model

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.grid import around
-from gsimplicit.inverse.one_shot import Place
+from gsimplicit.inverse.problem import Place
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.snapshot import Snapshot
 from gsimplicit.models.model import Model

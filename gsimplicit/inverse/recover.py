@@ -12,7 +12,7 @@ from gsimplicit.equations import Equations
 from gsimplicit.inverse import gains
 from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
 from gsimplicit.inverse.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
-from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
+from gsimplicit.inverse.problem import Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.search import NOISY, Found, explains, pulled, search, starts_of
@@ -217,8 +217,3 @@ def residual_of(model: Model, place: Place) -> list[float]:
     """Largest bordered residual of each state."""
     equations = Equations(model, place.values)
     return [float(np.abs(equations.defect(X, c)).max()) for X, c in zip(place.fields, place.drifts, strict=True)]
-
-
-def converged(fit: Fit) -> bool:
-    """Whether a fit is one."""
-    return fit.ended == Ended.CONVERGED

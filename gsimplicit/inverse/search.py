@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gsimplicit.inverse import nudging, one_shot
-from gsimplicit.inverse.one_shot import Ended, Fit, Place, Problem
+from gsimplicit.inverse.problem import Ended, Fit, Place, Problem
 from gsimplicit.inverse.starts import MARCHED, Guess, Search, place
 from gsimplicit.inverse.whiteness import agreement
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,3 @@ class Snapshot:
         ones, x = np.zeros_like(fields), np.zeros_like(fields)
         ones[self.seen], x[self.seen] = 1.0, fields[self.seen]
         return np.stack([(self.weights * one)[self.there] for one in (ones, x)], axis=1)
-
-    def with_noise(self, factor: float) -> Snapshot:
-        """The same with all standard deviations times a factor."""
-        return replace(self, weights=self.weights / factor)

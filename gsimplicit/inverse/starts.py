@@ -22,8 +22,8 @@ from gsimplicit.grid import broken_translations
 from gsimplicit.inverse import own_equation
 from gsimplicit.inverse import variable_projection as projection
 from gsimplicit.inverse.elimination import eliminated
-from gsimplicit.inverse.one_shot import Place, Problem
 from gsimplicit.inverse.own_equation import Told
+from gsimplicit.inverse.problem import Place, Problem
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams

@@ -112,6 +112,8 @@ def _lines(values: xr.DataArray, ax: Axes, word: str, letter: str) -> None:
     for n, F in enumerate(values["F"].values):
         one = values.sel(F=F)
         middle = one.mean("sample")
+        if not bool(middle.notnull().any()):  # a row without a pattern has no line
+            continue
         ax.fill_between(one["k"], one.min("sample"), one.max("sample"), color=colours[n], alpha=0.25, lw=0)
         ax.plot(one["k"], middle, "osD^vPX"[n] + "-", ms=3.5, lw=1, color=colours[n], label=f"F {F:.3g}")
     ax.set_ylabel(word, fontsize=8)

@@ -101,5 +101,6 @@ STUDY = Study(
     "noise. (b): the paper's start. Below: the step of the stop. The first column and the last two lie beyond the "
     "cliffs of the paper's start.",
     alt="Two blocks of three rows of patterns. Noise gives patterns all over at once where the paper's start grows "
-    "them from the middle; at the stop both have holes, labyrinths and spots in the same columns.",
+    "them from the middle; at the stop both have holes, labyrinths and spots, and where the paper's "
+    "start dies, in the last two columns, noise leaves spots.",
 )

@@ -274,9 +274,9 @@ NO_DOORS = {
     "Box Refine Direct Gmres Safeguards": "settings: plain values, no tensors",
     "Model models": "formulas; parameters of a model are made behind the doors of Params",
     "LinearSolver": "a protocol",
-    "Certificate Gradient ParameterGradient SteadyState": "results: what they hold was made behind a door",
-    "Kind Motion Reason Stable Status": "enumerations",
-    "NotSteady StoreLockedError StoreMismatchError": "errors",
+    "Certificate Gradient Inversion ParameterGradient SteadyState": "results: what they hold was made behind a door",
+    "Kind Motion Reason Recovery Stable Status": "enumerations",
+    "NotRecovered NotSteady StoreLockedError StoreMismatchError": "errors",
     "PositionWarning StabilityWarning StoreWarning UnitsWarning": "warnings",
     "__version__": "text",
 }

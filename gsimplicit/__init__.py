@@ -6,12 +6,12 @@ Find a steady state and learn how good it is (`steady_state`), take the gradient
 
 from gsimplicit import forking as forking  # first: see its end
 from gsimplicit import models
+from gsimplicit.descent.descend import descend
+from gsimplicit.descent.safeguards import Safeguards
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.answer import Recovery
-from gsimplicit.inverse.descend import descend
 from gsimplicit.inverse.inversion import Inversion, NotRecovered
 from gsimplicit.inverse.invert import invert
-from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.fill import partial_scan
 from gsimplicit.landscape.kept import with_losses
 from gsimplicit.landscape.recipe import scan_arguments

@@ -63,9 +63,9 @@ def global_attributes(title: str, configuration: Mapping[str, Any], model: Model
 
 
 LEAVES = (
-    "__main__", "bifurcation", "inverse", "landscape.boundaries", "landscape.cells", "landscape.cliffs",
-    "landscape.edge_maps", "options", "plotting", "routes.compare", "routes.comparison", "testing",
-    "version",
+    "__main__", "bifurcation", "descent", "inverse", "landscape.boundaries", "landscape.cells",
+    "landscape.cliffs", "landscape.edge_maps", "options", "plotting", "routes.compare", "routes.comparison",
+    "testing", "version",
 )  # fmt: skip
 """Modules of the package that no value of a scan depends on: they look at results, or make others."""
 

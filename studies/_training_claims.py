@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gsimplicit.inverse import Outcome
+from gsimplicit.descent import Outcome
 from studies import _paper, _training_paths, _training_record
 from studies._claims import Claim, ours
 from studies._common import Datasets

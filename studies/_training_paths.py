@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.inverse import Outcome
+from gsimplicit.descent import Outcome
 from studies import _paper
 from studies._claims import Claim, between, ours
 from studies._training import PIVOT, PIVOT_2, START, worst_error

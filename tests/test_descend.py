@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.inverse import Outcome
+from gsimplicit.descent import Outcome
 
 TRUTH = gs.Params.preset("paper")
 SHORT: dict[str, Any] = {"tol": 0.0, "max_steps": 120, "progress": False}
@@ -243,7 +243,7 @@ def test_an_interruption_at_any_evaluation_is_resumed_to_the_bit(tmp_path: Path,
         "optimizer": partial(torch.optim.Adam, lr=0.01), "progress": False,
     }  # fmt: skip
     whole = gs.descend(TRUTH, loss=mean_square, **settings)
-    from gsimplicit.inverse import asked
+    from gsimplicit.descent import asked
 
     # the two losses count as one: what is kept of the first is gone on from with the second
     monkeypatch.setattr(asked, "loss_recipe", lambda loss, kept: "mean_square")
@@ -265,7 +265,7 @@ def test_a_killed_process_leaves_what_is_gone_on_from(tmp_path: Path) -> None:
         """
         import os, signal, sys, torch, gsimplicit as gs
         from functools import partial
-        from gsimplicit.inverse import kept
+        from gsimplicit.descent import kept
         kept.EVERY = 0.0  # every step is written
         write = kept.Keeper.flush
         def flush(self):

@@ -46,6 +46,7 @@ ROOMS = [
     "testing",
     "bifurcation",
     "landscape",
+    "descent",
     "inverse",
     "plotting",
     "options",

@@ -14,7 +14,8 @@ from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answer import UNSEEN, Recovery
 from gsimplicit.inverse.inversion import Inversion
-from gsimplicit.inverse.question import Pictures, Wanted, as_model, as_noise, as_pictures, as_wanted
+from gsimplicit.inverse.methods import METHODS, Method, Question
+from gsimplicit.inverse.question import Pictures, as_model, as_noise, as_pictures, as_wanted
 from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from gsimplicit.inverse.recover import Answer
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-METHODS = ("one-shot",)
-"""Names of the methods. Their modules are imported where they are called: they need scipy.sparse."""
 
 
 @untraced
@@ -36,7 +34,7 @@ def invert(
     start: ModelParams | None = None,
     *,
     noise: float | Sequence[float] | None = None,
-    method: str = "one-shot",
+    method: str | Method = "one-shot",
     model: Model | None = None,
     free: Sequence[str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -60,7 +58,7 @@ def invert(
             not free stay as they are there.
         noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it. Pictures
             with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then.
-        method: "one-shot".
+        method: A name of `gsimplicit.inverse.methods.METHODS`, or an object from there with settings of its own.
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.
         ranges: Where to look for a start, a lowest and a highest value by name; the model's presets say it for others.
@@ -93,7 +91,7 @@ def invert(
 
     begin = time.perf_counter()
     model = as_model(model, start)
-    checks.choice("method", method, METHODS)
+    by = as_method(method)
     level = checks.real("level", level, above=0, below=1)
     together, affine, shown = (
         checks.flag(n, x) for n, x in (("shared", shared), ("gain", gain), ("progress", progress))
@@ -103,26 +101,27 @@ def invert(
     if wanted.start is None:
         Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
     levels = as_noise(noise, pictures.seen)
-    answers = _answers(model, pictures, wanted, levels, together=together, affine=affine, shown=shown)
-    return _collected(model, pictures, answers, method, level, time.perf_counter() - begin)
-
-
-def _answers(
-    model: Model,
-    pictures: Pictures,
-    wanted: Wanted,
-    noise: list[float | None],
-    *,
-    together: bool,
-    affine: bool,
-    shown: bool,
-) -> list[Answer]:
-    """An answer a set of pictures, each on a thread."""
-    from gsimplicit.inverse.recover import recover
-
     sets = [pictures] if together else [pictures.one(b) for b in range(len(pictures))]
+    questions = [Question(model, some, wanted, levels, affine) for some in sets]
+    for question in questions:
+        by.check(question)
     with progress_line.line("invert", shown):
-        return each(lambda some: recover(model, some, wanted, noise, affine=affine), sets)
+        answers = each(by.recover, questions)
+    return _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
+
+
+def as_method(method: Any) -> Method:
+    """The method meant by a name or a settings object.
+
+    Raises:
+        ValueError: No method has that name.
+        TypeError: Neither a name nor a method.
+    """
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a name or a gsimplicit.inverse.methods object, got {checks.shown(method)}")
+    return METHODS[checks.choice("method", method, METHODS)]()
 
 
 def _named(model: Model, values: Array) -> ModelParams:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from gsimplicit.descent.evaluation import Evaluation, Place
+from gsimplicit.descent.record import STOPPED, Outcome, blank
+from gsimplicit.descent.reparametrisation import Reparametrisation
+from gsimplicit.descent.row import Row
+from gsimplicit.descent.safeguards import Safeguards, possible
 from gsimplicit.equations import Model
-from gsimplicit.inverse.evaluation import Evaluation, Place
-from gsimplicit.inverse.record import STOPPED, Outcome, blank
-from gsimplicit.inverse.reparametrisation import Reparametrisation
-from gsimplicit.inverse.row import Row
-from gsimplicit.inverse.safeguards import Safeguards, possible
 
 __all__ = ["Entry", "Walk"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gsimplicit.descent.draws import Draws
+from gsimplicit.descent.reparametrisation import Reparametrisation
 from gsimplicit.equations import Model
-from gsimplicit.inverse.draws import Draws
-from gsimplicit.inverse.reparametrisation import Reparametrisation
 from gsimplicit.labels import VARIABLES as OF_SCANS
 from gsimplicit.labels import Variable, attributes, flag_attributes
 
@@ -24,7 +24,7 @@ class Outcome(IntEnum):
     """What became of a row at a step. Stored as these integers.
 
     Examples:
-        >>> from gsimplicit.inverse import Outcome
+        >>> from gsimplicit.descent import Outcome
         >>> Outcome(2).name
         'SHRUNK'
     """

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from gsimplicit import checks, dataset
+from gsimplicit.descent.asked import BOX, NOISE, UNROLLED, Asked, as_asked
+from gsimplicit.descent.kept import Keeper
+from gsimplicit.descent.record import Outcome, frame_of, names_of
+from gsimplicit.descent.row import OptimizerFactory, Row
+from gsimplicit.descent.safeguards import Safeguards
+from gsimplicit.descent.walk import Entry, Walk
 from gsimplicit.equations import ModelParams
 from gsimplicit.identity import label
 from gsimplicit.initial import Box
-from gsimplicit.inverse.asked import BOX, NOISE, UNROLLED, Asked, as_asked
-from gsimplicit.inverse.kept import Keeper
-from gsimplicit.inverse.record import Outcome, frame_of, names_of
-from gsimplicit.inverse.row import OptimizerFactory, Row
-from gsimplicit.inverse.safeguards import Safeguards
-from gsimplicit.inverse.walk import Entry, Walk
 from gsimplicit.landscape import pieces
 from gsimplicit.landscape.fill import terminable
 from gsimplicit.landscape.settings import is_ours

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.inverse.row import Row, packed_state, unpacked_state
-from gsimplicit.inverse.walk import Entry
+from gsimplicit.descent.row import Row, packed_state, unpacked_state
+from gsimplicit.descent.walk import Entry
 from gsimplicit.landscape.words import put
 
 if TYPE_CHECKING:

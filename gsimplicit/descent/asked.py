@@ -12,13 +12,13 @@ import torch
 from gsimplicit import checks, provenance
 from gsimplicit.arguments import March, as_fields, as_march, device_of
 from gsimplicit.configuration import digest
+from gsimplicit.descent.draws import Draws
+from gsimplicit.descent.evaluation import ByResidual, ByRoute, Evaluation
+from gsimplicit.descent.reparametrisation import Reparametrisation, as_bounds
+from gsimplicit.descent.row import OptimizerFactory, as_optimizer, optimizer_recipe
+from gsimplicit.descent.safeguards import Safeguards
 from gsimplicit.equations import DEFAULT, Model, ModelParams, warn_if_unstable
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.inverse.draws import Draws
-from gsimplicit.inverse.evaluation import ByResidual, ByRoute, Evaluation
-from gsimplicit.inverse.reparametrisation import Reparametrisation, as_bounds
-from gsimplicit.inverse.row import OptimizerFactory, as_optimizer, optimizer_recipe
-from gsimplicit.inverse.safeguards import Safeguards
 from gsimplicit.landscape.recipe import device_recipe, loss_recipe, model_recipe
 from gsimplicit.landscape.settings import encoded
 from gsimplicit.losses.loss import FeatureLoss, is_feature_loss
@@ -115,7 +115,7 @@ class Asked:
             "optimizer": optimizer_recipe(self.optimizer, kept=kept),
             "safeguards": None if self.safeguards is None else vars(self.safeguards),
             "keep": self.keep,
-            "code": provenance.code_fingerprint(room="inverse"),
+            "code": provenance.code_fingerprint(room="descent"),
             **model_recipe(self.model, kept=kept),
             **device_recipe(self.marching),
         }

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from gsimplicit.arguments import March
+from gsimplicit.descent.draws import Draws
+from gsimplicit.descent.safeguards import stays_inside
 from gsimplicit.equations import Model, ModelParams
-from gsimplicit.inverse.draws import Draws
-from gsimplicit.inverse.safeguards import stays_inside
 from gsimplicit.losses import residual_loss
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.results import Status, SteadyState

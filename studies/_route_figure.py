@@ -50,7 +50,7 @@ def _plane(one: xr.Dataset, ax: Axes) -> None:
 
 
 def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
-    """Foreseen change of the loss over one cell, as a share of R; plateaus dotted, points without a gradient grey."""
+    """Foreseen change of the loss over one cell, as a share of R; flat points of plateaus dotted, points without a gradient grey."""
     foreseen = sum(
         abs(one["gradient"].sel(route=route, objective="spectrum", parameter=a, drop=True))
         * float(np.diff(one[a]).mean())
@@ -72,7 +72,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
     handles = [
         Patch(facecolor="0.85", edgecolor="0.4", label="no gradient"),
         Line2D([], [], color="#2bb3c0", label="cliff of its loss"),
-        Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="plateau point"),
+        Line2D([], [], marker=".", color="k", mfc="w", ls="none", label="flat plateau point"),
         Line2D([], [], marker=r"$\rightarrow$", color="#8fd0ff", ls="none", label="descent"),
     ]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7, frameon=False)

@@ -232,6 +232,6 @@ STUDY = Study(
     " The other parameters are the truth's; the pole "
     "with a star stands at the truth.",
     alt="Four surfaces over the F-k plane. Spectrum and windowed loss: a low valley of patterns between two high "
-    "plateaus. Gram loss: no plateau on the uniform side but a slope that rises to the corner, and a low one on the "
+    "plateaus. Gram loss: the uniform side is a slope that rises to the corner, and the dead one is low on the "
     "other side, little higher than the patterns.",
 )

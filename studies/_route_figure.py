@@ -50,7 +50,10 @@ def _plane(one: xr.Dataset, ax: Axes) -> None:
 
 
 def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
-    """Foreseen change of the loss over one cell, as a share of R; flat points of plateaus dotted, points without a gradient grey."""
+    """Foreseen change of the loss over one cell, as a share of R.
+
+    Flat points of plateaus are dotted, points without a gradient grey.
+    """
     foreseen = sum(
         abs(one["gradient"].sel(route=route, objective="spectrum", parameter=a, drop=True))
         * float(np.diff(one[a]).mean())

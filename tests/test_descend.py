@@ -350,7 +350,8 @@ def test_a_record_says_what_made_it() -> None:
     assert record.v.dims == ("step", "row", "sample", "y", "x")
 
 
-RESIDUAL: dict[str, Any] = {"loss": "residual", "target": small(), "initial": None}
+LONG: dict[str, Any] = {"tol": 1e-4, "max_steps": 50_000}
+RESIDUAL: dict[str, Any] = {"loss": "residual", "target": small(), "initial": None, **LONG}
 OTHER: dict[str, Any] = {"params": gs.models.schnakenberg.preset("stripes"), "initial": None, "samples": 1, "dt": 0.01}
 
 
@@ -377,12 +378,16 @@ OTHER: dict[str, Any] = {"params": gs.models.schnakenberg.preset("stripes"), "in
         ({"optimizer": "adam"}, "optimizer must make an optimiser"),
         ({"safeguards": True}, "safeguards must be"),
         ({"samples": 0, "initial": None}, "samples must be >= 1"),
+        ({**RESIDUAL, "max_steps": 10}, "max_steps must be left out with the residual loss"),
+        ({**RESIDUAL, "dtype": torch.float32}, "dtype must be left out with the residual loss"),
+        ({**RESIDUAL, "seed": 3}, "seed must be left out where neither"),
+        ({"seed": 3}, "seed must be left out where neither"),
         ({"samples": 2}, "samples must be None beside initial"),
         ({"seed": [1, 2]}, "seed must be one integer or 1"),
         ({"target": torch.zeros(1, 16, 16)}, "target has no meaning for a callable"),
         ({"loss": "spectrum", "target": torch.zeros(3, 16, 16)}, "target must be of 1 or 1"),
         ({"loss": "spectrum", "targets": torch.zeros(16, 16)}, "targets must be"),
-        ({"loss": "residual", "initial": None}, "target must be all species"),
+        ({"loss": "residual", "initial": None, **LONG}, "target must be all species"),
         ({"route": "implicitt"}, "did you mean 'implicit'"),
         ({"keep": "u"}, "keep must be"),
         ({"grid": (8, 8)}, "grid must be that of what is given"),

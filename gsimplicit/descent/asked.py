@@ -40,6 +40,8 @@ __all__ = ["Asked", "as_asked"]
 RESIDUAL, UNROLLED = "residual", "unrolled"
 NOISE, BOX = 0.02, Box()
 """Of fresh fields, where no others are asked for."""
+MARCHING = {"tol": 1e-4, "max_steps": 50_000, "check_every": 64, "dtype": None, "dt": 1.0, "backend": None}
+"""What marches are by default."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -169,6 +171,8 @@ def as_asked(
         )
     if chosen is not None and (isinstance(loss, str) or not callable(loss)):
         check_loss(loss)
+    if residual:
+        _refuse_marching(tol=tol, max_steps=max_steps, check_every=check_every, dtype=dtype, dt=dt, backend=backend)
     marching = as_march(
         tol, max_steps, check_every, dtype, device_of(device, initial), dt, backend,
         precise=chosen is None or chosen.precise,
@@ -193,6 +197,17 @@ def as_asked(
         steps=checks.integer("steps", steps, 0, 2**31 - 2), optimizer=as_optimizer(optimizer), safeguards=safeguards,
         keep=None if keep is None else "v",
     )  # fmt: skip
+
+
+def _refuse_marching(**given: Any) -> None:
+    """What is said about marching, where nothing is marched, would change nothing: it is refused.
+
+    Raises:
+        ValueError: One is not its default.
+    """
+    for name, value in given.items():
+        if value != MARCHING[name]:
+            raise ValueError(f"{name} must be left out with the residual loss, which marches nothing, got {value!r}")
 
 
 def _draws(
@@ -231,6 +246,9 @@ def _draws(
         if changed and not drawn:
             beside = "with the residual loss, which has no fields" if residual else "beside initial fields"
             raise ValueError(f"{name} must be left out {beside}: it is of fields that are drawn")
+    seeds = _seeds(seed, len(params))
+    if any(seeds) and pool is None and (residual or initial is not None):
+        raise ValueError("seed must be left out where neither fields nor targets are drawn: it would change nothing")
     if drawn and model is not DEFAULT and box is not None and box != BOX:
         raise ValueError(f"box is Gray-Scott's square of u and v: for {model.name} pass box=None and initial fields")
     count = None if samples is None else checks.integer("samples", samples, 1)
@@ -248,7 +266,7 @@ def _draws(
     if named and not residual and goal is None and pool is None:
         goal = default_target(size, model, dt)
     return Draws(
-        samples=count, fixed=fixed, target=goal, pool=pool, seeds=_seeds(seed, len(params)), grid=size,
+        samples=count, fixed=fixed, target=goal, pool=pool, seeds=seeds, grid=size,
         noise=noise, box=box if model is DEFAULT else None, rest=params[0],
     )  # fmt: skip
 

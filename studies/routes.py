@@ -412,7 +412,8 @@ STUDY = Study(
     caption="The F-k plane. (a): kinds of states, cliffs (black) and curves at which the uniform state changes. (d): "
     "the loss of the marched state. (b), (c): the change a gradient foresees over one face; arrows point "
     "downhill, dots are flat points of plateaus. (e), (f): the jump of the loss between two neighbouring points "
-    "against the jump the gradients at its ends foresee. A route that saw the cliffs would have its red marks on the line.",
+    "against the jump the gradients at its ends foresee. A route that saw the cliffs would "
+    "have its red marks on the line.",
     alt="Six panels: a map of states, a map of the loss, and for the implicit and the unrolled route a map of its "
     "gradient and a scatter of actual against foreseen jumps; the jumps at cliffs lie far off the diagonal.",
 )

@@ -31,7 +31,7 @@ from studies.fig2 import RANGES, TRUTH
 
 SIZES = {
     "quick": (64, 12, 1, 1, 1, 7, 1),
-    "default": (128, 34, 3, 2, 1, 13, 1),
+    "default": (128, 20, 3, 2, 1, 9, 1),
     "paper": (128, 100, 8, 4, 3, 50, 2),
 }
 """Pixels a side, points a line, seeds for steps, for pixels and for the later stop, points and samples of the plane."""

@@ -48,10 +48,13 @@ def _root(item: tuple[int, int]) -> Values:
             return {"value": params.tensor()[0].numpy(), "fields": state.fields[0].numpy()}
 
 
-def fits(truths: xr.Dataset, cases: list[tuple[str, float]]) -> Job:
-    """One inversion a case and truth; cases are what is seen and the noise in per cent."""
-    shape = (len(cases), truths.sizes["truth"])
-    over = ("case", "truth")
+def fits(truths: xr.Dataset, cases: list[tuple[str, float]], draws: int) -> Job:
+    """One inversion a case, truth and draw of the noise; cases are what is seen and the noise in per cent.
+
+    Without noise and with all pixels seen all draws are one: the others are left out, as verdict -1.
+    """
+    shape = (len(cases), truths.sizes["truth"], draws)
+    over = ("case", "truth", "draw")
     frame = xr.Dataset(
         {
             "error": (over, np.full(shape, np.nan), _words("largest relative error of the four parameters", "percent")),
@@ -63,16 +66,19 @@ def fits(truths: xr.Dataset, cases: list[tuple[str, float]]) -> Job:
             "seen": ("case", [seen for seen, _ in cases], {"long_name": "what is seen"}),
             "noise": ("case", [level for _, level in cases], _words("noise, of the picture's own spread", "percent")),
             "truth": truths["truth"],
+            "draw": ("draw", np.arange(draws), _words("index of the draw of the noise")),
         },
     )
     pairs = list(zip(truths["value"].values, truths["fields"].values, strict=True))
-    items = [(seen, level, n, *pair) for seen, level in cases for n, pair in enumerate(pairs)]
+    items = [(seen, level, n, d, *pair) for seen, level in cases for n, pair in enumerate(pairs) for d in range(draws)]
     return Job(frame, over, items, _fit)
 
 
-def _fit(item: tuple[str, float, int, Array, Array]) -> Values:
-    seen, level, n, truth, fields = item
-    draws = np.random.default_rng([n, round(10 * level)])
+def _fit(item: tuple[str, float, int, int, Array, Array]) -> Values:
+    seen, level, n, d, truth, fields = item
+    if d and not level:
+        return {**dict.fromkeys(("error", "held", "seconds"), np.float64(np.nan)), "verdict": np.int8(-1)}
+    draws = np.random.default_rng([n, round(10 * level), d])
     u, v = (x + level / 100 * fields[1].std() * draws.standard_normal(x.shape) for x in fields)
     share = SHARES.get(seen)
     mask = None if share is None else draws.random(v.shape) < share

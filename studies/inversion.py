@@ -19,8 +19,8 @@ from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled
 from studies._shares import bounds
 
-SIZES = {"quick": (2, 32), "default": (10, 64), "paper": (40, 64)}
-"""Truths, and pixels along each side of the fields."""
+SIZES = {"quick": (2, 32, 1), "default": (10, 64, 1), "paper": (40, 64, 5)}
+"""Truths, pixels along each side of the fields, and draws of the noise a truth."""
 CASES = {
     "v": (0.0, 0.1, 1.0, 5.0, 10.0, 30.0),
     "u and v": (1.0,),
@@ -32,26 +32,34 @@ ALLOWED = {0.0: 1e-6, 1.0: 0.15, 10.0: 1.5, 30.0: 4.0}
 """Largest median error in per cent that counts as a yes, with v seen; stated in advance."""
 LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0}
 """The same where pixels are missing."""
+HOLD = (0.9, 0.99)
+"""Share of 95 % intervals that must hold the truth."""
+ENOUGH = 100
+"""Answered fits from which that is confirmed."""
 
 
 def compute(scale: str, folder: Path) -> Datasets:
     """Roots at drawn parameters, then one fit a case and truth."""
-    count, side = SIZES[scale]
+    count, side, draws = SIZES[scale]
     settings = {"count": count, "side": side}
     script = (_recovered.__file__,)
     truths = filled(folder / "inversion_roots.nc", script, settings, lambda: _recovered.roots(count, side))
     cases = [(seen, level) for seen, levels in CASES.items() for level in levels]
     fits = filled(
-        folder / "inversion_fits.nc", script, {**settings, "cases": cases}, lambda: _recovered.fits(truths, cases)
+        folder / "inversion_fits.nc",
+        script,
+        {**settings, "draws": draws, "cases": cases},
+        lambda: _recovered.fits(truths, cases, draws),
     )
     return {"inversion_roots": truths, "inversion_fits": fits}
 
 
 def _cases(data: Datasets) -> list[xr.Dataset]:
-    """One dataset over truths a case, with `found`."""
-    fits = data["inversion_fits"]
+    """One dataset over fits a case, with `found`."""
+    fits = data["inversion_fits"].stack(fit=("truth", "draw"), create_index=False)
     fits = fits.assign(found=fits["verdict"] == int(gs.Recovery.FOUND))
-    return [fits.isel(case=n) for n in range(fits.sizes["case"])]
+    each = [fits.isel(case=n) for n in range(fits.sizes["case"])]
+    return [one.isel(fit=one["verdict"].values >= 0) for one in each]
 
 
 def plot(data: Datasets) -> Figure:
@@ -76,7 +84,7 @@ def plot(data: Datasets) -> Figure:
 def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
     """A dot a truth, a bar at the median."""
     for i, d in enumerate(rows):
-        error = d["error"].where(d["found"]).dropna("truth").clip(min=1e-10).values
+        error = d["error"].where(d["found"]).dropna("fit").clip(min=1e-10).values
         if not len(error):
             continue
         ax.plot(i + np.linspace(-0.15, 0.15, len(error)), np.sort(error), "o", ms=3, color="#1f5a8a", alpha=0.7)
@@ -84,7 +92,7 @@ def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
         ax.annotate(
             f"{np.median(error):.2g}", (i, error.max()), (0, 4), textcoords="offset points", ha="center", fontsize=7
         )
-    counts = [f"{n}\n{int(d['found'].sum())} of {d.sizes['truth']}" for n, d in zip(names, rows, strict=True)]
+    counts = [f"{n}\n{int(d['found'].sum())} of {d.sizes['fit']}" for n, d in zip(names, rows, strict=True)]
     ax.set_xticks(range(len(names)), counts)
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.margins(y=0.1)
@@ -92,10 +100,11 @@ def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
 
 def judge(data: Datasets) -> list[Claim]:
     """Median errors against what was asked, refusals, and intervals."""
-    claims, side = [], data["inversion_roots"].sizes["x"]
+    side = data["inversion_roots"].sizes["x"]
+    claims = [_held(d) for d in _cases(data) if float(d["noise"])]
     for d in _cases(data):
         case, level = str(d["seen"].values), float(d["noise"])
-        good, n = d["found"].values.astype(bool), d.sizes["truth"]
+        good, n = d["found"].values.astype(bool), d.sizes["fit"]
         error = d["error"].values[good]
         limit = LEFT.get(case, ALLOWED.get(level) if case == "v" else None)
         if side < 64 and level:  # the limits are for 64 x 64 pixels
@@ -107,9 +116,9 @@ def judge(data: Datasets) -> list[Claim]:
         claims.append(
             Claim(
                 ours(f"{case[0].upper()}{case[1:]} with {level:g} % noise gives all four parameters"),
-                f"gs.invert without a start, {n} drawn truths. Asked here: the median of the largest error is at most "
-                f"{limit:g} %, and at least half are found." if limit is not None else
-                f"gs.invert without a start, {n} drawn truths. No number was asked for.",
+                f"gs.invert without a start, {n} pictures of drawn truths. Asked here: the median of the largest error is "
+                f"at most {limit:g} %, and at least half are found." if limit is not None else
+                f"gs.invert without a start, {n} pictures of drawn truths. No number was asked for.",
                 f"median error {median:.2g} %, found {int(good.sum())} of {n}",
                 f"found {int(good.sum())} of {n} ({low:.0%} to {high:.0%}, one-sided 95 % each); largest error: median "
                 f"{median:.2g} %, worst {worst:.2g} %; "
@@ -119,6 +128,25 @@ def judge(data: Datasets) -> list[Claim]:
             )
         )  # fmt: skip
     return claims
+
+
+def _held(d: xr.Dataset) -> Claim:
+    """Whether intervals hold what they say, over the fits that were answered."""
+    case, level, good = str(d["seen"].values), float(d["noise"]), d["found"].values.astype(bool)
+    n, share = int(good.sum()), float(d["held"].values[good].mean()) if good.any() else float("nan")
+    low, high = bounds(share, n) if n else (0.0, 1.0)
+    decided = high < HOLD[0] or low > HOLD[1] or (n >= ENOUGH and HOLD[0] <= share <= HOLD[1])
+    return Claim(
+        ours(f"Intervals hold: {case}, {level:g} % noise"),
+        f"95 % intervals of the parameters, over the fits that were answered. Asked here: {HOLD[0]:.0%} to "
+        f"{HOLD[1]:.0%} of them hold the truth; fewer than {ENOUGH} fits confirm nothing.",
+        f"{share:.1%} of {n} fits' intervals" if n else "no fit was answered",
+        f"{share:.1%} of the four intervals of {n} answered fits hold the truth ({low:.1%} to {high:.1%}, one-sided "
+        "95 % each, were the four of a fit one)"
+        if n
+        else "no fit was answered",
+        bool(HOLD[0] <= share <= HOLD[1]) if decided else None,
+    )
 
 
 STUDY = Study(

@@ -116,8 +116,8 @@ def judge(data: Datasets) -> list[Claim]:
         claims.append(
             Claim(
                 ours(f"{case[0].upper()}{case[1:]} with {level:g} % noise gives all four parameters"),
-                f"gs.invert without a start, {n} pictures of drawn truths. Asked here: the median of the largest error is "
-                f"at most {limit:g} %, and at least half are found." if limit is not None else
+                f"gs.invert without a start, {n} pictures of drawn truths. Asked here: the median of the largest error "
+                f"is at most {limit:g} %, and at least half are found." if limit is not None else
                 f"gs.invert without a start, {n} pictures of drawn truths. No number was asked for.",
                 f"median error {median:.2g} %, found {int(good.sum())} of {n}",
                 f"found {int(good.sum())} of {n} ({low:.0%} to {high:.0%}, one-sided 95 % each); largest error: median "

@@ -13,6 +13,7 @@ from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answer import UNSEEN, Recovery
+from gsimplicit.inverse.edges import OPEN, PERIODIC
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.methods import METHODS, Method, Question
 from gsimplicit.inverse.question import Pictures, as_model, as_noise, as_pictures, as_wanted
@@ -40,6 +41,7 @@ def invert(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     shared: bool = False,
     gain: bool = False,
+    periodic: bool = True,
     level: float = 0.95,
     progress: bool = True,
 ) -> Inversion:
@@ -65,6 +67,8 @@ def invert(
         shared: Whether all B pictures are of one set of parameters.
         gain: Whether the picture shows `offset + gain v` with unknown offset and gain. Gray-Scott's parameters are
             then known up to the unit of time: one of them must be given, by `free` and `start`.
+        periodic: Whether what leaves a picture on one side enters it on the other. False takes it as an open window:
+            nothing is known of the outside, and the state on a rim of one pixel is sought too.
         level: Level of the intervals, between 0 and 1.
         progress: Whether a line says what goes on, where the output is a terminal.
 
@@ -93,10 +97,12 @@ def invert(
     model = as_model(model, start)
     by = as_method(method)
     level = checks.real("level", level, above=0, below=1)
-    together, affine, shown = (
-        checks.flag(n, x) for n, x in (("shared", shared), ("gain", gain), ("progress", progress))
-    )
-    pictures = as_pictures(model, v, u, mask)
+    flags = (("shared", shared), ("gain", gain), ("periodic", periodic), ("progress", progress))
+    together, affine, closed, shown = (checks.flag(n, x) for n, x in flags)
+    if not closed and not by.windows:
+        can = ", ".join(name for name, one in METHODS.items() if one.windows)
+        raise ValueError(f"periodic must be True for method {by.name!r}: open windows are for {can}")
+    pictures = as_pictures(model, v, u, mask, PERIODIC if closed else OPEN)
     wanted = as_wanted(model, start, free, ranges)
     if wanted.start is None:
         Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
@@ -158,7 +164,7 @@ def _collected(
         gain[n] = place.gain
         interval[n] = a.certainty.interval(a.scales, place.values, level)
         covariance[n] = a.certainty.of_parameters(a.scales, place.values)
-        for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place), strict=True):
+        for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place, pictures.edges), strict=True):
             fields[b], drift[b], residual[b] = X, c, r
     size = np.sqrt(np.einsum("npp->np", covariance))
     with np.errstate(all="ignore"):

@@ -88,6 +88,9 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
     count = int(pictures.there.sum())
     if count < FEW:
         return f"{count} values were measured, at least {FEW} are needed"
+    few = _narrow(model, pictures)
+    if few:
+        return few
     for b, X in enumerate(data.guess.pictures):
         for i in pictures.seen:
             name, there = model.species[i], pictures.there[b, i]
@@ -113,6 +116,18 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
         if data.known and values.var() < noise**2 * (1 + ROUGH + SURE * np.sqrt(2 / len(values))):
             return f"picture {b} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
     return ""
+
+
+def _narrow(model: Model, pictures: Pictures) -> str:
+    """Why an open window is too small; empty where it is not."""
+    (B, S, H, W), count = pictures.values.shape, int(pictures.there.sum())
+    rim = S * B * (2 * H + 2 * W - 4)
+    if not pictures.edges.open or count - rim >= FEW:
+        return ""
+    return (
+        f"an open window of {H} x {W} pixels has {count // B} values, and the unknown state on its rim up to "
+        f"{rim // B}: fewer than {FEW} are left for the parameters"
+    )
 
 
 def _allowed(model: Model, i: int, *, affine: bool) -> tuple[float, float]:

@@ -86,7 +86,7 @@ class Window:
         belief = believed(snapshot, problem.model.scale) * max(1.0, LEAST * problem.model.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
         Q = self.rows.T @ self.rows * self.unit**2
-        self._K = scipy.sparse.csc_array(scipy.sparse.block_array([[Q, J.T], [J, None]]))
+        self._K = scipy.sparse.csc_array(scipy.sparse.block_array([[Q, J.T], [J, None]]))  # type: ignore[arg-type]
         try:
             self._lu = scipy.sparse.linalg.splu(self._K, permc_spec="COLAMD")
         except RuntimeError as error:
@@ -154,6 +154,7 @@ class OpenStep(Step):
         self.damp()
 
     def corrections(self, place: Place) -> list[Change]:
+        """Changes that remove the residual inside the rims, of all such those that are best for the data."""
         parts = zip(self.windows, self.problem.defects(place), self._deviations(place), strict=True)
         return [Change(w.solve(-R[None], e[:, None])[0], np.zeros(2)) for w, R, e in parts]
 
@@ -165,9 +166,11 @@ class OpenStep(Step):
         ]
 
     def deviations(self, place: Place) -> Array:
+        """Those from the data, and those from the belief."""
         return np.concatenate(self._deviations(place))
 
     def seen(self, changes: Sequence[Change]) -> Array:
+        """What changes of all states change the deviations by."""
         return np.concatenate([w.along(c.fields) for w, c in zip(self.windows, changes, strict=True)])
 
     def _columns(self) -> Array:
@@ -185,6 +188,7 @@ class OpenStep(Step):
         return A
 
     def whole(self) -> tuple[list[Change], Array]:
+        """Changes of all states, and of gain and offset, by the full step: a gain moves what the rims do."""
         changes, gain = super().whole()
         if not self.problem.affine:
             return changes, gain
@@ -195,4 +199,5 @@ class OpenStep(Step):
         return out, gain
 
     def absorbed(self) -> float:
+        """Degrees of freedom of the data that the rims take."""
         return sum(w.absorbed() for w in self.windows)

@@ -71,7 +71,7 @@ class Fit:
     @property
     def freedom(self) -> int:
         """Degrees of freedom left."""
-        return max(len(self.misfit) - self.columns.shape[1] - round(self.absorbed), 1)
+        return max(len(self.misfit) - int(self.columns.shape[1]) - round(self.absorbed), 1)
 
     @property
     def chi2(self) -> float:

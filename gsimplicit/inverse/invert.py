@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answer import UNSEEN, Recovery
+from gsimplicit.inverse.axes import axes_of, require_same
 from gsimplicit.inverse.edges import OPEN, PERIODIC
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.methods import METHODS, Method, Question
@@ -53,7 +55,8 @@ def invert(
 
     Args:
         v: Pictures of the observed species, in the model's own units: (H, W), or (B, H, W) for B pictures, at least
-            8 x 8 pixels of a periodic field; or of all species, (B, S, H, W).
+            8 x 8 pixels of a periodic field; or of all species, (B, S, H, W). Coordinates of a labelled array give the
+            pixels' width: see `Inversion.physical`.
         u: Pictures of the other one of two species, of the same shape; None where it was not seen.
         mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
@@ -94,6 +97,9 @@ def invert(
     from gsimplicit.inverse.starts import Search
 
     begin = time.perf_counter()
+    axes = axes_of("v", v)
+    for name, one in (("u", u), ("mask", mask)):
+        require_same(name, one, axes)
     model = as_model(model, start)
     by = as_method(method)
     level = checks.real("level", level, above=0, below=1)
@@ -113,7 +119,8 @@ def invert(
         by.check(question)
     with progress_line.line("invert", shown):
         answers = each(by.recover, questions)
-    return _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
+    found = _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
+    return replace(found, axes=axes)
 
 
 def as_method(method: Any) -> Method:

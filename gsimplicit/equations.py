@@ -6,13 +6,13 @@ are those of a batch in torch, attached to autograd. What rooms after this one n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from gsimplicit.grid import along, around, neighbour_sum
+from gsimplicit.grid import Indices, along, around, neighbour_sum, stencil
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams, in_words
@@ -78,14 +78,22 @@ class Equations:
 
     def with_values(self, values: Array) -> Equations:
         """The same model at other parameters."""
-        return Equations(self.model, values, self.dt)
+        return replace(self, values=values)
 
     def _p(self) -> list[float]:
         return [float(p) for p in self.values]
 
     def residual(self, X: Array) -> Array:
         """Right-hand side per unit time, shape (S, H, W): zero at a steady state."""
-        return np.stack(self.model.residual(list(X), [around(x) for x in X], self._p()))
+        return np.stack(self.model.residual(list(X), [self.around(x) for x in X], self._p()))
+
+    def around(self, x: Array) -> Array:
+        """Sum over the four nearest neighbours of fields (..., H, W): periodic, unless a subclass says otherwise."""
+        return around(x)
+
+    def stencil(self, H: int, W: int) -> tuple[Indices, Indices]:
+        """Row and column indices of the Jacobian's entries."""
+        return stencil(len(self.model.species), H, W)
 
     def defect(self, X: Array, velocity: Array) -> Array:
         """The residual with a rigid drift (row, column) taken out, `R + c . grad X`."""
@@ -99,12 +107,12 @@ class Equations:
     def product(self, X: Array, d: Array, *, transpose: bool = False) -> Array:
         """Jacobian of the residual at X, or its transpose, applied to d, all of shape (S, H, W)."""
         # diffusion is symmetric: the transpose exchanges the off-diagonal blocks alone
-        lap = [around(x) - 4 * x for x in d]
+        lap = [self.around(x) - 4 * x for x in d]
         return np.stack(_applied(self.reaction_jacobian(X), lap, list(d), self._p(), transpose=transpose))
 
     def parameter_slopes(self, X: Array) -> Array:
         """Derivatives of the residual in the parameters at fixed fields, shape (P, S, H, W)."""
-        rows = self.model.parameter_slopes(list(X), [around(x) for x in X], self._p())
+        rows = self.model.parameter_slopes(list(X), [self.around(x) for x in X], self._p())
         return np.stack([np.stack(row) for row in rows])
 
     def second(self, X: Array, a: Array, b: Array) -> Array:
@@ -117,7 +125,7 @@ class Equations:
 
     def mixed(self, X: Array, d: Array) -> Array:
         """Derivative of `parameter_slopes` along d, shape (P, S, H, W)."""
-        rows = self.model.mixed(list(X), self._p(), list(d), [around(x) for x in d])
+        rows = self.model.mixed(list(X), self._p(), list(d), [self.around(x) for x in d])
         return np.stack([np.stack(row) for row in rows])
 
     def second_slopes(self, X: Array) -> Array:

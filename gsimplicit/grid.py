@@ -91,15 +91,16 @@ def along(directions: Array, fields: Array) -> Array:
 
 
 @lru_cache(maxsize=8)
-def stencil(species: int, H: int, W: int) -> tuple[Indices, Indices]:
+def stencil(species: int, H: int, W: int, *, mirrored: bool = False) -> tuple[Indices, Indices]:
     """Row and column indices of a Jacobian's entries, the species of a pixel side by side (interleaved).
 
     For each species the pixel itself and its neighbours above, below, left and right; then for each pair of species
     i, j of which i is not j the pixel's entry (i, j). Interleaving keeps the unknowns of a pixel together, which the
-    minimum-degree ordering rewards.
+    minimum-degree ordering rewards. A mirrored rim has itself for a neighbour.
     """
     grid = np.arange(H * W).reshape(H, W)
-    near = [np.roll(grid, shift, axis).ravel() for axis in (0, 1) for shift in (1, -1)]
+    wide = np.pad(grid, 1, mode="edge" if mirrored else "wrap")
+    near = [x.ravel() for x in (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:])]
     cell = grid.ravel()
     rows, columns = [], []
     for c in range(species):

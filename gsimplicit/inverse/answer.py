@@ -84,8 +84,7 @@ class Certainty:
         with np.errstate(all="ignore"):
             spread = np.sqrt(max(fit.chi2, least)) / np.maximum(s, 1e-300)
         covariance = (vectors.T * np.minimum(spread, 1e8) ** 2) @ vectors
-        freedom = max(len(A) - A.shape[1], 1)
-        return cls(covariance, freedom, float(s[0] / max(s[-1], 1e-300)), vectors[-1], float(spread[-1]))
+        return cls(covariance, fit.freedom, float(s[0] / max(s[-1], 1e-300)), vectors[-1], float(spread[-1]))
 
     def widths(self, scales: Scales) -> Array:
         """Standard deviation of each parameter's coordinate, its logarithm where it is positive, shape (P,)."""

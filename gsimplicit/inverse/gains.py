@@ -62,7 +62,7 @@ def standardised(pictures: Pictures, seen: int, pattern: Pattern) -> tuple[Pictu
     offset = float(measured.mean()) - gain * pattern.mean
     values = pictures.values.copy()
     values[:, seen] = np.where(there, (values[:, seen] - offset) / gain, 0.0)
-    return Pictures(values, pictures.there, pictures.seen), (offset, gain)
+    return replace(pictures, values=values), (offset, gain)
 
 
 def starts(problem: Problem, guess: Guess, found: list[Pattern]) -> Iterator[Place]:

@@ -9,6 +9,7 @@ import torch
 
 from gsimplicit.equations import ModelParams
 from gsimplicit.inverse.answer import Recovery
+from gsimplicit.inverse.axes import Axes
 from gsimplicit.notebooks import MOST, table
 from gsimplicit.pickling import ByValue
 
@@ -58,6 +59,7 @@ class Inversion(ByValue):
         method: Name of the method.
         level: Level of the intervals.
         seconds: Wall time of the whole call.
+        axes: Coordinates of the pictures, where they had some.
 
     Examples:
         >>> import gsimplicit as gs
@@ -87,9 +89,30 @@ class Inversion(ByValue):
     method: str
     level: float = 0.95
     seconds: float = field(default=float("nan"))
+    axes: Axes = field(default_factory=Axes)
 
     def __len__(self) -> int:
         return len(self.verdict)
+
+    @property
+    def physical(self) -> torch.Tensor:
+        """The parameters in the unit of length that the pictures' coordinates have, shape (N, P).
+
+        Diffusion coefficients are those of `params` times the square of the spacing; the others have no length in them.
+        Equal to the values of `params` for pictures without coordinates.
+
+        Examples:
+            >>> import gsimplicit as gs
+            >>> import xarray as xr
+            >>> v = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)), refine=True).v[0]
+            >>> mm = 0.5 * torch.arange(32, dtype=torch.float64).numpy()
+            >>> result = gs.invert(xr.DataArray(v.numpy(), {"y": mm, "x": mm}, ("y", "x")))
+            >>> round(result.params.Du.item(), 6), round(result.physical[0, 0].item(), 6)
+            (0.16, 0.04)
+        """
+        scale = torch.ones(len(self.params.model.parameters), dtype=torch.float64)
+        scale[: len(self.params.model.species)] = self.axes.spacing**2
+        return self.params.tensor() * scale
 
     def require_found(self) -> None:
         """Do nothing if every set was found.
@@ -107,6 +130,11 @@ class Inversion(ByValue):
         for n in range(min(len(self), MOST)):
             lines.append(f"  {n}: {Recovery(int(self.verdict[n])).name.lower()}: {self.reason[n]}")
             lines += [f"     {name:<4} {self._told(n, j)}" for j, name in enumerate(self.params.model.parameters)]
+        if self.axes.rows is not None:
+            lines.append(
+                f"  pixels are {self.axes.spacing:.6g} {self.axes.unit}".rstrip()
+                + " wide; values are in pixels, those of .physical in the unit of the coordinates"
+            )
         if len(self) > MOST:
             lines.append(f"  and {len(self) - MOST} more")
         return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answer import UNSEEN, Recovery
+from gsimplicit.inverse.axes import axes_of, require_same
+from gsimplicit.inverse.edges import OPEN, PERIODIC
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.methods import METHODS, Method, Question
 from gsimplicit.inverse.question import Pictures, as_model, as_noise, as_pictures, as_wanted
@@ -40,6 +43,7 @@ def invert(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     shared: bool = False,
     gain: bool = False,
+    periodic: bool = True,
     level: float = 0.95,
     progress: bool = True,
 ) -> Inversion:
@@ -51,7 +55,8 @@ def invert(
 
     Args:
         v: Pictures of the observed species, in the model's own units: (H, W), or (B, H, W) for B pictures, at least
-            8 x 8 pixels of a periodic field; or of all species, (B, S, H, W).
+            8 x 8 pixels of a periodic field; or of all species, (B, S, H, W). Coordinates of a labelled array give the
+            pixels' width: see `Inversion.physical`.
         u: Pictures of the other one of two species, of the same shape; None where it was not seen.
         mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
@@ -65,6 +70,8 @@ def invert(
         shared: Whether all B pictures are of one set of parameters.
         gain: Whether the picture shows `offset + gain v` with unknown offset and gain. Gray-Scott's parameters are
             then known up to the unit of time: one of them must be given, by `free` and `start`.
+        periodic: Whether what leaves a picture on one side enters it on the other. False takes it as an open window:
+            nothing is known of the outside, and the state on a rim of one pixel is sought too.
         level: Level of the intervals, between 0 and 1.
         progress: Whether a line says what goes on, where the output is a terminal.
 
@@ -90,13 +97,18 @@ def invert(
     from gsimplicit.inverse.starts import Search
 
     begin = time.perf_counter()
+    axes = axes_of("v", v)
+    for name, one in (("u", u), ("mask", mask)):
+        require_same(name, one, axes)
     model = as_model(model, start)
     by = as_method(method)
     level = checks.real("level", level, above=0, below=1)
-    together, affine, shown = (
-        checks.flag(n, x) for n, x in (("shared", shared), ("gain", gain), ("progress", progress))
-    )
-    pictures = as_pictures(model, v, u, mask)
+    flags = (("shared", shared), ("gain", gain), ("periodic", periodic), ("progress", progress))
+    together, affine, closed, shown = (checks.flag(n, x) for n, x in flags)
+    if not closed and not by.windows:
+        can = ", ".join(name for name, one in METHODS.items() if one.windows)
+        raise ValueError(f"periodic must be True for method {by.name!r}: open windows are for {can}")
+    pictures = as_pictures(model, v, u, mask, PERIODIC if closed else OPEN)
     wanted = as_wanted(model, start, free, ranges)
     if wanted.start is None:
         Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
@@ -107,7 +119,8 @@ def invert(
         by.check(question)
     with progress_line.line("invert", shown):
         answers = each(by.recover, questions)
-    return _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
+    found = _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
+    return replace(found, axes=axes)
 
 
 def as_method(method: Any) -> Method:
@@ -158,7 +171,7 @@ def _collected(
         gain[n] = place.gain
         interval[n] = a.certainty.interval(a.scales, place.values, level)
         covariance[n] = a.certainty.of_parameters(a.scales, place.values)
-        for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place), strict=True):
+        for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place, pictures.edges), strict=True):
             fields[b], drift[b], residual[b] = X, c, r
     size = np.sqrt(np.einsum("npp->np", covariance))
     with np.errstate(all="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from gsimplicit.inverse.answer import Recovery
 if TYPE_CHECKING:
     import xarray as xr
 
+    from gsimplicit.inverse.axes import Axes
     from gsimplicit.inverse.inversion import Inversion
 
 
@@ -24,6 +25,11 @@ def dataset(found: Inversion) -> xr.Dataset:
     return xr.Dataset(
         {
             "value": (("set", "parameter"), found.params.tensor().numpy(), _words("recovered value")),
+            "physical": (
+                ("set", "parameter"),
+                found.physical.numpy(),
+                _words("value in the coordinates' unit of length"),
+            ),
             "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), _words("lower end of the interval")),
             "highest": (("set", "parameter"), found.interval[..., 1].numpy(), _words("upper end of the interval")),
             "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), _words("covariance")),
@@ -45,9 +51,18 @@ def dataset(found: Inversion) -> xr.Dataset:
             "other_parameter": list(model.parameters),
             "species": list(model.species),
             "direction": ["row", "column"],
+            **_coordinates(found.axes),
         },
         {"title": f"Parameters of {model.name} by the {found.method} method", "level": found.level},
     )
+
+
+def _coordinates(axes: Axes) -> dict[str, tuple[str, Any, dict[str, str]]]:
+    if axes.rows is None or axes.columns is None:
+        return {}
+    unit = {"units": axes.unit} if axes.unit else {}
+    pairs = (("y", axes.rows, "rows"), ("x", axes.columns, "columns"))
+    return {name: (name, values, {"long_name": f"place of the {word}", **unit}) for name, values, word in pairs}
 
 
 def _words(text: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.inverse import kriging
-from gsimplicit.inverse.noise import denoised, filled, noise_of
+from gsimplicit.inverse.edges import Edges
 from gsimplicit.inverse.question import Pictures
 from gsimplicit.inverse.snapshot import Snapshot
 from gsimplicit.inverse.starts import Guess
@@ -48,7 +48,7 @@ class Measured:
 
 def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) -> Measured:
     """Noise, denoised pictures and weights."""
-    seen, spread = pictures.seen, []
+    seen, spread, edges = pictures.seen, [], pictures.edges
     completed = np.zeros_like(pictures.values)
     weights = np.zeros_like(pictures.values)
     completed[:] = np.asarray(_at_rest(model))[None, :, None, None]
@@ -57,21 +57,23 @@ def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) ->
         at, there = pictures.values[:, i], pictures.there[:, i]
         own = float(np.mean([p[t].std() for p, t in zip(at, there, strict=True)]))
         whole = bool(there.all())
-        size = given if given is not None else float(np.mean([noise_of(p) for p in at])) if whole else ASSUMED * own
+        size = (
+            given if given is not None else float(np.mean([edges.noise_of(p) for p in at])) if whole else ASSUMED * own
+        )
         sizes[i] = max(size, 1e-12 * model.scale)
         spread.append(sizes[i] / max(own, 1e-300))
         for b, (picture, where) in enumerate(zip(at, there, strict=True)):
-            completed[b, i] = denoised(picture, sizes[i]) if whole else _filled(picture, where, sizes[i])
+            completed[b, i] = edges.denoised(picture, sizes[i]) if whole else _filled(picture, where, sizes[i], edges)
         weights[:, i] = there / sizes[i]
     snapshots = tuple(Snapshot(v, w, model.seen) for v, w in zip(pictures.values, weights, strict=True))
     known = pictures.whole or all(n is not None for n in noise)
-    guess = Guess(tuple(completed), seen, max(spread) if known else max(*spread, 0.05))
+    guess = Guess(tuple(completed), seen, max(spread) if known else max(*spread, 0.05), edges)
     return Measured(snapshots, guess, sizes.get(model.seen, min(sizes.values())), known)
 
 
-def _filled(picture: Array, there: Any, noise: float) -> Array:
+def _filled(picture: Array, there: Any, noise: float, edges: Edges) -> Array:
     few = int(there.sum()) <= kriging.MOST
-    return kriging.kriged(picture, there, noise) if few else filled(picture, there, noise)
+    return edges.kriged(picture, there, noise) if few else edges.filled(picture, there, noise)
 
 
 def _at_rest(model: Model) -> list[float]:
@@ -86,6 +88,9 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
     count = int(pictures.there.sum())
     if count < FEW:
         return f"{count} values were measured, at least {FEW} are needed"
+    few = _narrow(model, pictures)
+    if few:
+        return few
     for b, X in enumerate(data.guess.pictures):
         for i in pictures.seen:
             name, there = model.species[i], pictures.there[b, i]
@@ -111,6 +116,18 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
         if data.known and values.var() < noise**2 * (1 + ROUGH + SURE * np.sqrt(2 / len(values))):
             return f"picture {b} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
     return ""
+
+
+def _narrow(model: Model, pictures: Pictures) -> str:
+    """Why an open window is too small; empty where it is not."""
+    (B, S, H, W), count = pictures.values.shape, int(pictures.there.sum())
+    rim = S * B * (2 * H + 2 * W - 4)
+    if not pictures.edges.open or count - rim >= FEW:
+        return ""
+    return (
+        f"an open window of {H} x {W} pixels has {count // B} values, and the unknown state on its rim up to "
+        f"{rim // B}: fewer than {FEW} are left for the parameters"
+    )
 
 
 def _allowed(model: Model, i: int, *, affine: bool) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.grid import around
+from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.problem import Place
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.snapshot import Snapshot
@@ -47,6 +47,7 @@ class Nudged:
         values: Parameters, shape (K, P).
         fields: Shape (S, K, H, W).
         deviations: Of the state from the data before the last pull, by the size of a step's reaction, shape (K, count).
+        edges: What lies outside.
     """
 
     model: Model
@@ -54,6 +55,7 @@ class Nudged:
     values: Array
     fields: Array
     deviations: Array
+    edges: Edges = PERIODIC
 
     @property
     def misfit(self) -> Array:
@@ -79,7 +81,7 @@ def marched(state: Nudged, steps: int) -> Nudged:
     before = x
     with np.errstate(all="ignore"):
         for _ in range(steps):
-            rates = model.residual(x, [around(f) for f in x], p)
+            rates = model.residual(x, [state.edges.around(f) for f in x], p)
             before = [f + dt * r for f, r in zip(x, rates, strict=True)]
             x = list(before)
             for i in pulled:
@@ -99,9 +101,11 @@ def _reacted(state: Nudged, x: list[Array], p: list[Array], dt: float) -> Array:
     return np.asarray(np.where(size > 0, size, 1e-300))
 
 
-def pulled(model: Model, snapshots: Sequence[Snapshot], start: Place, scales: Scales, box: Box) -> tuple[Place, float]:
+def pulled(
+    model: Model, snapshots: Sequence[Snapshot], start: Place, scales: Scales, box: Box, edges: Edges = PERIODIC
+) -> tuple[Place, float]:
     """A start whose states and parameters were pulled towards the data, and the misfit of its first snapshot."""
-    states = [Nudged(model, s, start.values[None], X[:, None], np.zeros((1, 1)))
+    states = [Nudged(model, s, start.values[None], X[:, None], np.zeros((1, 1)), edges)
               for s, X in zip(snapshots, start.fields, strict=True)]  # fmt: skip
     first = improved(marched(states[0], SETTLED), scales, box)
     others = [marched(replace(s, values=first.values), SETTLED) for s in states[1:]]
@@ -131,8 +135,8 @@ def improved(state: Nudged, scales: Scales, within: Box, rounds: int = ROUNDS, s
             tried.append(np.clip(scales.moved(values, z), *within))
         after = many.at(np.stack([values, *tried]), np.zeros(len(tried) + 1, dtype=int), steps)
         best = int(np.argmin(after.misfit))
-        here = Nudged(
-            here.model, here.snapshot, after.values[[best]], after.fields[:, [best]], after.deviations[[best]]
+        here = replace(
+            after, values=after.values[[best]], fields=after.fields[:, [best]], deviations=after.deviations[[best]]
         )
         mu = mu * 10 if best == 0 else (mu / 10, mu, 10 * mu, 100 * mu)[best - 1]
         if best and np.allclose(tried[best - 1], values, rtol=1e-3, atol=0):

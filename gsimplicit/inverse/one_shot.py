@@ -19,126 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.equations import Equations
-from gsimplicit.grid import broken_translations
-from gsimplicit.inverse.linearised import Change, Linearised
+from gsimplicit.inverse.open_step import OpenStep
 from gsimplicit.inverse.problem import Ended, Fit, Place, Problem
 from gsimplicit.inverse.scales import Scales
+from gsimplicit.inverse.step import DAMPINGS, TRUST, Step
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-TRUST = 0.3
-"""Largest change of a free coordinate in one step: by a third of a positive parameter."""
-FIELD_STEP = 0.2
-"""Largest change of a species in one step, by the model's scale."""
 HALVINGS = 6
 LEFT = 3.0
 """A parameter that has changed by a factor exp(3) has left for nowhere."""
-DAMPINGS = (1.0, 1e2, 1e4)
-"""Standard deviations by which a step of one unit in a coordinate counts against it: tried in this order."""
 UNSEEN = 1e-5
 """Change of all deviations together, in standard deviations, that ends an iteration: moved where nothing is seen."""
 ENOUGH = 0.25
 """Share of a step that is enough not to try the next."""
-BLIND = 1e-7
-"""Singular value of the scaled columns, by the largest, below which a combination of unknowns is not seen."""
-
-
-class _Step:
-    """The linear model at a place: corrections, columns, and the least-squares step."""
-
-    def __init__(self, problem: Problem, place: Place, directions: Sequence[Array]) -> None:
-        self.problem, self.place, self.directions = problem, place, directions
-        equations = Equations(problem.model, place.values)
-        self.parts = [
-            Linearised(equations, X, d, c) for X, d, c in zip(place.fields, directions, place.drifts, strict=True)
-        ]
-        self.zeroth = self.corrections(problem.defects(place))
-        ways = problem.scales.slopes(place.values)
-        self.by_parameter: list[list[Change]] = []
-        self.by_shift: list[list[Change]] = []
-        for part, X in zip(self.parts, place.fields, strict=True):
-            slopes = equations.parameter_slopes(X)
-            self.by_parameter.append([part.correction(np.tensordot(w, slopes, axes=1)) for w in ways])
-            self.by_shift.append(part.moves())
-        self.columns = self._columns()
-        self.start = problem.misfit(place) + self.seen(self.zeroth)
-        self.damp(DAMPINGS[0])
-
-    def damp(self, damping: float) -> None:
-        """Choose the step: the least-squares one, with changes of the parameters counted against it."""
-        damped = np.zeros(self.columns.shape[1])
-        damped[: len(self.problem.scales.directions)] = damping
-        if self.problem.affine:
-            damped[-2:] = damping
-        self.z = _least_squares(self.columns, self.start, damped)
-
-    def corrections(self, defects: Sequence[Array]) -> list[Change]:
-        return [part.correction(R) for part, R in zip(self.parts, defects, strict=True)]
-
-    def seen(self, changes: Sequence[Change]) -> Array:
-        gain = self.place.gain
-        return np.concatenate([s.change(c.fields, gain) for s, c in zip(self.problem.snapshots, changes, strict=True)])
-
-    def _columns(self) -> Array:
-        gain, snapshots = self.place.gain, self.problem.snapshots
-        ends = np.cumsum([0, *(s.count for s in snapshots)])
-        shifts = sum(map(len, self.by_shift))
-        m = len(self.problem.scales.directions)
-        A = np.zeros((ends[-1], m + shifts + 2 * self.problem.affine))
-        at = m
-        for i, s in enumerate(snapshots):
-            rows = slice(ends[i], ends[i + 1])
-            for j, change in enumerate(self.by_parameter[i]):
-                A[rows, j] = s.change(change.fields, gain)
-            for change in self.by_shift[i]:
-                A[rows, at] = s.change(change.fields, gain)
-                at += 1
-            if self.problem.affine:
-                A[rows, -2:] = s.of_gain(self.place.fields[i])
-        return A
-
-    def whole(self) -> tuple[list[Change], Array]:
-        """Changes of all states, and of gain and offset, by the full step."""
-        m, at, out = len(self.problem.scales.directions), len(self.problem.scales.directions), []
-        for i, a in enumerate(self.zeroth):
-            terms = [*zip(self.z[:m], self.by_parameter[i], strict=True)]
-            terms += [*zip(self.z[at : at + len(self.by_shift[i])], self.by_shift[i], strict=True)]
-            at += len(self.by_shift[i])
-            out.append(
-                Change(
-                    a.fields + sum((z * c.fields for z, c in terms), np.zeros_like(a.fields)),
-                    a.speeds + sum((z * c.speeds for z, c in terms), np.zeros_like(a.speeds)),
-                )
-            )
-        return out, self.z[at:] if self.problem.affine else np.zeros(2)
-
-    def level(self, place: Place, corrections: Sequence[Change]) -> float:
-        """Misfit after the correction to a root, and the correction itself in units of the noise."""
-        far = sum(float((c.fields**2).sum()) for c in corrections) / self.problem.noise**2
-        return float(((self.problem.misfit(place) + self.seen(corrections)) ** 2).sum()) + far
-
-    def moved(self, share: float) -> Place:
-        changes, gain = self.whole()
-        place, m = self.place, len(self.problem.scales.directions)
-        drifts = [
-            c + share * (d.speeds @ ways if len(ways) else np.zeros(2))
-            for c, d, ways in zip(place.drifts, changes, self.directions, strict=True)
-        ]
-        return Place(
-            fields=tuple(X + share * d.fields for X, d in zip(place.fields, changes, strict=True)),
-            drifts=tuple(drifts),
-            values=self.problem.scales.moved(place.values, share * self.z[:m]),
-            gain=(place.gain[0] + share * float(gain[0]), place.gain[1] + share * float(gain[1])),
-        )
-
-    def longest(self) -> float:
-        """Share of the step that moves neither parameters nor fields too far."""
-        m, scale = len(self.problem.scales.directions), self.problem.model.scale
-        far = max(float(np.abs(c.fields).max()) for c in self.whole()[0])
-        return min(
-            1.0, TRUST / max(float(np.abs(self.z[:m]).max(initial=0)), 1e-300), FIELD_STEP * scale / max(far, 1e-300)
-        )
 
 
 def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e-8, residual: float = 1e-10) -> Fit:
@@ -151,12 +45,12 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         tol: Change of every free coordinate to reach.
         residual: Max norm of the bordered residual to reach, by the model's scale.
     """
-    directions = [broken_translations(X, problem.model.scale) for X in start.fields]
-    place, ended, n, size, first = start, Ended.STEPS, 0, np.inf, np.inf
+    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
+    place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
     columns = np.zeros((0, 0))
     for n in range(1, iterations + 1):
         try:
-            step = _Step(problem, place, directions)
+            step = _step(problem, place, directions)
         except np.linalg.LinAlgError:
             ended = Ended.SINGULAR
             break
@@ -179,9 +73,13 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
         unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
         if size <= residual * problem.model.scale and (moved <= tol or unseen):
-            ended = Ended.CONVERGED
+            ended, absorbed = Ended.CONVERGED, step.absorbed()
             break
-    return Fit(place, ended, n, size, columns, problem.misfit(place), first)
+    return Fit(place, ended, n, size, columns, problem.misfit(place), first, absorbed)
+
+
+def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:
+    return (OpenStep if problem.edges.open else Step)(problem, place, directions)
 
 
 def first_level(problem: Problem, start: Place) -> float:
@@ -190,9 +88,9 @@ def first_level(problem: Problem, start: Place) -> float:
     The linear model's misfit says whether the data can be met from here, the step's length whether the model holds
     that far.
     """
-    directions = [broken_translations(X, problem.model.scale) for X in start.fields]
+    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
     try:
-        step = _Step(problem, start, directions)
+        step = _step(problem, start, directions)
     except np.linalg.LinAlgError:
         return np.inf
     changes, _ = step.whole()
@@ -202,7 +100,7 @@ def first_level(problem: Problem, start: Place) -> float:
     return float(np.log1p(left)) + far + TRUST * float(np.abs(z).max(initial=0))
 
 
-def _damped(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+def _damped(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
     """The place after the step, halved until the level does not grow; None where nothing is finite.
 
     Where less than a quarter of a step is left, steps that move parameters less are tried, down to one of the fields
@@ -222,7 +120,7 @@ def _damped(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | 
     return best[0], best[1]
 
 
-def _halved(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+def _halved(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
     """The place after a share of the step, and the share."""
     share = step.longest()
     for n in range(HALVINGS):
@@ -234,13 +132,13 @@ def _halved(step: _Step, here: float, *, anyway: bool) -> tuple[Place, float] | 
     return None
 
 
-def _level(step: _Step, place: Place) -> float:
+def _level(step: Step, place: Place) -> float:
     """The level function, infinite where something is not finite."""
     if not _finite(place):
         return np.inf
     with np.errstate(all="ignore"):
         try:
-            return step.level(place, step.corrections(step.problem.defects(place)))
+            return step.level(place, step.corrections(place))
         except np.linalg.LinAlgError:
             return np.inf
 
@@ -254,16 +152,3 @@ def _distance(scales: Scales, a: Array, b: Array) -> Array:
     with np.errstate(all="ignore"):
         logs = np.log(np.where(scales.positive, a / np.where(b == 0, 1, b), 1.0))
     return np.asarray(np.where(scales.positive, logs, (a - b) / scales.size / 10))
-
-
-def _least_squares(A: Array, r: Array, damped: Array) -> Array:
-    """Least squares with columns of equal size, each damped by so much; what is not seen is not moved.
-
-    Damping acts on what the data do not see, such as a scaling of the hidden species, which away from a root looks as
-    if it were seen. It slows a step and does not move where the iteration ends.
-    """
-    size = np.linalg.norm(A, axis=0)
-    size[size == 0] = 1.0
-    ridge, rest = np.diag(damped / size), np.zeros(len(size))
-    z: Any = np.linalg.lstsq(np.vstack([A / size, ridge]), np.concatenate([-r, rest]), rcond=BLIND)[0]
-    return np.asarray(z / size)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse.noise import smoothed
+from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.models.model import Model
 
@@ -71,7 +71,7 @@ def relative_residual(equations: Equations, fields: Array, hidden: int, filtered
     R = equations.residual(fields)[hidden]
     bare = equations.values.copy()
     bare[: len(fields)] = 0.0
-    reaction = filtered(Equations(equations.model, bare).residual(fields)[hidden])
+    reaction = filtered(equations.with_values(bare).residual(fields)[hidden])
     size = float(np.sqrt(np.mean((reaction - reaction.mean()) ** 2)))
     return np.asarray(filtered(R).ravel() / max(size, 1e-300))
 
@@ -86,6 +86,7 @@ class Told:
         hidden: Place of the hidden species.
         seen: Place of the seen species whose equation tells it.
         smooth: Width in pixels of a Gauss filter on the residual; 0 is none.
+        edges: What lies outside the fields.
     """
 
     model: Model
@@ -93,17 +94,22 @@ class Told:
     hidden: int
     seen: int
     smooth: float
+    edges: Edges = PERIODIC
 
     def residual(self, values: Array) -> Array | None:
         """Relative residual at some parameters, shape (H W,); None where there is none."""
         try:
-            equations = Equations(self.model, values)
+            equations = self.edges.equations(self.model, values)
             X = told(equations, at_rest(self.model, values, self.fields, [self.hidden]), self.hidden, self.seen)
         except np.linalg.LinAlgError:
             return None
         with np.errstate(all="ignore"):
-            r = relative_residual(equations, X, self.hidden, lambda x: smoothed(x, self.smooth))
+            r = relative_residual(equations, X, self.hidden, self.filtered)
         return r if np.isfinite(r).all() else None
+
+    def filtered(self, residual: Array) -> Array:
+        """A residual through the filter, where it does not feel the rim."""
+        return self.edges.smoothed(self.edges.judged(residual), self.smooth)
 
     def size(self, values: Array) -> float:
         """Norm of the residual; infinite where there is none."""

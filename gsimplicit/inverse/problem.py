@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.equations import Equations
+from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.inverse.snapshot import Snapshot
 from gsimplicit.models.model import Model
@@ -56,6 +56,7 @@ class Fit:
         columns: Derivative of the misfit in the unknowns, shape (count, m + shifts + 2 with a gain).
         misfit: Deviations in standard deviations of the noise, shape (count,).
         level: First value of the level function: how far the start was from everything.
+        absorbed: Degrees of freedom of the data that an unknown outside takes.
     """
 
     place: Place
@@ -65,12 +66,17 @@ class Fit:
     columns: Array
     misfit: Array
     level: float = field(default=np.inf)
+    absorbed: float = 0.0
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom left."""
+        return max(len(self.misfit) - int(self.columns.shape[1]) - round(self.absorbed), 1)
 
     @property
     def chi2(self) -> float:
         """Sum of squared deviations by the degrees of freedom left: 1 where noise explains it all."""
-        freedom = max(len(self.misfit) - self.columns.shape[1], 1)
-        return float((self.misfit**2).sum() / freedom)
+        return float((self.misfit**2).sum() / self.freedom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +89,7 @@ class Problem:
         scales: How parameters are varied.
         affine: Whether gain and offset of the seen species are unknown.
         sure: Whether the noise is known; else what is left must be white to count as noise.
+        edges: What lies outside the pictures.
     """
 
     model: Model
@@ -90,6 +97,7 @@ class Problem:
     scales: Scales
     affine: bool = False
     sure: bool = True
+    edges: Edges = PERIODIC
 
     @property
     def noise(self) -> float:
@@ -101,6 +109,6 @@ class Problem:
         return np.concatenate([s.misfit(X, place.gain) for s, X in zip(self.snapshots, place.fields, strict=True)])
 
     def defects(self, place: Place) -> list[Array]:
-        """Bordered residuals of all states, each (S, H, W)."""
-        equations = Equations(self.model, place.values)
-        return [equations.defect(X, c) for X, c in zip(place.fields, place.drifts, strict=True)]
+        """Bordered residuals of all states, each (S, H, W), without the rim where the outside is unknown."""
+        pairs = zip(place.fields, place.drifts, strict=True)
+        return [self.edges.defect(self.model, place.values, X, c) for X, c in pairs]

@@ -12,6 +12,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit.arrays import real_array, real_fields
 from gsimplicit.equations import DEFAULT, Model, ModelParams
+from gsimplicit.inverse.edges import PERIODIC, Edges
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -25,18 +26,20 @@ class Pictures:
         values: Shape (B, S, H, W); zero where nothing was measured.
         there: Where something was, shape (B, S, H, W).
         seen: Places of the species that were seen.
+        edges: What lies outside.
     """
 
     values: Array
     there: Mask
     seen: list[int]
+    edges: Edges = PERIODIC
 
     def __len__(self) -> int:
         return len(self.values)
 
     def one(self, b: int) -> Pictures:
         """The b-th alone."""
-        return Pictures(self.values[b : b + 1], self.there[b : b + 1], self.seen)
+        return Pictures(self.values[b : b + 1], self.there[b : b + 1], self.seen, self.edges)
 
     @property
     def whole(self) -> bool:
@@ -44,7 +47,7 @@ class Pictures:
         return bool(self.there[:, self.seen].all())
 
 
-def as_pictures(model: Model, v: Any, u: Any, mask: Any) -> Pictures:
+def as_pictures(model: Model, v: Any, u: Any, mask: Any, edges: Edges = PERIODIC) -> Pictures:
     """Pictures of the observed species, of another one too, or of all.
 
     Raises:
@@ -77,7 +80,7 @@ def as_pictures(model: Model, v: Any, u: Any, mask: Any) -> Pictures:
     for b in range(len(out)):
         for i in seen:
             _require_data(names[i], b, out[b, i], there[b, i])
-    return Pictures(np.where(there, out, 0.0), there, seen)
+    return Pictures(np.where(there, out, 0.0), there, seen, edges)
 
 
 def _batch(name: str, given: Any) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.equations import Equations
 from gsimplicit.inverse import gains
 from gsimplicit.inverse.answer import UNSEEN, Certainty, Recovery, combination
+from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
 from gsimplicit.inverse.problem import Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
@@ -119,7 +119,9 @@ def _problem(
 ) -> tuple[Problem, float]:
     """What is asked, and the deviations up to which it counts as answered."""
     around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
-    problem = Problem(model, data.snapshots, Scales.of(model, around, wanted.free), affine, data.known)
+    problem = Problem(
+        model, data.snapshots, Scales.of(model, around, wanted.free), affine, data.known, data.guess.edges
+    )
     return problem, _accepted(problem, data, given=all(n is not None for n in noise))
 
 
@@ -213,7 +215,7 @@ def _deviates(problem: Problem, fit: Fit, data: Measured, size: float) -> str:
     )
 
 
-def residual_of(model: Model, place: Place) -> list[float]:
+def residual_of(model: Model, place: Place, edges: Edges = PERIODIC) -> list[float]:
     """Largest bordered residual of each state."""
-    equations = Equations(model, place.values)
-    return [float(np.abs(equations.defect(X, c)).max()) for X, c in zip(place.fields, place.drifts, strict=True)]
+    pairs = zip(place.fields, place.drifts, strict=True)
+    return [float(np.abs(edges.defect(model, place.values, X, c)).max()) for X, c in pairs]

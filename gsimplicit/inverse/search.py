@@ -118,7 +118,9 @@ def pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Se
         start = place(problem, guess, values, 0)
         if start is None:
             continue
-        near, misfit = nudging.pulled(problem.model, problem.snapshots, start, problem.scales, (box.low, box.high))
+        near, misfit = nudging.pulled(
+            problem.model, problem.snapshots, start, problem.scales, (box.low, box.high), problem.edges
+        )
         if not np.isfinite(misfit):
             continue
         if misfit < NEAR:

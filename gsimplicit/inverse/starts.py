@@ -21,6 +21,7 @@ from gsimplicit.equations import Equations
 from gsimplicit.grid import broken_translations
 from gsimplicit.inverse import own_equation
 from gsimplicit.inverse import variable_projection as projection
+from gsimplicit.inverse.edges import PERIODIC, Edges, Mirrored
 from gsimplicit.inverse.elimination import eliminated
 from gsimplicit.inverse.own_equation import Told
 from gsimplicit.inverse.problem import Place, Problem
@@ -130,11 +131,13 @@ class Guess:
         pictures: Denoised and completed pictures of each snapshot, shape (S, H, W); species not seen are at rest.
         seen: Places of the seen species.
         noise: Noise by the pictures' standard deviation.
+        edges: What lies outside the pictures.
     """
 
     pictures: tuple[Array, ...]
     seen: list[int]
     noise: float
+    edges: Edges = PERIODIC
 
 
 def guessed(problem: Problem, guess: Guess, search: Search, fixed: Mapping[int, float]) -> list[Array]:
@@ -149,7 +152,7 @@ def telling(model: Model, guess: Guess) -> Told | None:
     if len(hidden) != 1 or own_equation.linear(model, hidden):
         return None
     seen = model.seen if model.seen in guess.seen else guess.seen[0]
-    return Told(model, guess.pictures[0], hidden[0], seen, _smooth(guess))
+    return Told(model, guess.pictures[0], hidden[0], seen, _smooth(guess), guess.edges)
 
 
 def _smooth(guess: Guess) -> float:
@@ -175,7 +178,7 @@ def _by_projection(problem: Problem, guess: Guess, search: Search, fixed: Mappin
     inner = projection.linear_parameters(model, guess.seen, free)
     outer = [j for j in free if j not in inner]
     scales = Scales.of(model, search.middle(), [model.parameters[j] for j in outer])
-    picture = projection.Picture(model, guess.pictures[0], guess.seen, inner, scales, _smooth(guess))
+    picture = projection.Picture(model, guess.pictures[0], guess.seen, inner, scales, _smooth(guess), guess.edges)
     tried = []
     for values in search.grid(outer):
         try:
@@ -230,7 +233,7 @@ def _positive(scales: Scales, values: Array) -> bool:
 def place(problem: Problem, guess: Guess, values: Array, steps: int) -> Place | None:
     """A start: fields eliminated at some parameters, then marched some steps; None where no pattern is left."""
     hidden = [i for i in range(len(problem.model.species)) if i not in guess.seen]
-    equations = Equations(problem.model, values)
+    equations = guess.edges.equations(problem.model, values)
     try:
         fields = tuple(completed(equations, X, hidden, telling(problem.model, guess)) for X in guess.pictures)
     except np.linalg.LinAlgError:
@@ -261,10 +264,21 @@ def marched(equations: Equations, fields: Array, steps: int) -> Array:
     """Fields (S, H, W) after some explicit steps of the length that the equations allow."""
     if not steps:
         return fields
+    dt = min(1.0, 0.2 / max(equations.diffusivity))
+    if isinstance(equations, Mirrored):
+        return _by_hand(equations, fields, steps, dt)
     params = ModelParams.of_values(equations.model, equations.values[None])
     start = torch.from_numpy(np.ascontiguousarray(fields))[None]
-    dt = min(1.0, 0.2 / max(equations.diffusivity))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StabilityWarning)  # a start that diverges is none
         state = steady_state(params, start, tol=0.0, max_steps=steps, dtype=torch.float64, dt=dt, progress=False)
     return np.asarray(state.fields[0].numpy())
+
+
+def _by_hand(equations: Equations, fields: Array, steps: int, dt: float) -> Array:
+    """The same where no compiled kernel knows the rim."""
+    X = fields.copy()
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            X += dt * equations.residual(X)
+    return X

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
+from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.elimination import Held, eliminated
-from gsimplicit.inverse.noise import smoothed
 from gsimplicit.inverse.scales import Scales
 from gsimplicit.models.model import Model
 
@@ -62,6 +62,7 @@ class Picture:
         inner: Places of the parameters that are fitted linearly.
         outer: Scales of the others that are free.
         smooth: Width in pixels of a Gauss filter on the residual; 0 is none.
+        edges: What lies outside the fields.
     """
 
     model: Model
@@ -70,6 +71,7 @@ class Picture:
     inner: list[int]
     outer: Scales
     smooth: float = 0.0
+    edges: Edges = PERIODIC
 
     @property
     def hidden(self) -> list[int]:
@@ -77,8 +79,8 @@ class Picture:
         return [i for i in range(len(self.fields)) if i not in self.seen]
 
     def filtered(self, fields: Array) -> Array:
-        """Fields (..., H, W) through the filter."""
-        return smoothed(fields, self.smooth)
+        """Fields (..., H, W) through the filter, where they do not feel the rim."""
+        return self.edges.smoothed(self.edges.judged(fields), self.smooth)
 
 
 def linear_parameters(model: Model, seen: list[int], free: list[int]) -> list[int]:
@@ -113,13 +115,13 @@ def projected(picture: Picture, values: Array, *, slopes: bool = False) -> Proje
     Raises:
         np.linalg.LinAlgError: The species that were not seen cannot be found.
     """
-    equations = Equations(picture.model, values)
+    equations = picture.edges.equations(picture.model, values)
     X = eliminated(equations, picture.fields, picture.hidden) if picture.hidden else picture.fields
     all_slopes = equations.parameter_slopes(X)
     B = np.stack([picture.filtered(all_slopes[j][picture.seen]).ravel() for j in picture.inner], axis=1)
     bare = values.copy()
     bare[picture.inner] = 0.0
-    rest = picture.filtered(Equations(picture.model, bare).residual(X)[picture.seen]).ravel()
+    rest = picture.filtered(equations.with_values(bare).residual(X)[picture.seen]).ravel()
     fitted = np.linalg.lstsq(B, -rest, rcond=None)[0]
     size, full = max(float(np.linalg.norm(rest)), 1e-300), values.copy()
     full[picture.inner] = fitted
@@ -127,7 +129,7 @@ def projected(picture: Picture, values: Array, *, slopes: bool = False) -> Proje
     if not slopes:
         return Projected(full, X, r / size, np.zeros((0, r.size)))
     basis = np.linalg.qr(B)[0]
-    at = Equations(picture.model, full)
+    at = equations.with_values(full)
     held = Held(at, X, picture.hidden) if picture.hidden else None
     rows = []
     for way in picture.outer.slopes(values):

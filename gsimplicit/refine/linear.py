@@ -21,7 +21,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from gsimplicit.equations import Equations
-from gsimplicit.grid import along, interleaved, separate, stencil
+from gsimplicit.grid import along, interleaved, separate
 from gsimplicit.refine.solvers import LOOSE
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -51,7 +51,7 @@ def jacobian(equations: Equations, fields: Array, velocity: Array | None = None)
         # the neighbours above, below, left and right
         values += [J[i][i].ravel() - 4 * D, *((D + s * c / 2) * one for c in (cy, cx) for s in (-1, 1))]
     values += [J[i][j].ravel() for i in range(S) for j in range(S) if i != j]
-    rows, columns = stencil(S, H, W)
+    rows, columns = equations.stencil(H, W)
     data = np.concatenate(values)
     return scipy.sparse.coo_array((data, (rows, columns)), shape=(S * H * W, S * H * W)).tocsc()
 

@@ -71,7 +71,7 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     why = refusal(model, pictures, data, affine=affine)
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise)
-    problem, accept = _problem(model, data, wanted, noise, affine=False)
+    problem, accept = as_problem(model, data, wanted, noise, affine=False)
     if len(pictures) > 1:
         each = [recover(model, pictures.one(b), wanted, noise, affine=False) for b in range(len(pictures))]
         why = differing(model, each)
@@ -114,7 +114,7 @@ def differing(model: Model, each: Sequence[Answer]) -> str:
     return ""
 
 
-def _problem(
+def as_problem(
     model: Model, data: Measured, wanted: Wanted, noise: Sequence[float | None], *, affine: bool
 ) -> tuple[Problem, float]:
     """What is asked, and the deviations up to which it counts as answered."""
@@ -140,7 +140,7 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
     why = refusal(model, brought, data, affine=True)
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise * by[1])
-    problem, accept = _problem(model, data, wanted, noise, affine=True)
+    problem, accept = as_problem(model, data, wanted, noise, affine=True)
     found_fits = search(problem, gains.starts(problem, data.guess, found), accept, noisy=data.guess.noise > NOISY)
     answer = judged(problem, found_fits, data, accept)
     fit = None if answer.fit is None else replace(answer.fit, place=gains.led_back(answer.fit.place, by))

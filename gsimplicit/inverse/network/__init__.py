@@ -1,0 +1,1 @@
+"""Fields as a network, as free or as smooth pixels, trained together with the parameters."""

@@ -1,0 +1,81 @@
+"""What a training is worth: whether it explains the picture, solves the equations, and stands still."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gsimplicit.equations import Equations
+from gsimplicit.inverse.answer import Certainty, Recovery
+from gsimplicit.inverse.measured import Measured, measured, refusal
+from gsimplicit.inverse.network.trained import Ended, Trained
+from gsimplicit.inverse.problem import Ended as FitEnded
+from gsimplicit.inverse.problem import Fit, Place
+from gsimplicit.inverse.recover import Answer, as_problem, judged
+from gsimplicit.inverse.search import search
+
+if TYPE_CHECKING:
+    from gsimplicit.inverse.method import Question
+    from gsimplicit.inverse.methods.network import Network
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+NEAR = 0.01
+"""Deviations by the pattern's standard deviation that count as none; residual by its terms that counts as solved."""
+STILL = 0.01
+"""Relative change of a parameter over the last part of a training below which it stands still."""
+LAST = 0.2
+"""That last part."""
+
+
+def recover(settings: Network, question: Question) -> Answer:
+    """Fields and parameters as trained, with a verdict."""
+    model = question.model
+    data = measured(model, question.pictures, question.noise)
+    why = refusal(model, question.pictures, data, affine=False)
+    if why:
+        return Answer(Recovery.REFUSED, why, noise=data.noise)
+    problem, accept = as_problem(model, data, question.wanted, question.noise, affine=False)
+    trained = settings.train(question)
+    if trained.ended == Ended.DIVERGED:
+        return Answer(Recovery.FAILED, "the training diverged", starts=(1, 0), noise=data.noise, scales=problem.scales)
+    place = Place((trained.fields,), (np.zeros(2),), trained.values)
+    if settings.polished:
+        return judged(problem, search(problem, iter([place]), accept, noisy=False), data, accept)
+    m = len(problem.scales.directions)
+    misfit = problem.misfit(place)
+    residual = float(np.abs(Equations(model, trained.values).residual(trained.fields)).max())
+    fit = Fit(place, FitEnded.CONVERGED, trained.adam + trained.lbfgs, residual, np.zeros((len(misfit), m)), misfit)
+    unknown = Certainty(np.full((m, m), np.nan), max(len(misfit) - m, 1), math.nan, np.full(m, np.nan), math.nan)
+    size = data.noise * math.sqrt(fit.chi2)
+    answer = Answer(Recovery.FOUND, "", fit, unknown, (), (1, 1), size, problem.scales)
+    why = _unmet(trained, data, size, fit.chi2 <= accept)
+    if why:
+        return replace(answer, verdict=Recovery.MISFIT, reason=why, starts=(1, 0))
+    told = f"deviations of {size:.3g}, residual {math.sqrt(trained.residual):.2g} of its terms, no intervals"
+    return replace(answer, reason=told)
+
+
+def _unmet(trained: Trained, data: Measured, size: float, explained: bool) -> str:
+    """What a training does not meet, with its number; empty where it meets all."""
+    spread = float(data.guess.pictures[0][data.guess.seen[0]].std())
+    if not explained and size > NEAR * spread:
+        return f"training left deviations of {size:.3g}, the noise is {data.noise:.3g}, the pattern's size {spread:.3g}"
+    relative = math.sqrt(trained.residual)
+    if relative > NEAR:
+        return f"training left a residual of {relative:.2g} of its terms, more than {NEAR:g}"
+    change = 0.0 if trained.ended == Ended.CONVERGED else moved(trained.history)
+    if change > STILL:
+        return f"parameters still moved by {change:.2g} in the last {LAST:.0%} of the training ({trained.ended})"
+    return ""
+
+
+def moved(history: Array) -> float:
+    """Largest relative change of a parameter over the last part of a training."""
+    if len(history) < 2:
+        return math.inf
+    values = history[history[:, 0] >= history[-1, 0] - LAST * max(history[-1, 0], 1), 4:]
+    return float(((values.max(0) - values.min(0)) / np.maximum(np.abs(values[-1]), 1e-300)).max())

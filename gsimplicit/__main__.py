@@ -1,4 +1,4 @@
-"""Command line: `gsimplicit steady`, `grad`, `scan` and `show`."""
+"""Command line: `gsimplicit steady`, `grad`, `scan`, `show` and `invert`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 import gsimplicit as gs
 from gsimplicit import checks, files
-from gsimplicit.options import fields_of, params_of, parser, writable
+from gsimplicit.options import fields_of, model_of, params_of, parser, start_of, writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after the program's name; None takes the process's own.
 
     Returns:
-        Exit status: 0, 1 where there is no steady state, 2 for bad arguments or files, 130 where interrupted, 143 where
-        asked to end.
+        Exit status: 0, 1 where there is no steady state or parameters were not found, 2 for bad arguments or files, 130
+        where interrupted, 143 where asked to end.
     """
     given = parser().parse_args(arguments)
     try:
@@ -147,6 +147,33 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
+def _invert(given: argparse.Namespace) -> int:
+    from gsimplicit import dataset, images
+
+    out = writable("--out", given.out)
+    start, free = start_of(given)
+    image = images.shrunk(images.read(given.picture, given.variable), checks.integer("--shrink", given.shrink, 1))
+    images.require_small(image)
+    gain = image.photograph if given.gain is None else given.gain
+    print("\n".join(images.told(image, gain=gain, periodic=given.periodic)))
+    found = gs.invert(
+        image.values,
+        start=start,
+        noise=images.noise(image, given.noise, periodic=given.periodic),
+        model=model_of(given),
+        free=free,
+        gain=gain,
+        periodic=given.periodic,
+        level=given.level,
+    )
+    print(found)
+    for line in images.advice(found, gain=gain, known=bool(given.fix)):
+        print(line)
+    if out is not None:
+        print(f"dataset saved to {dataset.save(found.to_dataset(), out)}")
+    return 0 if int(found.verdict[0]) == gs.Recovery.FOUND else 1
+
+
 def _summary(data: object) -> str:
     """What a landscape holds: axes, statuses, and the range of each loss."""
     import xarray as xr
@@ -176,7 +203,7 @@ def _summary(data: object) -> str:
     return "\n".join(lines)
 
 
-_COMMANDS = {"steady": _steady, "grad": _grad, "scan": _scan, "show": _show}
+_COMMANDS = {"steady": _steady, "grad": _grad, "scan": _scan, "show": _show, "invert": _invert}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from gsimplicit.routes.arguments import ROUTES
 if TYPE_CHECKING:
     from gsimplicit.equations import ModelParams
 
-__all__ = ["fields_of", "params_of", "parser", "writable"]
+__all__ = ["fields_of", "model_of", "params_of", "parser", "start_of", "writable"]
 
 _LONGEST = 1_000_000
 """Values of an axis of the command line."""
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
     _add_scan(scan)
     _add_show(command("show", "what a NetCDF landscape holds"))
+    _add_invert(command("invert", "parameters of a model from a picture of its steady state"))
     return made
 
 
@@ -94,6 +95,49 @@ def _add_show(show: argparse.ArgumentParser) -> None:
     show.add_argument("--figure", metavar="FILE.png", help="draw it into this file")
     show.add_argument("--export", metavar="FILE.nc", help="save what there is so far into this file, marked unfinished")
     show.add_argument("--objective", default=None, help="loss to draw; all by default")
+
+
+def _add_invert(invert: argparse.ArgumentParser) -> None:
+    """Options on a picture, what is known of it, and what is kept."""
+    invert.add_argument("picture", help="grey or colour image, or .npy or .nc of values in the model's units")
+    invert.add_argument("--model", default="gray_scott", choices=sorted(_models()), help="whose steady state it shows")
+    invert.add_argument("--variable", default=None, help="variable of a .nc file; needed where it has several")
+    invert.add_argument(
+        "--fix", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="a known parameter; repeatable"
+    )
+    invert.add_argument("--periodic", action="store_true", help="the picture repeats; else nothing is known outside")
+    invert.add_argument(
+        "--gain",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="offset and gain of the values are unknown; yes by default for images, no for .npy and .nc",
+    )
+    invert.add_argument("--noise", type=float, default=None, help="its standard deviation; estimated by default")
+    invert.add_argument("--shrink", type=int, default=1, metavar="N", help="take means of N x N pixels first")
+    invert.add_argument("--level", type=float, default=0.95, help="of the intervals")
+    invert.add_argument("--out", metavar="FILE.nc", help="keep parameters, intervals and fields in this file")
+
+
+def start_of(given: argparse.Namespace) -> tuple[ModelParams | None, list[str] | None]:
+    """Known parameters as a start, with the names of those that are sought; None and None where none is known."""
+    model, known = _models()[given.model], dict(given.fix)
+    unknown = [name for name in known if name not in model.parameters]
+    if unknown:
+        nearest = checks.meant(unknown[0], model.parameters)
+        raise ValueError(f"--fix must name one of {', '.join(model.parameters)}, got {unknown[0]!r}{nearest}")
+    if len(given.fix) > len(known):
+        raise ValueError(f"--fix must name a parameter once, got {', '.join(name for name, _ in given.fix)}")
+    if not known:
+        return None, None
+    free = [name for name in model.parameters if name not in known]
+    if not free:
+        raise ValueError("--fix must leave a parameter to be found, it names all")
+    return model.preset(next(iter(model.presets))).replace(**known), free
+
+
+def model_of(given: argparse.Namespace) -> gs.Model:
+    """The model that is named."""
+    return _models()[given.model]
 
 
 def params_of(given: argparse.Namespace) -> ModelParams:

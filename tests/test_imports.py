@@ -49,6 +49,7 @@ ROOMS = [
     "descent",
     "inverse",
     "plotting",
+    "images",
     "options",
     "__main__",
 ]

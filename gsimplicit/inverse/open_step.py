@@ -8,7 +8,8 @@ steps a, b_j of `gsimplicit.inverse.step` is the one, of all that the equations 
 
 What is left of the data for the parameters is then orthogonal to all that the rim could do. A hidden species on the
 rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale: its
-second neighbours inside do not feel it where the seen species vanishes.
+second neighbours inside do not feel it where the seen species vanishes. Where the gain is unknown drift is taken as
+none: a small one, which noise makes, would seem to tell the unit of time that such a picture does not have.
 """
 
 from __future__ import annotations
@@ -140,10 +141,11 @@ class OpenStep(Step):
         self.by_parameter, self.by_shift, self.by_gain = [], [], []
         for window, s, X in zip(self.windows, problem.snapshots, place.fields, strict=True):
             slopes = inner(np.tensordot(ways, equations.parameter_slopes(X), axes=1))
-            solved = window.solve(-np.concatenate([slopes, SMALL_DRIFT * slopes_inside(X)]))
+            drifts = np.eye(2)[: 0 if problem.affine else 2]
+            solved = window.solve(-np.concatenate([slopes, SMALL_DRIFT * slopes_inside(X)[: len(drifts)]]))
             none, m = np.zeros(2), len(ways)
             self.by_parameter.append([Change(x, none) for x in solved[:m]])
-            self.by_shift.append([Change(x, SMALL_DRIFT * e) for x, e in zip(solved[m:], np.eye(2), strict=True)])
+            self.by_shift.append([Change(x, SMALL_DRIFT * e) for x, e in zip(solved[m:], drifts, strict=True)])
             if problem.affine:
                 e = np.zeros((window.rows.shape[0], 2))
                 e[: s.count] = s.of_gain(X)
@@ -174,17 +176,17 @@ class OpenStep(Step):
         return np.concatenate([w.along(c.fields) for w, c in zip(self.windows, changes, strict=True)])
 
     def _columns(self) -> Array:
-        m, n = len(self.problem.scales.directions), len(self.windows)
+        m, n = len(self.problem.scales.directions), [len(shifts) for shifts in self.by_shift]
         ends = np.cumsum([0, *(w.rows.shape[0] for w in self.windows)])
-        A = np.zeros((ends[-1], m + 2 * n + 2 * self.problem.affine))
+        A = np.zeros((ends[-1], m + sum(n) + 2 * self.problem.affine))
         for i, w in enumerate(self.windows):
             rows = slice(ends[i], ends[i + 1])
             for j, change in enumerate(self.by_parameter[i]):
                 A[rows, j] = w.along(change.fields)
             for j, change in enumerate(self.by_shift[i]):
-                A[rows, m + 2 * i + j] = w.along(change.fields)
+                A[rows, m + sum(n[:i]) + j] = w.along(change.fields)
             for j, (change, own) in enumerate(self.by_gain[i] if self.problem.affine else []):
-                A[rows, m + 2 * n + j] = own + w.along(change.fields)
+                A[rows, m + sum(n) + j] = own + w.along(change.fields)
         return A
 
     def whole(self) -> tuple[list[Change], Array]:

@@ -63,15 +63,23 @@ class Answer:
         return np.asarray(np.sqrt(np.diag(self.certainty.of_parameters(self.scales, self.fit.place.values))))
 
 
-def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None], *, affine: bool) -> Answer:
-    """Parameters of one set of pictures by the one-shot method."""
+def recover(
+    model: Model,
+    pictures: Pictures,
+    wanted: Wanted,
+    noise: Sequence[float | None],
+    *,
+    affine: bool,
+    elsewhere: bool = True,
+) -> Answer:
+    """Parameters of one set of pictures by the one-shot method; from a start alone, or elsewhere where it fails."""
     if affine and model.seen in pictures.seen:
         return _through_gain(model, pictures, wanted, noise)
     data = measured(model, pictures, noise)
     why = refusal(model, pictures, data, affine=affine)
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise)
-    problem, accept = _problem(model, data, wanted, noise, affine=False)
+    problem, accept = problem_of(model, data, wanted, noise, affine=False)
     if len(pictures) > 1:
         each = [recover(model, pictures.one(b), wanted, noise, affine=False) for b in range(len(pictures))]
         why = differing(model, each)
@@ -86,7 +94,7 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     if wanted.start is not None:
         starts = starts_of(problem, data.guess, [wanted.start])
         answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
-        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not model.presets:
+        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not (model.presets and elsewhere):
             return answer
     box = Search.of(model, wanted.ranges)
     parameters = guessed(problem, data.guess, box, wanted.fixed)
@@ -114,7 +122,7 @@ def differing(model: Model, each: Sequence[Answer]) -> str:
     return ""
 
 
-def _problem(
+def problem_of(
     model: Model, data: Measured, wanted: Wanted, noise: Sequence[float | None], *, affine: bool
 ) -> tuple[Problem, float]:
     """What is asked, and the deviations up to which it counts as answered."""
@@ -138,7 +146,7 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
     why = refusal(model, brought, data, affine=True)
     if why:
         return Answer(Recovery.REFUSED, why, noise=data.noise * by[1])
-    problem, accept = _problem(model, data, wanted, noise, affine=True)
+    problem, accept = problem_of(model, data, wanted, noise, affine=True)
     found_fits = search(problem, gains.starts(problem, data.guess, found), accept, noisy=data.guess.noise > NOISY)
     answer = judged(problem, found_fits, data, accept)
     fit = None if answer.fit is None else replace(answer.fit, place=gains.led_back(answer.fit.place, by))

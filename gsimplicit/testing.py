@@ -19,7 +19,7 @@ from gsimplicit.marching import Backend
 from gsimplicit.refine import Refine
 from gsimplicit.refine.solvers import solver_for
 from gsimplicit.results import SteadyState
-from gsimplicit.routes.arguments import Fields, as_route, objective_of, problem_of
+from gsimplicit.routes.arguments import Fields, as_problem, as_route, objective_of
 from gsimplicit.routes.ask import losses_of
 from gsimplicit.routes.finite_difference import carried
 from gsimplicit.routes.objective import Loss
@@ -111,7 +111,7 @@ def taylor_test(
     lengths, along = _sizes(sizes), _direction(params, direction)
     chosen = as_route(route)
     marching = as_march(tol, max_steps, 64, torch.float64, device_of(None, initial), dt, backend)
-    problem = problem_of(params, [chosen], initial, marching)
+    problem = as_problem(params, [chosen], initial, marching)
     if len(problem.params) != 1:
         raise ValueError(f"a Taylor test takes one instance, got {len(problem.params)} from params and initial")
     objective = objective_of(problem, loss, target)

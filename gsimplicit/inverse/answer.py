@@ -86,6 +86,13 @@ class Certainty:
         covariance = (vectors.T * np.minimum(spread, 1e8) ** 2) @ vectors
         return cls(covariance, fit.freedom, float(s[0] / max(s[-1], 1e-300)), vectors[-1], float(spread[-1]))
 
+    @classmethod
+    def from_covariance(cls, covariance: Array, freedom: int) -> Certainty:
+        """From a covariance of the free coordinates (m, m) that was had otherwise."""
+        values, vectors = np.linalg.eigh(covariance)
+        sizes = np.sqrt(np.maximum(values, 1e-300))
+        return cls(covariance, freedom, float(sizes[-1] / sizes[0]), vectors[:, -1], float(sizes[-1]))
+
     def widths(self, scales: Scales) -> Array:
         """Standard deviation of each parameter's coordinate, its logarithm where it is positive, shape (P,)."""
         return np.asarray(np.sqrt(((scales.directions.T @ self.covariance) * scales.directions.T).sum(1)))

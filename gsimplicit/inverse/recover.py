@@ -63,8 +63,16 @@ class Answer:
         return np.asarray(np.sqrt(np.diag(self.certainty.of_parameters(self.scales, self.fit.place.values))))
 
 
-def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[float | None], *, affine: bool) -> Answer:
-    """Parameters of one set of pictures by the one-shot method."""
+def recover(
+    model: Model,
+    pictures: Pictures,
+    wanted: Wanted,
+    noise: Sequence[float | None],
+    *,
+    affine: bool,
+    elsewhere: bool = True,
+) -> Answer:
+    """Parameters of one set of pictures by the one-shot method; from a start alone, or elsewhere where it fails."""
     if affine and model.seen in pictures.seen:
         return _through_gain(model, pictures, wanted, noise)
     data = measured(model, pictures, noise)
@@ -86,7 +94,7 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
     if wanted.start is not None:
         starts = starts_of(problem, data.guess, [wanted.start])
         answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
-        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not model.presets:
+        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not (model.presets and elsewhere):
             return answer
     box = Search.of(model, wanted.ranges)
     parameters = guessed(problem, data.guess, box, wanted.fixed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,14 @@ class Found:
     last: Fit | None
 
 
-def search(problem: Problem, starts: Iterable[Place], accept: float, *, noisy: bool) -> Found:
+def search(
+    problem: Problem,
+    starts: Iterable[Place],
+    accept: float,
+    *,
+    noisy: bool,
+    by: Callable[[Problem, Place], Fit] = one_shot.fit,
+) -> Found:
     """Fits from one start after the other.
 
     Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With
@@ -52,7 +59,7 @@ def search(problem: Problem, starts: Iterable[Place], accept: float, *, noisy: b
     last, n = None, 0
     for start in starts:
         n += 1
-        found = one_shot.fit(problem, start)
+        found = by(problem, start)
         if found.ended != Ended.CONVERGED:
             last = found if last is None or found.chi2 < last.chi2 else last
         else:

@@ -129,19 +129,47 @@ def projected(picture: Picture, values: Array, *, slopes: bool = False) -> Proje
     if not slopes:
         return Projected(full, X, r / size, np.zeros((0, r.size)))
     basis = np.linalg.qr(B)[0]
-    at = equations.with_values(full)
-    held = Held(at, X, picture.hidden) if picture.hidden else None
+    held = Reduced(picture, equations.with_values(full), X)
     rows = []
-    for way in picture.outer.slopes(values):
-        pushed = np.tensordot(way, at.parameter_slopes(X), axes=1)
-        change = np.zeros_like(X)
-        if held is not None:
-            change[picture.hidden] = -held.solve(pushed[picture.hidden])
-        moved = picture.filtered((at.product(X, change) + pushed)[picture.seen]).ravel()
+    for moved in held.columns(picture.outer.slopes(values)):
         # of the part without the linear parameters, for its norm: they multiply seen species alone, which are held
         growth = float(rest @ moved) / size**2
         rows.append((moved - basis @ (basis.T @ moved)) / size - r / size * growth)
     return Projected(full, X, r / size, np.stack(rows))
+
+
+class Reduced:
+    """The seen species' residual as a function of parameters and data, with the other species eliminated.
+
+    Args:
+        picture: What was seen.
+        equations: Model and parameters.
+        fields: Seen species as measured, the others eliminated, shape (S, H, W).
+
+    Raises:
+        np.linalg.LinAlgError: The equations of the species that were not seen are singular.
+    """
+
+    def __init__(self, picture: Picture, equations: Equations, fields: Array) -> None:
+        self._picture, self._equations, self._fields = picture, equations, fields
+        self._held = Held(equations, fields, picture.hidden) if picture.hidden else None
+
+    def columns(self, ways: Array) -> list[Array]:
+        """Derivatives along some changes (m, P) of the parameters, each (size,)."""
+        slopes = self._equations.parameter_slopes(self._fields)
+        return [self._moved(np.zeros_like(self._fields), np.tensordot(way, slopes, axes=1)) for way in ways]
+
+    def by_data(self, change: Array) -> Array:
+        """Derivative along a change of the seen species, shape (S, H, W), zero in the others; shape (size,)."""
+        return self._moved(change, np.zeros_like(change))
+
+    def _moved(self, change: Array, pushed: Array) -> Array:
+        picture, total = self._picture, self._equations.product(self._fields, change) + pushed
+        if self._held is not None:
+            follows = np.zeros_like(change)
+            follows[picture.hidden] = -self._held.solve(total[picture.hidden])
+            total = total + self._equations.product(self._fields, follows)
+        return picture.filtered(total[picture.seen]).ravel()
 
 
 def fit(picture: Picture, start: Array, *, tol: float = 1e-12, iterations: int = ITERATIONS) -> tuple[Projected, int]:

@@ -157,7 +157,7 @@ def check_dtype(route: Route, dtype: torch.dtype | None) -> None:
         raise ValueError(f"dtype must be torch.float64 for the {route.name} route, got {dtype}")
 
 
-def problem_of(params: ModelParams, routes: Sequence[Route], initial: Fields | None, marching: March) -> Problem:
+def as_problem(params: ModelParams, routes: Sequence[Route], initial: Fields | None, marching: March) -> Problem:
     """The problem that some routes are asked, from parameters and initial fields as users give them."""
     params, fields = pair_up(params, initial)
     params = params.detach()

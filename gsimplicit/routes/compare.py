@@ -23,7 +23,7 @@ from gsimplicit.marching import Backend
 from gsimplicit.progress import line, stage
 from gsimplicit.refine import Refine
 from gsimplicit.results import Certificate, Kind, SteadyState
-from gsimplicit.routes.arguments import Fields, as_route, objective_of, problem_of
+from gsimplicit.routes.arguments import Fields, as_problem, as_route, objective_of
 from gsimplicit.routes.ask import ask, from_one_root
 from gsimplicit.routes.gradient import POSITION_LIMIT
 from gsimplicit.routes.objective import Loss, Objective
@@ -138,7 +138,7 @@ def compare(
     share_root = checks.flag("share_root", share_root)
     chosen = _as_routes(routes)
     marching = as_march(tol, max_steps, check_every, torch.float64, device_of(device, initial), dt, backend)
-    problem = problem_of(params, chosen, initial, marching)
+    problem = as_problem(params, chosen, initial, marching)
     objective = objective_of(problem, loss, target)
     root, root_seconds, rows = None, 0.0, []
     with line("compare", checks.flag("progress", progress)):

@@ -23,7 +23,7 @@ from gsimplicit.results import (
     Status,
     SteadyState,
 )
-from gsimplicit.routes.arguments import Fields, as_route, check_loss, objective_of, problem_of
+from gsimplicit.routes.arguments import Fields, as_problem, as_route, check_loss, objective_of
 from gsimplicit.routes.ask import ask
 from gsimplicit.routes.attach import singular_at
 from gsimplicit.routes.objective import Loss, Objective, slope_of
@@ -99,7 +99,7 @@ def grad(
         check_loss(loss)
     where = device_of(device, initial)
     marching = as_march(tol, max_steps, check_every, dtype, where, dt, backend, precise=chosen.precise)
-    problem = problem_of(params, [chosen], initial, marching)
+    problem = as_problem(params, [chosen], initial, marching)
 
     def met(state: SteadyState) -> None:
         if chosen.needs_root:

@@ -10,7 +10,7 @@ from gsimplicit.equations import ModelParams
 from gsimplicit.marching import Backend
 from gsimplicit.progress import line
 from gsimplicit.results import SteadyState, copied
-from gsimplicit.routes.arguments import Fields, as_route, problem_of
+from gsimplicit.routes.arguments import Fields, as_problem, as_route
 from gsimplicit.routes.attach import Asked, attached, outside
 from gsimplicit.routes.route import Route, solve_by
 from gsimplicit.states import warn_of_steps
@@ -77,7 +77,7 @@ def solve(
     progress = checks.flag("progress", progress)
 
     def find(plain: ModelParams) -> tuple[Asked, SteadyState]:
-        problem = problem_of(plain, [chosen], initial, marching)
+        problem = as_problem(plain, [chosen], initial, marching)
         with line(f"solve by {chosen.name}", progress):
             state = solve_by(chosen, problem)
         if chosen.needs_root:

@@ -1,4 +1,4 @@
-"""Command line: `gsimplicit steady`, `grad`, `scan` and `show`."""
+"""Command line: `gsimplicit steady`, `grad`, `scan`, `show` and `explore`."""
 
 from __future__ import annotations
 
@@ -147,6 +147,29 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
+def _explore(given: argparse.Namespace) -> int:
+    import importlib.util
+
+    from gsimplicit.explorer.landscape import opened
+
+    if importlib.util.find_spec("panel") is None:
+        raise ValueError('the page needs panel and bokeh: pip install "gsimplicit[explore]"')
+    from gsimplicit.explorer.page.server import serve
+    from gsimplicit.explorer.page.visit import Asked
+
+    plane = None if given.file is None else opened(given.file)
+    grid = (checks.integer("--grid", given.grid[0], 3), checks.integer("--grid", given.grid[1], 3))
+    asked = Asked(params_of(given), grid, checks.integer("--seed", given.seed, 0, None), plane)
+    served = serve(asked, given.host, given.port, given.token)
+    print(f"the page is at {served.url}; end with Ctrl-C", flush=True)
+    if given.open:
+        import webbrowser
+
+        webbrowser.open(served.url)
+    served.run()
+    return 0
+
+
 def _summary(data: object) -> str:
     """What a landscape holds: axes, statuses, and the range of each loss."""
     import xarray as xr
@@ -176,7 +199,7 @@ def _summary(data: object) -> str:
     return "\n".join(lines)
 
 
-_COMMANDS = {"steady": _steady, "grad": _grad, "scan": _scan, "show": _show}
+_COMMANDS = {"steady": _steady, "grad": _grad, "scan": _scan, "show": _show, "explore": _explore}
 
 
 if __name__ == "__main__":

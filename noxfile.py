@@ -99,6 +99,13 @@ def gpu(session: nox.Session) -> None:
     session.run("pytest", *words, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
+@nox.session(name="explore-tests", default=False)
+def explore_tests(session: nox.Session) -> None:
+    """The explorer in headless Chromium, Debian's: the pages, their data and their console."""
+    install(session, "explore")
+    session.run("pytest", "tests/explorer", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Kills, full disks, damage and bad inputs at full counts, about ten minutes; the counts are printed at the end."""

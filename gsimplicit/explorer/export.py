@@ -91,8 +91,9 @@ def lines_of(live: Simulation) -> str:
     model = live.params.model
     start = f'torch.from_numpy(np.load("{START_FILE}")["start"])' if live.drawn else _start(live)
     legs = "\n".join(f"    ({leg.values!r}, {leg.dt!r}, {leg.steps})," for leg in live.legs)
+    numpy = "import numpy as np\n" if "np.load" in start else ""
     return f"""\
-import numpy as np
+{numpy}import torch
 import gsimplicit as gs
 
 model = gs.models.{model.name}  # {", ".join(model.parameters)}

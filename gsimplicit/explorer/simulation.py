@@ -61,6 +61,7 @@ class Report:
         residual: Largest rate of change of any species, per unit time; NaN before the first step.
         status: How it stands, in a word: new, marching, settled, steady, drifting, unsteady, failed, diverged.
         warning: Why the step is too long for the parameters, empty where it is not.
+        values: Of the parameters, in the model's order.
     """
 
     time: float
@@ -71,6 +72,7 @@ class Report:
     residual: float
     status: str
     warning: str
+    values: tuple[float, ...]
 
 
 def step_of(params: ModelParams) -> float:
@@ -255,6 +257,7 @@ class Simulation:
             self.residual,
             self._found or "new",
             self._warning,
+            tuple(self.params.tensor()[0].tolist()),
         )
 
     def _take(self, params: ModelParams) -> None:

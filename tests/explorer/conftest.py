@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import gsimplicit as gs
 
@@ -53,7 +54,7 @@ def served() -> Iterator[Callable[..., str]]:
     yield start
     for one in running:
         one.terminate()
-        one.wait(20)
+        one.communicate(timeout=20)
 
 
 @pytest.fixture(scope="session")
@@ -159,3 +160,16 @@ def landscape(tmp_path_factory: pytest.TempPathFactory) -> Path:
         routes=["unrolled", "tangent"], initial=start, tol=0.0, max_steps=400, keep="v", store=path, progress=False,
     )  # fmt: skip
     return path
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Callable[[Page, str], None]:
+    """Takes a picture of the screen; of what the browser paints something is told from nothing."""
+
+    def take(page: Page, name: str) -> None:
+        file = tmp_path / f"{name}.png"
+        page.tab.screenshot(path=file)
+        with Image.open(file) as shot:
+            assert len(shot.convert("RGB").getcolors(2**24)) > 200
+
+    return take

@@ -67,6 +67,7 @@ class FieldView:
             "largest": report.largest,
         }
         told |= {"residual": report.residual, "status": report.status, "frame": self._frame, "dw": W, "dh": H}
+        told["values"] = list(report.values)
         self._sent = time.monotonic()
         self._scale(picture)
         self.source.data = {"image": [picture], **{name: [value] for name, value in told.items()}}

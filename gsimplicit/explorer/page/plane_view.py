@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from bokeh.models import Arrow, BasicTicker, ColorBar, ColumnDataSource, LinearColorMapper, VeeHead
@@ -38,7 +38,7 @@ class PlaneView:
 
     Attributes:
         cells: The cells and their losses, under the name "plane".
-        arrows: An arrow a route, under the name "arrows"; those of routes without a gradient here are missing.
+        arrows: By route the ends of its arrow, under the name "arrow_" and the route; empty where it has no gradient.
         walk: Places of the walk, under the name "walk"; the first is the point that was chosen.
         plot: The figure.
     """
@@ -66,9 +66,7 @@ class PlaneView:
         self.plot.line("x", "y", source=self.walk, color="white", width=4)
         self.plot.line("x", "y", source=self.walk, color="black", width=1.5)
         self.plot.scatter("x", "y", source=self.walk, size=8, fill_color="white", line_color="black", line_width=1.5)
-        names = ("x0", "y0", "x1", "y1", "route")
-        self.arrows = ColumnDataSource({name: [] for name in names}, name="arrows")
-        self._one = [self._arrow(n, route) for n, route in enumerate(plane.routes)]
+        self.arrows = {route: self._arrow(n, route) for n, route in enumerate(plane.routes)}
         self.show(objective, sample)
 
     def show(self, objective: str, sample: int) -> None:
@@ -82,15 +80,11 @@ class PlaneView:
     def choose(self, point: Point, objective: str) -> None:
         """Put the arrows and the start of a walk at a point."""
         cell, (down, across) = self.plane.cell(), point.place
-        rows: list[dict[str, Any]] = []
-        for n, route in enumerate(self.plane.routes):
+        for route, source in self.arrows.items():
             way = downhill(point.gradients[route][1][objective], cell)
-            there = way != (0.0, 0.0)
             end = down + _LENGTH * way[0] * cell[0], across + _LENGTH * way[1] * cell[1]
-            row = {"x0": across, "y0": down, "x1": end[1], "y1": end[0], "route": route}
-            rows += [row] if there else []
-            self._one[n].data = {name: [row[name]] if there else [] for name in row}
-        self.arrows.data = {name: [row[name] for row in rows] for name in ("x0", "y0", "x1", "y1", "route")}
+            row = {"x0": across, "y0": down, "x1": end[1], "y1": end[0]}
+            source.data = {name: [x] if way != (0.0, 0.0) else [] for name, x in row.items()}
         self.walked([], point.place, point.losses[objective])
 
     def walked(self, stops: Sequence[Stop], begin: tuple[float, float], loss: float) -> None:
@@ -104,7 +98,7 @@ class PlaneView:
 
     def _arrow(self, n: int, route: str) -> ColumnDataSource:
         """An arrow of a route: a white one beneath, so that it is seen on any colour."""
-        source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1", "route")})
+        source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1")}, name=f"arrow_{route}")
         ends = {"x_start": "x0", "y_start": "y0", "x_end": "x1", "y_end": "y1"}
         colour = colour_of(route, self.plane.routes)
         for line, width, dash, head in (("white", 6, "solid", 16), (colour, 3, _DASHES[n % len(_DASHES)], 12)):

@@ -101,8 +101,8 @@ def test_a_step_that_is_too_long_is_said_and_ends_diverged_until_the_next_start(
     assert (live.report().status, live.report().dt) == ("marching", 1.0)
 
 
-def test_a_step_is_as_long_as_diffusion_allows() -> None:
-    assert [step_of(PAPER.replace(Du=d)) for d in (0.25, 0.26, 20.0, 0.0)] == [1.0, 0.5, 0.01, 1.0]
+def test_a_step_is_as_long_as_is_stable() -> None:
+    assert [step_of(PAPER.replace(Du=d)) for d in (0.24, 0.25, 20.0)] == [1.0, 0.5, 0.01]
     assert span_of(gs.models.fitzhugh_nagumo.preset("stripes"), "a0") == (-1.0, 1.0)
 
 

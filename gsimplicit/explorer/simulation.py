@@ -76,7 +76,7 @@ class Report:
 
 
 def step_of(params: ModelParams) -> float:
-    """The length of a step that diffusion allows: the longest of 1, 0.5, 0.2, 0.1, ... below 1/4 over the largest D.
+    """The length of a step that is stable at the uniform states: the longest of 1, 0.5, 0.2, 0.1, ... that is.
 
     Examples:
         >>> import gsimplicit as gs
@@ -85,7 +85,16 @@ def step_of(params: ModelParams) -> float:
         (1.0, 0.02)
     """
     largest = float(params.detach().tensor()[0, : len(params.model.species)].max())
-    return next((dt for dt in _STEPS if dt * largest <= 0.25), _STEPS[-1])
+    fits = (dt for dt in _STEPS if dt * largest <= 0.25 and not any(_told(params, dt, gs.StabilityWarning)))
+    return next(fits, _STEPS[-1])
+
+
+def _told(params: ModelParams, dt: float, kind: type[Warning] = Warning) -> list[str]:
+    """What is to be warned of before a march."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_if_unstable(params, dt)
+    return [str(one.message) for one in told if issubclass(one.category, kind)]
 
 
 def span_of(params: ModelParams, name: str) -> tuple[float, float]:
@@ -111,7 +120,7 @@ class Simulation:
         initial: Fields it starts from, shape (1, S, H, W); None draws `initial_state` with `seed` on `grid`.
         grid: Rows and columns, where fields are drawn.
         seed: Of the fields, where they are drawn.
-        dt: Length of a step; None is what diffusion allows, anew whenever a parameter is moved.
+        dt: Length of a step; None is `step_of` the parameters, anew whenever one is moved.
 
     Attributes:
         params: The parameters it has now.
@@ -266,10 +275,7 @@ class Simulation:
             raise ValueError(f"params must be one instance, got {len(params)}")
         self.params = params.detach()
         self.dt = step_of(params) if self._given_dt is None else checks.real("dt", self._given_dt)
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            warn_if_unstable(self.params, self.dt)
-        self._warning = str(told[0].message) if told else ""
+        self._warning = " ".join(_told(self.params, self.dt))
 
     def _begin(self, fields: torch.Tensor, *, drawn: bool, keep_time: bool = False) -> None:
         """Fields from which what follows is repeated."""

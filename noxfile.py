@@ -83,7 +83,9 @@ def lowest(session: nox.Session) -> None:
     wanted = nox.project.dependency_groups(PROJECT, "test")
     session.install("--constraint", str(pins), *wanted, "--editable", ".")
     install_weights(session)
-    session.run(*PYTEST, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    # what is old warns of what is new beside it: matplotlib 3.8 of pyparsing 3.3, netCDF4 1.6 of numpy's arrays
+    old = ("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:numpy.ndarray size changed:RuntimeWarning")
+    session.run(*PYTEST, *(f"-W{one}" for one in old), *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 def lowest_versions() -> list[str]:

@@ -129,7 +129,7 @@ def bench(session: nox.Session) -> None:
     """Speed and memory against peers: `nox -s bench`, `-- --quick`, `-- --output FILE`.
 
     `-- routes` compares routes, `-- against REVISION` this checkout with another one in paired runs, `-- house` counts
-    what imports the models room, long files and long functions.
+    what imports the models room, long files and long functions, `-- explorer` the pictures a second of the page.
     """
     if session.posargs == ["routes"]:  # how far they agree, Taylor tests, how prices grow: four minutes
         install(session)
@@ -139,6 +139,10 @@ def bench(session: nox.Session) -> None:
     if session.posargs[:1] == ["against"]:
         install(session)
         session.run("python", "-m", "benchmarks.against", *session.posargs[1:])
+        return
+    if session.posargs[:1] == ["explorer"]:
+        install(session, "explore")
+        session.run("python", "-m", "benchmarks.explorer", *session.posargs[1:], env={"OMP_NUM_THREADS": "1"})
         return
     if session.posargs[:1] == ["house"]:
         session.run("python", "-m", "benchmarks.house", *session.posargs[1:])

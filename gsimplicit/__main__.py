@@ -1,4 +1,4 @@
-"""Command line: `gsimplicit steady`, `grad`, `scan`, `show` and `invert`."""
+"""Command line: `gsimplicit steady`, `grad`, `scan`, `show`, `invert` and `explore`."""
 
 from __future__ import annotations
 
@@ -174,6 +174,29 @@ def _invert(given: argparse.Namespace) -> int:
     return 0 if int(found.verdict[0]) == gs.Recovery.FOUND else 1
 
 
+def _explore(given: argparse.Namespace) -> int:
+    import importlib.util
+
+    from gsimplicit.explorer.landscape import opened
+
+    if importlib.util.find_spec("panel") is None:
+        raise ValueError('the page needs panel and bokeh: pip install "gsimplicit[explore]"')
+    from gsimplicit.explorer.page.server import serve
+    from gsimplicit.explorer.page.visit import Asked
+
+    plane = None if given.file is None else opened(given.file)
+    grid = (checks.integer("--grid", given.grid[0], 3), checks.integer("--grid", given.grid[1], 3))
+    asked = Asked(params_of(given), grid, checks.integer("--seed", given.seed, 0, None), plane)
+    served = serve(asked, given.host, given.port, given.token)
+    print(f"the page is at {served.url}; end with Ctrl-C", flush=True)
+    if given.open:
+        import webbrowser
+
+        webbrowser.open(served.url)
+    served.run()
+    return 0
+
+
 def _summary(data: object) -> str:
     """What a landscape holds: axes, statuses, and the range of each loss."""
     import xarray as xr
@@ -203,7 +226,9 @@ def _summary(data: object) -> str:
     return "\n".join(lines)
 
 
-_COMMANDS = {"steady": _steady, "grad": _grad, "scan": _scan, "show": _show, "invert": _invert}
+_COMMANDS = {
+    "steady": _steady, "grad": _grad, "scan": _scan, "show": _show, "invert": _invert, "explore": _explore,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

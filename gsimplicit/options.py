@@ -51,11 +51,12 @@ def parser() -> argparse.ArgumentParser:
     _add_scan(scan)
     _add_show(command("show", "what a NetCDF landscape holds"))
     _add_invert(command("invert", "parameters of a model from a picture of its steady state"))
+    _add_explore(command("explore", "a page to play with: a live simulation, or a NetCDF landscape to walk on"))
     return made
 
 
-def _add_problem(one: argparse.ArgumentParser) -> None:
-    """Options on what is solved, from where, and how it is marched."""
+def _add_model(one: argparse.ArgumentParser) -> None:
+    """Options on what is solved."""
     one.add_argument("--model", default="gray_scott", choices=sorted(_models()), help="what is solved")
     one.add_argument("--preset", default=None, help="parameters to start from; the model's first by default")
     for name in gs.models.gray_scott.parameters:
@@ -63,6 +64,11 @@ def _add_problem(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="replaces any parameter"
     )
+
+
+def _add_problem(one: argparse.ArgumentParser) -> None:
+    """Options on what is solved, from where, and how it is marched."""
+    _add_model(one)
     one.add_argument("--dt", type=float, default=1.0, help="length of a step, in time units")
     one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
     one.add_argument("--samples", type=int, default=1, help="initial fields")
@@ -138,6 +144,18 @@ def start_of(given: argparse.Namespace) -> tuple[ModelParams | None, list[str] |
 def model_of(given: argparse.Namespace) -> gs.Model:
     """The model that is named."""
     return _models()[given.model]
+
+
+def _add_explore(one: argparse.ArgumentParser) -> None:
+    """Options on what the page shows and who may see it."""
+    one.add_argument("file", nargs="?", default=None, help="NetCDF landscape of two axes; without it a live simulation")
+    _add_model(one)
+    one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
+    one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
+    one.add_argument("--host", default="127.0.0.1", help="address to listen at; one that others reach needs a token")
+    one.add_argument("--port", type=int, default=0, help="port to listen at; 0 takes a free one")
+    one.add_argument("--token", default=None, help="16 letters, digits, - or _ or more; made where needed")
+    one.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def params_of(given: argparse.Namespace) -> ModelParams:

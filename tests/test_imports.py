@@ -50,12 +50,13 @@ ROOMS = [
     "inverse",
     "plotting",
     "images",
+    "explorer",
     "options",
     "__main__",
 ]
 FRONT_DOOR = "gsimplicit itself"
 """`import gsimplicit` or a name of it that is no room: for the leaves alone, everything else would import upward."""
-LEAVES = ("plotting", "options", "__main__")
+LEAVES = ("plotting", "explorer", "options", "__main__")
 
 
 def modules() -> list[Path]:

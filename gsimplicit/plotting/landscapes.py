@@ -31,7 +31,7 @@ CLASS_COLOURS = {
 _CLASS_WORDS = {m: m.name.lower() for m in CellClass} | {CellClass.FAILED: "diverged or failed"}
 
 
-def _bounds(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def edges_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Edges of the cells around the points of a grid, so that each point is in the middle of its colour."""
     if len(values) == 1:
         return np.array([values[0] * 0.99, values[0] * 1.01])
@@ -57,7 +57,7 @@ def plane(values: xr.DataArray, ax: Axes, *, colorbar: str | None = None, **mesh
         'k'
     """
     down, across = (values[name] for name in values.dims)
-    image = ax.pcolormesh(_bounds(across.values), _bounds(down.values), values.values, **{"shading": "flat", **mesh})
+    image = ax.pcolormesh(edges_of(across.values), edges_of(down.values), values.values, **{"shading": "flat", **mesh})
     if colorbar is not None:
         ax.figure.colorbar(image, ax=ax, label=colorbar)
     ax.set(xlabel=label(across), ylabel=label(down))
@@ -115,7 +115,7 @@ def cliff_lines(
         True
     """
     down, across = axes_of(data)
-    x, y = _bounds(data[across].values), _bounds(data[down].values)
+    x, y = edges_of(data[across].values), edges_of(data[down].values)
     for axis in (across, down):
         edge = edges(data, axis, objective, [] if route is None else [route])
         if route is None:

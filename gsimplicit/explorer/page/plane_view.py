@@ -1,0 +1,127 @@
+"""The landscape as a map in the browser: loss by colour, arrows of descent at the point chosen, the walk as a line."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from bokeh.models import Arrow, BasicTicker, ColorBar, ColumnDataSource, LinearColorMapper, VeeHead
+from bokeh.plotting import figure
+
+from gsimplicit.explorer.colours import palette
+from gsimplicit.explorer.walking import downhill
+from gsimplicit.plotting.figures import SERIES
+from gsimplicit.plotting.landscapes import edges_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gsimplicit.explorer.landscape import Landscape, Point
+    from gsimplicit.explorer.walking import Stop
+
+__all__ = ["PlaneView", "colour_of"]
+
+_DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
+
+_LENGTH = 1.6
+"""Cells that an arrow is long."""
+
+
+def colour_of(route: str, routes: Sequence[str]) -> str:
+    """The colour of a route's arrow, "#rrggbb"."""
+    return SERIES[list(routes).index(route) % len(SERIES)]
+
+
+class PlaneView:
+    """A plane of two parameters.
+
+    Attributes:
+        cells: The cells and their losses, under the name "plane".
+        arrows: By route the ends of its arrow, under the name "arrow_" and the route; empty where it has no gradient.
+        walk: Places of the walk, under the name "walk"; the first is the point that was chosen.
+        plot: The figure.
+    """
+
+    def __init__(self, plane: Landscape, objective: str, sample: int, colours: str, side: int = 420) -> None:
+        self.plane = plane
+        rows, columns = (edges_of(plane.values(n)) for n in (0, 1))
+        bottom, left = np.meshgrid(rows[:-1], columns[:-1], indexing="ij")
+        top, right = np.meshgrid(rows[1:], columns[1:], indexing="ij")
+        sides = {"left": left, "right": right, "bottom": bottom, "top": top}
+        data = {name: values.ravel() for name, values in sides.items()}
+        self.cells = ColumnDataSource({**data, "loss": np.zeros(left.size)}, name="plane")
+        self.mapper = LinearColorMapper(palette=palette(colours), nan_color="#d0d0d0")
+        down, across = (f"{n}, {plane.data[n].attrs.get('long_name', '')}".rstrip(", ") for n in plane.axes)
+        self.plot = figure(
+            width=side + 90, height=side, tools="", toolbar_location=None, x_axis_label=across, y_axis_label=down,
+            x_range=(columns[0], columns[-1]), y_range=(rows[0], rows[-1]), name="landscape",
+        )  # fmt: skip
+        fill = {"field": "loss", "transform": self.mapper}
+        self.plot.quad(**{name: name for name in data}, source=self.cells, fill_color=fill, line_color=None)
+        self.bar = ColorBar(color_mapper=self.mapper, ticker=BasicTicker(), width=14)
+        self.plot.add_layout(self.bar, "right")
+        self.plot.grid.visible = False
+        self.walk = ColumnDataSource({"x": [], "y": [], "loss": []}, name="walk")
+        self.plot.line("x", "y", source=self.walk, color="white", width=4)
+        self.plot.line("x", "y", source=self.walk, color="black", width=1.5)
+        self.plot.scatter("x", "y", source=self.walk, size=8, fill_color="white", line_color="black", line_width=1.5)
+        self.arrows = {route: self._arrow(n, route) for n, route in enumerate(plane.routes)}
+        self.show(objective, sample)
+
+    def show(self, objective: str, sample: int) -> None:
+        """Show a loss of a sample."""
+        loss = self.plane.loss(objective, sample)
+        finite = loss[np.isfinite(loss)]
+        self.mapper.low, self.mapper.high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        self.bar.title = f"{objective} loss"
+        self.cells.data = {**self.cells.data, "loss": loss.ravel()}
+
+    def choose(self, point: Point, objective: str) -> None:
+        """Put the arrows and the start of a walk at a point."""
+        cell, (down, across) = self.plane.cell(), point.place
+        for route, source in self.arrows.items():
+            way = downhill(point.gradients[route][1][objective], cell)
+            end = down + _LENGTH * way[0] * cell[0], across + _LENGTH * way[1] * cell[1]
+            row = {"x0": across, "y0": down, "x1": end[1], "y1": end[0]}
+            source.data = {name: [x] if way != (0.0, 0.0) else [] for name, x in row.items()}
+        self.walked([], point.place, point.losses[objective])
+
+    def walked(self, stops: Sequence[Stop], begin: tuple[float, float], loss: float) -> None:
+        """Show a walk from a place."""
+        places, losses = [begin, *(stop.place for stop in stops)], [loss, *(stop.loss for stop in stops)]
+        self.walk.data = {"x": [p[1] for p in places], "y": [p[0] for p in places], "loss": losses}
+
+    def colour(self, name: str) -> None:
+        """Take another colour map."""
+        self.mapper.palette = palette(name)
+
+    def _arrow(self, n: int, route: str) -> ColumnDataSource:
+        """An arrow of a route: a white one beneath, so that it is seen on any colour."""
+        source = ColumnDataSource({name: [] for name in ("x0", "y0", "x1", "y1")}, name=f"arrow_{route}")
+        ends = {"x_start": "x0", "y_start": "y0", "x_end": "x1", "y_end": "y1"}
+        colour = colour_of(route, self.plane.routes)
+        for line, width, dash, head in (("white", 6, "solid", 16), (colour, 3, _DASHES[n % len(_DASHES)], 12)):
+            vee = VeeHead(size=head, fill_color=line, line_color=line)
+            style = {"line_color": line, "line_width": width, "line_dash": dash}
+            self.plot.add_layout(Arrow(end=vee, source=source, **ends, **style))
+        return source
+
+
+def words_of(point: Point, objective: str, routes: Sequence[str]) -> str:
+    """What a file holds of a point, as HTML."""
+    import html
+
+    head = f"<b>{point.status}</b>, {point.kind}" if point.stored else "<b>not stored yet</b>"
+    losses = ", ".join(
+        f"{html.escape(n)} {x:.5g}" if math.isfinite(x) else f"{html.escape(n)} none" for n, x in point.losses.items()
+    )
+    rows = []
+    for route in routes:
+        status, slopes = point.gradients[route]
+        slope = ", ".join(f"{x:.4g}" for x in slopes[objective])
+        swatch = f"<span style='color:{colour_of(route, routes)}'>&#9632;</span>"
+        rows.append(f"<tr><td>{swatch} {html.escape(route)}</td><td>{status}</td><td>{slope}</td></tr>")
+    head_of = "<tr><th align='left'>route</th><th align='left'>ended</th><th align='left'>derivatives</th></tr>"
+    table = f"<table cellpadding='3'>{head_of}{''.join(rows)}</table>" if rows else "The scan has no routes."
+    return f"{head} &middot; losses: {losses}{table}"

@@ -101,6 +101,8 @@ def cases(last: int, times: tuple[int, ...]) -> list[Case]:
     out = [Case("end", "adam", loss, at(last), "known") for loss in LOSSES]
     out += [Case("end", "adam", "radial", at(last), "noise")]
     out += [Case(f"{t}", "adam", "pixels", at(t), "known") for t in times if t < last]
+    out += [Case("100", "adam", loss, at(100), "known") for loss in ("spectrum", "windowed", "radial")]
+    out += [Case("100", "adam", "pixels", at(100), "noise")]
     for known in ("known", "noise"):
         for loss, where in (("pixels", times), ("radial", [t for t in times if t in (50, 100, 500, last)])):
             out += [Case(f"{t}" if t < last else "end", "least squares", loss, at(t), known) for t in where]
@@ -136,6 +138,7 @@ def job(world: World, asked: list[Case]) -> Job:
             "objective": ("case", [c.loss for c in asked]),
             "F_start": ("start", starts[:, 0]),
             "k_start": ("start", starts[:, 1]),
+            "last": ((), world.last),
         },
     )
     items = [(world, case, n) for case in asked for n in range(world.starts)]

@@ -93,6 +93,7 @@ def line_job(world: World, points: int, times: Sequence[int]) -> Job:
             "loss": (("time", "k", "objective"), np.full(shape, np.nan), {"long_name": "loss along k"}),
             "bend": ("time", np.full(len(times), np.nan),
                      {"long_name": "what the tangent misses of the field's change over 2 % of k, as a share"}),
+            "top": ("time", np.full(len(times), np.nan), {"long_name": "largest v at the truth"}),
             "pieces": ("time", np.full(len(times), np.nan), {"long_name": "pieces of high v at the truth"}),
             "settled": ("time", np.full(len(times), np.nan), {"long_name": "correlation with v at the end"}),
             "weak": ("time", np.full(len(times), np.nan),
@@ -124,6 +125,7 @@ def _line(item: tuple[World, int, tuple[float, ...]]) -> Values:
     return {
         "loss": loss,
         "bend": np.float64(float((beside[0] - NEAR * k * tangent[1]).norm() / beside.norm())),
+        "top": np.float64(float(goal.max())),
         "pieces": np.float64(components(goal[0].numpy())),
         "settled": np.float64(np.corrcoef(goal.flatten().numpy(), end.flatten().numpy())[0, 1]),
         "weak": np.float64(float(values[1] / values[0])),

@@ -80,7 +80,7 @@ def networks_job(world: World, rows: xr.Dataset, steps: int) -> Job:
             "k": (("drawn", "schedule", "start"), np.full(shape, np.nan), {"long_name": "k at the end"}),
             "held_out": (("drawn", "time"), np.full((len(DRAWN), len(times)), np.nan),
                          {"long_name": "error of the features at held-out parameters, by their spread"}),
-            "seconds": (("drawn", "part"), np.full((len(DRAWN), 2), np.nan), {"long_name": "seconds of processor time"}),
+            "seconds": (("drawn", "part"), np.full((len(DRAWN), 2), np.nan), {"long_name": "processor seconds"}),
         },
         {"drawn": ("drawn", list(DRAWN)), "schedule": ("schedule", list(SCHEDULES)), "time": ("time", times),
          "part": ("part", ["training", "all descents"])},

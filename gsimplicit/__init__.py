@@ -38,7 +38,7 @@ from gsimplicit.results import (
 )
 from gsimplicit.routes.compare import Reason, compare
 from gsimplicit.routes.gradient import grad
-from gsimplicit.routes.sensitivity import hessian, root_derivatives
+from gsimplicit.routes.sensitivity import hessian, marched_derivatives, root_derivatives
 from gsimplicit.routes.solving import solve
 from gsimplicit.steady import steady_state
 from gsimplicit.version import __version__
@@ -78,6 +78,7 @@ __all__ = [
     "hessian",
     "initial_state",
     "invert",
+    "marched_derivatives",
     "models",
     "partial_scan",
     "residual_loss",

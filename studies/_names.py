@@ -16,6 +16,7 @@ ORDER = (
     "steps",
     "training",
     "inversion",
+    "remedies",
     "routes",
     "steady",
     "bifurcations",

@@ -50,9 +50,14 @@ ALIKE = Statement("sec. 5.1", "Patterns grow more alike in time")
 FROM_PATTERNS = Statement("sec. 5.1", "Uniform states come from patterns")
 EARLIER = Statement("sec. 5.1", "Earlier states change more regularly")
 BOTH_SIDES = Statement("sec. 5.1", "Early change on both cliff sides", '"may be present"')
+BETTER_LOSS = Statement("sec. 5.2", "A better loss escapes the plateau", '"achievable"')
+TIME_INPUT = Statement("sec. 5.2", "Time as a network's input helps", '"can"')
+ON_THE_WAY = Statement("sec. 5.2", "Supervision on the way helps", '"may"')
 BOWL = Statement("sec. 6.2, fig. 6", "The residual loss is a bowl", "quadratic in the parameters")
 ALL_STARTS = Statement("sec. 6.2", "Residual loss sees every start", '"all initial conditions at once"')
+HAD_ALREADY = Statement("sec. 6.2", "Residual loss has what remedies seek", '"already"')
 NO_REPAIR = Statement("sec. 6.3", "A network cannot mend the landscape")
+DETOUR = Statement("sec. 6.4", "Time as an input is a detour", '"one example"')
 ENCLOSED = Statement("app. B, fig. 7", "Cliffs surround the patterns", "30 x 30 points")
 OTHER_STARTS = Statement("app. C, fig. 9, 10", "Other starts, similar patterns", "6 x noise; random boxes")
 ONE_RUN = Statement("app. D", "One run reached the target's look", "after 9,016 iterations")
@@ -107,9 +112,14 @@ PAPER = (
     FROM_PATTERNS,
     EARLIER,
     BOTH_SIDES,
+    BETTER_LOSS,
+    TIME_INPUT,
+    ON_THE_WAY,
     BOWL,
     ALL_STARTS,
+    HAD_ALREADY,
     NO_REPAIR,
+    DETOUR,
     ENCLOSED,
     OTHER_STARTS,
     ONE_RUN,

@@ -63,7 +63,7 @@ def global_attributes(title: str, configuration: Mapping[str, Any], model: Model
 
 
 LEAVES = (
-    "__main__", "bifurcation", "descent", "images", "inverse", "landscape.boundaries", "landscape.cells",
+    "__main__", "bifurcation", "descent", "explorer", "images", "inverse", "landscape.boundaries", "landscape.cells",
     "landscape.cliffs", "landscape.edge_maps", "options", "plotting", "routes.compare", "routes.comparison",
     "testing", "version",
 )  # fmt: skip

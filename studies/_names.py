@@ -16,6 +16,7 @@ ORDER = (
     "steps",
     "training",
     "inversion",
+    "pinn",
     "remedies",
     "routes",
     "steady",

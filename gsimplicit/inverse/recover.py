@@ -163,7 +163,10 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         reason = f"none of {found.starts} starts led to a steady state near the data: {how}"
         return Answer(Recovery.FAILED, reason, starts=(found.starts, 0), noise=data.noise, scales=scales)
     fit, m = found.fits[0], len(scales.directions)
-    certainty = Certainty.of(fit, m, (CLEANEST * problem.model.scale / data.noise) ** 2)
+    least = (CLEANEST * problem.model.scale / data.noise) ** 2
+    if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise
+        least = 1.0
+    certainty = Certainty.of(fit, m, least)
     size = data.noise * np.sqrt(fit.chi2)
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
     if not explains(problem, fit, accept) or not _explains(data, size):

@@ -26,12 +26,23 @@ CASES = {
     "u and v": (1.0,),
     "half of v": (1.0,),
     "a sixteenth of v": (1.0,),
+    "an open window of 3/4 the side": (1.0, 10.0),
+    "an open window of half the side": (1.0, 10.0),
 }
 """Noise levels in per cent for what is seen."""
 ALLOWED = {0.0: 1e-6, 1.0: 0.15, 10.0: 1.5, 30.0: 4.0}
 """Largest median error in per cent that counts as a yes, with v seen; stated in advance."""
-LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0}
+LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0, "an open window of half the side": 0.5}
 """The same where pixels are missing."""
+SHORT = {
+    "half of v": "1/2 of v",
+    "a sixteenth of v": "1/16 of v",
+    "an open window of 3/4 the side": "window\n3/4 side",
+    "an open window of half the side": "window\n1/2 side",
+}
+"""What is seen, in a figure."""
+HELD = (0.9, 0.99)
+"""Share of the 95 % intervals that may hold the truth; stated in advance."""
 
 
 def compute(scale: str, folder: Path) -> Datasets:
@@ -65,7 +76,7 @@ def plot(data: Datasets) -> Figure:
     )
     left.set_title("(a) v seen", loc="left")
     seen = [d for d in _cases(data) if float(d["noise"]) == 1.0]
-    _dots(right, [str(d["seen"].values).replace("a sixteenth", "1/16") for d in seen], seen)
+    _dots(right, [SHORT.get(str(d["seen"].values), str(d["seen"].values)) for d in seen], seen)
     right.set(xlabel="what is seen, 1 % noise; truths found")
     right.set_title("(b) more or less seen", loc="left")
     for ax in (left, right):
@@ -97,7 +108,8 @@ def judge(data: Datasets) -> list[Claim]:
         case, level = str(d["seen"].values), float(d["noise"])
         good, n = d["found"].values.astype(bool), d.sizes["truth"]
         error = d["error"].values[good]
-        limit = LEFT.get(case, ALLOWED.get(level) if case == "v" else None)
+        limit = LEFT.get(case) if level == 1.0 else None
+        limit = ALLOWED.get(level) if case == "v" else limit
         if side < 64 and level:  # the limits are for 64 x 64 pixels
             limit = None
         median = float(np.median(error)) if len(error) else float("nan")
@@ -118,7 +130,28 @@ def judge(data: Datasets) -> list[Claim]:
                 None if limit is None or not len(error) else bool(median <= limit and good.mean() >= 0.5),
             )
         )  # fmt: skip
-    return claims
+    return [*claims, _windows_held(data)]
+
+
+def _windows_held(data: Datasets) -> Claim:
+    """Whether intervals of open windows are as wide as they say."""
+    rows = [d for d in _cases(data) if str(d["seen"].values) in _recovered.WINDOWS]
+    held = np.concatenate([d["held"].values[d["found"].values.astype(bool)] for d in rows])
+    share = float(held.mean()) if len(held) else float("nan")
+    low, high = bounds(share, len(held)) if len(held) else (0.0, 1.0)
+    each = ", ".join(
+        f"{float(d['held'].where(d['found']).mean()):.0%} ({str(d['seen'].values)[15:]}, {float(d['noise']):g} %)"
+        for d in rows
+    )
+    outside = high < HELD[0] or low > HELD[1]
+    return Claim(
+        ours("Intervals of open windows are as wide as they say"),
+        f"Share of the 95 % intervals of all windows found that hold the truth. Asked here: {HELD[0]:.0%} to "
+        f"{HELD[1]:.0%}; no if its bounds (one-sided 95 % each, a window counting once) lie outside.",
+        f"{share:.1%} hold",
+        f"{share:.1%} ({low:.0%} to {high:.0%}) over {len(held)} windows; {each}",
+        True if HELD[0] <= share <= HELD[1] else False if outside else None,
+    )
 
 
 STUDY = Study(

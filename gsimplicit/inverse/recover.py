@@ -14,7 +14,7 @@ from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
 from gsimplicit.inverse.problem import Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
-from gsimplicit.inverse.scales import Scales
+from gsimplicit.inverse.scales import Scales, bound
 from gsimplicit.inverse.search import NOISY, Found, explains, pulled, search, starts_of
 from gsimplicit.inverse.starts import Search, guessed
 from gsimplicit.inverse.whiteness import agreement
@@ -89,7 +89,7 @@ def recover(model: Model, pictures: Pictures, wanted: Wanted, noise: Sequence[fl
         if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not model.presets:
             return answer
     box = Search.of(model, wanted.ranges)
-    parameters = guessed(problem, data.guess, box, wanted.fixed)
+    parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
     whole = pictures.whole
     starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
     return judged(problem, search(problem, starts, accept, noisy=data.guess.noise > NOISY), data, accept)
@@ -120,7 +120,12 @@ def _problem(
     """What is asked, and the deviations up to which it counts as answered."""
     around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
     problem = Problem(
-        model, data.snapshots, Scales.of(model, around, wanted.free), affine, data.known, data.guess.edges
+        model,
+        data.snapshots,
+        Scales.of(model, bound(around, wanted.tied), wanted.free, wanted.tied),
+        affine,
+        data.known,
+        data.guess.edges,
     )
     return problem, _accepted(problem, data, given=all(n is not None for n in noise))
 
@@ -130,6 +135,7 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
     rows = [np.array(values) for values in model.presets.values()]
     for values in rows:
         values[list(wanted.fixed)] = list(wanted.fixed.values())
+    rows = [bound(values, wanted.tied) for values in rows]
     found = gains.patterns(model, rows if wanted.start is None else [wanted.start, *rows])
     if not found:
         return Answer(Recovery.FAILED, "neither start nor presets have a pattern whose gain could be a first guess")

@@ -28,6 +28,7 @@ class OneShot(Method):
 
     name: ClassVar[str] = "one-shot"
     windows: ClassVar[bool] = True
+    ties: ClassVar[bool] = True
 
     def recover(self, question: Question) -> Answer:
         """Fits from several starts, and what they decide."""

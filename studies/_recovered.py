@@ -18,6 +18,8 @@ LOW, HIGH = np.array([0.12, 0.06, 0.03, 0.053]), np.array([0.20, 0.10, 0.07, 0.0
 """Ranges of Du, Dv, F and k."""
 SHARES = {"half of v": 0.5, "a sixteenth of v": 1 / 16}
 """Share of the pixels that is seen."""
+WINDOWS = {"an open window of 3/4 the side": 0.75, "an open window of half the side": 0.5}
+"""Part of each side that is seen of v, with nothing known outside."""
 
 
 def roots(count: int, side: int) -> Job:
@@ -82,7 +84,11 @@ def _fit(item: tuple[str, float, int, int, Array, Array]) -> Values:
     u, v = (x + level / 100 * fields[1].std() * draws.standard_normal(x.shape) for x in fields)
     share = SHARES.get(seen)
     mask = None if share is None else draws.random(v.shape) < share
-    found = gs.invert(v, u if seen == "u and v" else None, mask, progress=False)
+    if seen in WINDOWS:
+        side = round(WINDOWS[seen] * len(v))
+        i, j = draws.integers(0, len(v) - side + 1, 2)
+        v = v[i : i + side, j : j + side]
+    found = gs.invert(v, u if seen == "u and v" else None, mask, periodic=seen not in WINDOWS, progress=False)
     low, high = found.interval[0].numpy().T
     error = 100 * np.abs(found.params.tensor()[0].numpy() / truth - 1).max()
     held = np.mean((low <= truth) & (truth <= high))

@@ -26,12 +26,21 @@ CASES = {
     "u and v": (1.0,),
     "half of v": (1.0,),
     "a sixteenth of v": (1.0,),
+    "an open window of 3/4 the side": (1.0, 10.0),
+    "an open window of half the side": (1.0, 10.0),
 }
 """Noise levels in per cent for what is seen."""
 ALLOWED = {0.0: 1e-6, 1.0: 0.15, 10.0: 1.5, 30.0: 4.0}
 """Largest median error in per cent that counts as a yes, with v seen; stated in advance."""
-LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0}
+LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0, "an open window of half the side": 0.5}
 """The same where pixels are missing."""
+SHORT = {
+    "half of v": "1/2 of v",
+    "a sixteenth of v": "1/16 of v",
+    "an open window of 3/4 the side": "window\n3/4 side",
+    "an open window of half the side": "window\n1/2 side",
+}
+"""What is seen, in a figure."""
 HOLD = (0.9, 0.99)
 """Share of 95 % intervals that must hold the truth."""
 ENOUGH = 100
@@ -73,7 +82,7 @@ def plot(data: Datasets) -> Figure:
     )
     left.set_title("(a) v seen", loc="left")
     seen = [d for d in _cases(data) if float(d["noise"]) == 1.0]
-    _dots(right, [str(d["seen"].values).replace("a sixteenth", "1/16") for d in seen], seen)
+    _dots(right, [SHORT.get(str(d["seen"].values), str(d["seen"].values)) for d in seen], seen)
     right.set(xlabel="what is seen, 1 % noise; truths found")
     right.set_title("(b) more or less seen", loc="left")
     for ax in (left, right):
@@ -106,7 +115,8 @@ def judge(data: Datasets) -> list[Claim]:
         case, level = str(d["seen"].values), float(d["noise"])
         good, n = d["found"].values.astype(bool), d.sizes["fit"]
         error = d["error"].values[good]
-        limit = LEFT.get(case, ALLOWED.get(level) if case == "v" else None)
+        limit = LEFT.get(case) if level == 1.0 else None
+        limit = ALLOWED.get(level) if case == "v" else limit
         if side < 64 and level:  # the limits are for 64 x 64 pixels
             limit = None
         median = float(np.median(error)) if len(error) else float("nan")

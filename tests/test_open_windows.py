@@ -11,6 +11,7 @@ from helpers import PAPER, small_start
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
+from gsimplicit.inverse import open_step
 from gsimplicit.inverse.edges import OPEN, Mirrored, inner
 from gsimplicit.inverse.method import Method
 from gsimplicit.inverse.open_step import OpenStep, Window
@@ -73,6 +74,8 @@ def test_a_clean_window_is_exact_but_for_the_belief_on_its_rim(whole: torch.Tens
     found = invert(whole[1, 20:52, 13:45])
     found.require_found()
     assert error(found) < 1e-4
+    low, high = found.interval[0].unbind(-1)
+    assert ((low <= TRUTH) & (high >= TRUTH)).all()
 
 
 def test_u_and_v_of_a_window_leave_narrower_intervals(window: torch.Tensor) -> None:
@@ -109,9 +112,9 @@ def test_a_window_too_small_for_its_rim_is_refused_with_the_numbers(window: torc
 
 
 def test_what_is_no_steady_state_is_not_found() -> None:
-    x = torch.linspace(0, 22, 18, dtype=torch.float64)
+    x = torch.linspace(0, 17, 14, dtype=torch.float64)
     waves = 0.2 + 0.1 * torch.sin(x[:, None]) * torch.cos(2.2 * x[None, :])
-    found = invert(waves + 1e-3 * torch.randn(18, 18, generator=torch.Generator().manual_seed(0)))
+    found = invert(waves + 1e-3 * torch.randn(14, 14, generator=torch.Generator().manual_seed(0)))
     assert found.verdict.item() in (gs.Recovery.FAILED, gs.Recovery.MISFIT)
     assert found.params.tensor().isnan().all()
 
@@ -151,7 +154,10 @@ def asked() -> tuple[Problem, Place]:
     return problem, Place((X,), (np.array([1e-3, -2e-3]),), np.array(PAPER), (0.1, 1.2))
 
 
-def test_a_correction_of_a_window_removes_the_residual_and_is_best_for_the_data(asked: tuple[Problem, Place]) -> None:
+def test_a_correction_of_a_window_removes_the_residual_and_is_best_for_the_data(
+    asked: tuple[Problem, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_step, "FAR", np.inf)  # from far away the rim is held, and best is not asked for
     problem, place = asked
     step = OpenStep(problem, place, [np.eye(2)])
     change, (R,) = step.corrections(place)[0], problem.defects(place)
@@ -188,7 +194,9 @@ def test_columns_of_a_window_are_derivatives_along_its_steady_states(asked: tupl
 
 def test_the_freedom_that_a_rim_takes_is_the_trace(asked: tuple[Problem, Place]) -> None:
     problem, place = asked
-    window = Window(problem, problem.snapshots[0], Equations(MODEL, place.values), place.fields[0], np.zeros(2), 1.0)
+    window = Window(
+        problem, problem.snapshots[0], Equations(MODEL, place.values), place.fields[0], np.zeros(2), 1.0, 0.0
+    )
     e = np.zeros((window.rows.shape[0], window.count))
     e[: window.count] = -np.eye(window.count)
     fitted = window.solve(np.zeros((window.count, 2, 7, 9)), e)

@@ -41,6 +41,7 @@ def invert(
     model: Model | None = None,
     free: Sequence[str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    tied: Mapping[str, tuple[str, float]] | None = None,
     shared: bool = False,
     gain: bool = False,
     periodic: bool = True,
@@ -67,6 +68,7 @@ def invert(
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.
         ranges: Where to look for a start, a lowest and a highest value by name; the model's presets say it for others.
+        tied: Parameters that are a factor times another one, `{"Dv": ("Du", 0.5)}` for Dv = Du / 2.
         shared: Whether all B pictures are of one set of parameters.
         gain: Whether the picture shows `offset + gain v` with unknown offset and gain. Gray-Scott's parameters are
             then known up to the unit of time: one of them must be given, by `free` and `start`.
@@ -109,7 +111,10 @@ def invert(
         can = ", ".join(name for name, one in METHODS.items() if one.windows)
         raise ValueError(f"periodic must be True for method {by.name!r}: open windows are for {can}")
     pictures = as_pictures(model, v, u, mask, PERIODIC if closed else OPEN)
-    wanted = as_wanted(model, start, free, ranges)
+    wanted = as_wanted(model, start, free, ranges, tied)
+    if wanted.tied and not by.ties:
+        can = ", ".join(name for name, one in METHODS.items() if one.ties)
+        raise ValueError(f"tied must be None for method {by.name!r}: ties are for {can}")
     if wanted.start is None:
         Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
     levels = as_noise(noise, pictures.seen)

@@ -47,6 +47,8 @@ class Method(ABC):
     name: ClassVar[str]
     windows: ClassVar[bool] = False
     """Whether it takes open windows, `periodic=False`."""
+    ties: ClassVar[bool] = False
+    """Whether it takes parameters that are tied."""
 
     def check(self, question: Question) -> None:  # noqa: B027 (most methods take all)
         """Refuse what this method cannot take, before any work.

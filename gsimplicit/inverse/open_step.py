@@ -28,7 +28,7 @@ from gsimplicit.inverse.edges import inner, slopes_inside
 from gsimplicit.inverse.linearised import CLOSED, Change
 from gsimplicit.inverse.problem import Place, Problem
 from gsimplicit.inverse.snapshot import Snapshot
-from gsimplicit.inverse.step import Step
+from gsimplicit.inverse.step import FIELD_STEP, Step
 from gsimplicit.refine.linear import jacobian
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -40,6 +40,9 @@ LEAST = 1e-6
 """Noise by the model's scale that this belief is weighed against at least."""
 REFINED = 3
 """Steps of iterative refinement of the linear solves."""
+FAR, HELD = 2.0, 1.0
+"""Mean square of the deviations from which a step is far from its end, and how hard the rim is then held: far from a
+steady state the data want more of the hidden values there than the linear model can tell."""
 DRAWS = 16
 """Random vectors from which the freedom is estimated that the rim takes of the data."""
 SMALL_DRIFT = 1e-4
@@ -69,11 +72,29 @@ def believed(snapshot: Snapshot, scale: float) -> Sparse:
 class Window:
     """A snapshot of an open window, linearised at a state: the saddle point of data and equations, factorised.
 
+    Args:
+        problem: What is asked.
+        snapshot: One of its snapshots.
+        equations: The model at the current parameters.
+        X: Current state, shape (S, H, W).
+        drift: Its drift, shape (2,).
+        gain: Current gain of the seen species.
+        held: What a change of a hidden value on the rim by 1 counts against a step, in standard deviations.
+
     Raises:
         np.linalg.LinAlgError: It is singular to working precision.
     """
 
-    def __init__(self, problem: Problem, snapshot: Snapshot, equations: Equations, X: Array, drift: Array, gain: float):
+    def __init__(
+        self,
+        problem: Problem,
+        snapshot: Snapshot,
+        equations: Equations,
+        X: Array,
+        drift: Array,
+        gain: float,
+        held: float,
+    ):
         S, H, W = X.shape
         chosen = np.zeros((H, W), dtype=bool)
         chosen[1:-1, 1:-1] = True
@@ -86,7 +107,9 @@ class Window:
         self.unit = float(1.0 / weight.max())
         belief = believed(snapshot, problem.model.scale) * max(1.0, LEAST * problem.model.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
-        Q = self.rows.T @ self.rows * self.unit**2
+        rim = np.zeros(X.size)
+        rim[belief.argmax(1)] = held * self.unit
+        Q = self.rows.T @ self.rows * self.unit**2 + scipy.sparse.diags_array(rim**2)
         self._K = scipy.sparse.csc_array(scipy.sparse.block_array([[Q, J.T], [J, None]]))  # type: ignore[arg-type]
         try:
             self._lu = scipy.sparse.linalg.splu(self._K, permc_spec="COLAMD")
@@ -132,11 +155,10 @@ class OpenStep(Step):
     def __init__(self, problem: Problem, place: Place, directions: Sequence[Array]) -> None:
         self.problem, self.place, self.directions = problem, place, directions
         equations = Equations(problem.model, place.values)
-        self.windows = [
-            Window(problem, s, equations, X, c, place.gain[1])
-            for s, X, c in zip(problem.snapshots, place.fields, place.drifts, strict=True)
-        ]
-        self.zeroth = self.corrections(place)
+        self._open(equations, 0.0)
+        left = float((self.start**2).mean())
+        if left > FAR and max(float(np.abs(c.fields).max()) for c in self.zeroth) > FIELD_STEP * problem.model.scale:
+            self._open(equations, HELD * np.sqrt(left) / (SLOPE * problem.model.scale))
         ways = problem.scales.slopes(place.values)
         self.by_parameter, self.by_shift, self.by_gain = [], [], []
         for window, s, X in zip(self.windows, problem.snapshots, place.fields, strict=True):
@@ -152,8 +174,14 @@ class OpenStep(Step):
                 answered = window.solve(np.zeros((2, len(X), *(n - 2 for n in X.shape[1:]))), e)
                 self.by_gain.append([(Change(x, none), own) for x, own in zip(answered, e.T, strict=True)])
         self.columns = self._columns()
-        self.start = self.deviations(place) + self.seen(self.zeroth)
         self.damp()
+
+    def _open(self, equations: Equations, held: float) -> None:
+        """Factorise all windows and correct the place."""
+        states = zip(self.problem.snapshots, self.place.fields, self.place.drifts, strict=True)
+        self.windows = [Window(self.problem, s, equations, X, c, self.place.gain[1], held) for s, X, c in states]
+        self.zeroth = self.corrections(self.place)
+        self.start = self.deviations(self.place) + self.seen(self.zeroth)
 
     def corrections(self, place: Place) -> list[Change]:
         """Changes that remove the residual inside the rims, of all such those that are best for the data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -125,15 +125,17 @@ class Wanted:
         fixed: Values of the others by their place.
         start: Parameters to begin at, shape (P,); None leaves the choice.
         ranges: Where to look, by name.
+        tied: Places of parameters that are a factor times another one: place of that one, and the factor.
     """
 
     free: list[str]
     fixed: dict[int, float]
     start: Array | None
     ranges: Mapping[str, tuple[float, float]]
+    tied: Mapping[int, tuple[int, float]] = field(default_factory=dict)
 
 
-def as_wanted(model: Model, start: Any, free: Any, ranges: Any) -> Wanted:
+def as_wanted(model: Model, start: Any, free: Any, ranges: Any, tied: Any = None) -> Wanted:
     """What is sought, and where.
 
     Raises:
@@ -142,6 +144,11 @@ def as_wanted(model: Model, start: Any, free: Any, ranges: Any) -> Wanted:
     """
     names = list(model.parameters)
     chosen = names if free is None else [checks.choice("entry of free", n, names) for n in checks.listed("free", free)]
+    ties = _ties(model, tied)
+    both = [] if free is None else [n for n in chosen if n in ties]
+    if both:
+        raise ValueError(f"free must not name what is tied: {both[0]} is {ties[both[0]][1]:g} {ties[both[0]][0]}")
+    chosen = [n for n in chosen if n not in ties]
     if not chosen:
         raise ValueError(f"free must name at least one of {', '.join(names)}, it is empty")
     values = None
@@ -151,7 +158,12 @@ def as_wanted(model: Model, start: Any, free: Any, ranges: Any) -> Wanted:
         if len(start) != 1:
             raise ValueError(f"start must be one set of parameters, got {len(start)}")
         values = start.tensor().detach().cpu().numpy()[0]
-    fixed = [n for n in names if n not in chosen]
+    fixed = [n for n in names if n not in chosen and n not in ties]
+    held = [n for n, (other, _) in ties.items() if other in fixed]
+    if held:
+        raise ValueError(f"tied must follow what is free: {held[0]} follows {ties[held[0]][0]}, which stays at start")
+    if values is not None:
+        _require_tied(names, values, ties)
     if fixed and values is None:
         raise ValueError(f"start must give the values of what is not free: {', '.join(fixed)}")
     looked = {} if ranges is None else dict(ranges)
@@ -163,7 +175,37 @@ def as_wanted(model: Model, start: Any, free: Any, ranges: Any) -> Wanted:
         fixed={} if values is None else {names.index(n): float(values[names.index(n)]) for n in fixed},
         start=values,
         ranges=looked,
+        tied={names.index(n): (names.index(other), factor) for n, (other, factor) in ties.items()},
     )
+
+
+def _ties(model: Model, given: Any) -> dict[str, tuple[str, float]]:
+    """What is tied: another parameter's name, and the factor, by name."""
+    names = list(model.parameters)
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"tied must be a mapping such as {{'Dv': ('Du', 0.5)}}, got {checks.shown(given)}")
+    out: dict[str, tuple[str, float]] = {}
+    given = {} if given is None else dict(given)
+    for name, pair in given.items():
+        checks.choice("entry of tied", name, names)
+        parts = checks.listed(f"tied {name}", pair, "another parameter and a factor")
+        if len(parts) != 2:
+            raise ValueError(f"tied {name} must be another parameter and a factor, got {pair!r}")
+        other = checks.choice(f"tied {name}", parts[0], names)
+        if other == name or other in given:
+            raise ValueError(f"tied {name} must follow a parameter that is not tied itself, got {other}")
+        for one in (name, other):
+            if model.range_of(one)[0] < 0:
+                raise ValueError(f"tied {name} must be of parameters that are positive, {one} may be negative")
+        out[name] = (other, checks.real(f"factor of tied {name}", parts[1], above=0))
+    return out
+
+
+def _require_tied(names: list[str], values: Array, ties: Mapping[str, tuple[str, float]]) -> None:
+    for name, (other, factor) in ties.items():
+        own, wanted = float(values[names.index(name)]), factor * float(values[names.index(other)])
+        if abs(own - wanted) > 1e-9 * abs(wanted):
+            raise ValueError(f"start must keep what is tied: {name} is {own:g} there, {factor:g} {other} is {wanted:g}")
 
 
 def _range(model: Model, name: str, pair: Any) -> tuple[float, float]:

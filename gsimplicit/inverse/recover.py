@@ -14,7 +14,7 @@ from gsimplicit.inverse.edges import PERIODIC, Edges
 from gsimplicit.inverse.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
 from gsimplicit.inverse.problem import Fit, Place, Problem
 from gsimplicit.inverse.question import Pictures, Wanted
-from gsimplicit.inverse.scales import Scales
+from gsimplicit.inverse.scales import Scales, bound
 from gsimplicit.inverse.search import NOISY, Found, explains, pulled, search, starts_of
 from gsimplicit.inverse.starts import Search, guessed
 from gsimplicit.inverse.whiteness import agreement
@@ -97,7 +97,7 @@ def recover(
         if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not (model.presets and elsewhere):
             return answer
     box = Search.of(model, wanted.ranges)
-    parameters = guessed(problem, data.guess, box, wanted.fixed)
+    parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
     whole = pictures.whole
     starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
     return judged(problem, search(problem, starts, accept, noisy=data.guess.noise > NOISY), data, accept)
@@ -128,7 +128,12 @@ def as_problem(
     """What is asked, and the deviations up to which it counts as answered."""
     around = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
     problem = Problem(
-        model, data.snapshots, Scales.of(model, around, wanted.free), affine, data.known, data.guess.edges
+        model,
+        data.snapshots,
+        Scales.of(model, bound(around, wanted.tied), wanted.free, wanted.tied),
+        affine,
+        data.known,
+        data.guess.edges,
     )
     return problem, _accepted(problem, data, given=all(n is not None for n in noise))
 
@@ -138,6 +143,7 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
     rows = [np.array(values) for values in model.presets.values()]
     for values in rows:
         values[list(wanted.fixed)] = list(wanted.fixed.values())
+    rows = [bound(values, wanted.tied) for values in rows]
     found = gains.patterns(model, rows if wanted.start is None else [wanted.start, *rows])
     if not found:
         return Answer(Recovery.FAILED, "neither start nor presets have a pattern whose gain could be a first guess")
@@ -171,7 +177,10 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         reason = f"none of {found.starts} starts led to a steady state near the data: {how}"
         return Answer(Recovery.FAILED, reason, starts=(found.starts, 0), noise=data.noise, scales=scales)
     fit, m = found.fits[0], len(scales.directions)
-    certainty = Certainty.of(fit, m, (CLEANEST * problem.model.scale / data.noise) ** 2)
+    least = (CLEANEST * problem.model.scale / data.noise) ** 2
+    if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise
+        least = 1.0
+    certainty = Certainty.of(fit, m, least)
     size = data.noise * np.sqrt(fit.chi2)
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
     if not explains(problem, fit, accept) or not _explains(data, size):

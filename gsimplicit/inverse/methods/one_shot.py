@@ -32,6 +32,7 @@ class OneShot(Method):
 
     name: ClassVar[str] = "one-shot"
     windows: ClassVar[bool] = True
+    ties: ClassVar[bool] = True
     elsewhere: bool = True
 
     def __post_init__(self) -> None:

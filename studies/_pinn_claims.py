@@ -11,7 +11,9 @@ from studies._common import Datasets
 from studies._pinn_data import Array
 
 NEAR = 10.0
-"""Error of the parameters, and of a completed field, in per cent, that counts as a yes."""
+"""Error of a completed field in per cent that counts as a yes."""
+ARRIVED = 5.0
+"""Error of the parameters in per cent that counts as near, of a network that is given time."""
 LONG = 4.0
 """CPU seconds below which a training that does not arrive decides nothing."""
 EASY = 0.95
@@ -26,7 +28,7 @@ def judge(data: Datasets) -> list[Claim]:
     """All claims, in the order of the paper."""
     fits = data["pinn_fits"]
     return [
-        _avoids(fits),
+        _avoids(data["pinn_long"]),
         _bowl(data["pinn_stages"]),
         _separate(data["pinn_stages"]),
         *_weights(data["pinn_weights"], data["pinn_steady"]),
@@ -53,22 +55,20 @@ def _range(values: Array, form: str = ".2g") -> str:
     return between(float(good.min()), float(good.max()), form) if len(good) else "none"
 
 
-def _avoids(fits: xr.Dataset) -> Claim:
-    one = case(fits, "v", noisy=False)
-    error = np.array([np.nan]) if one is None else _of(one, "error", "network, by gradient")
-    best = np.array([np.nan]) if one is None else _of(one, "error", "network")
-    took = np.nan if one is None else float(_of(one, "seconds", "network, by gradient").max())
+def _avoids(long: xr.Dataset) -> Claim:
+    error, within = (long[name].sel(way="network, by gradient").item() for name in ("error", "within"))
+    other = long["error"].sel(way="network").item()
+    took = long["seconds"].max().item()
     return Claim(
         _paper.PINN_AVOIDS,
         "From the start at which the paper's training fails (80 % off), v seen without noise, a network learned "
-        "jointly "
-        f"with the parameters by gradient ends near all four. Asked here: {NEAR:g} % in the median over seeds. Set "
-        f"when "
-        "trials of one seed had ended at 2 to 13 %.",
-        f"{float(np.median(error)):.2g} % off",
-        f"largest error {_range(error)} % by gradient, {_range(best)} % with parameters in closed form, "
-        f"{len(error)} seeds, {took:.0f} CPU seconds each",
-        None if not np.isfinite(error).all() or took < LONG else bool(np.median(error) <= NEAR),
+        "jointly with the parameters by gradient ends near all four, if it is given time (the table "
+        f"of equal seconds gives less). Asked here: {ARRIVED:g} %. Set when a trial had ended at 0.5 % in 40 CPU "
+        f"seconds.",
+        f"{error:.2g} % off",
+        f"largest error {error:.2g} % by gradient, {other:.2g} % with parameters in closed form, one seed, {took:.0f} "
+        + (f"CPU seconds each; within 1 % from {within:.0f} s on" if np.isfinite(within) else "CPU seconds each"),
+        None if took < 10 else error <= ARRIVED,
     )
 
 

@@ -9,13 +9,15 @@ from studies import _paper
 from studies._claims import Claim, between, ours
 from studies._common import Datasets
 from studies._pinn_data import Array
+from studies._shares import ASKED as EASY
+from studies._shares import bounds, inherits
 
 NEAR = 10.0
-"""Error of the parameters, and of a completed field, in per cent, that counts as a yes."""
+"""Error of a completed field in per cent that counts as a yes."""
+ARRIVED = 5.0
+"""Error of the parameters in per cent that counts as near, of a network that is given time."""
 LONG = 4.0
 """CPU seconds below which a training that does not arrive decides nothing."""
-EASY = 0.95
-"""Share of lines with one minimum that is asked for."""
 LEAST = -0.01
 """Least curvature by the largest that is asked for."""
 TWICE = 2.0
@@ -26,7 +28,7 @@ def judge(data: Datasets) -> list[Claim]:
     """All claims, in the order of the paper."""
     fits = data["pinn_fits"]
     return [
-        _avoids(fits),
+        _avoids(data["pinn_long"]),
         _bowl(data["pinn_stages"]),
         _separate(data["pinn_stages"]),
         *_weights(data["pinn_weights"], data["pinn_steady"]),
@@ -53,22 +55,19 @@ def _range(values: Array, form: str = ".2g") -> str:
     return between(float(good.min()), float(good.max()), form) if len(good) else "none"
 
 
-def _avoids(fits: xr.Dataset) -> Claim:
-    one = case(fits, "v", noisy=False)
-    error = np.array([np.nan]) if one is None else _of(one, "error", "network, by gradient")
-    best = np.array([np.nan]) if one is None else _of(one, "error", "network")
-    took = np.nan if one is None else float(_of(one, "seconds", "network, by gradient").max())
+def _avoids(long: xr.Dataset) -> Claim:
+    error, within = (long[name].sel(way="network, by gradient").item() for name in ("error", "within"))
+    took = long["seconds"].max().item()
     return Claim(
         _paper.PINN_AVOIDS,
         "From the start at which the paper's training fails (80 % off), v seen without noise, a network learned "
-        "jointly "
-        f"with the parameters by gradient ends near all four. Asked here: {NEAR:g} % in the median over seeds. Set "
-        f"when "
-        "trials of one seed had ended at 2 to 13 %.",
-        f"{float(np.median(error)):.2g} % off",
-        f"largest error {_range(error)} % by gradient, {_range(best)} % with parameters in closed form, "
-        f"{len(error)} seeds, {took:.0f} CPU seconds each",
-        None if not np.isfinite(error).all() or took < LONG else bool(np.median(error) <= NEAR),
+        "jointly with the parameters by gradient ends near all four, if it is given time (the table "
+        f"of equal seconds gives less). Asked here: {ARRIVED:g} %. Set when a trial had ended at 0.5 % in 40 CPU "
+        f"seconds.",
+        f"{error:.2g} % off",
+        f"largest error {error:.2g} %, one seed, {took:.0f} CPU seconds"
+        + (f"; within 1 % from {within:.0f} s on" if np.isfinite(within) else ""),
+        None if took < 10 else error <= ARRIVED,
     )
 
 
@@ -122,11 +121,11 @@ def _weights(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
             _paper.EASY_WEIGHTS,
             "Lines along random directions of the weights, filter by filter, at three stages. Asked here: each loss "
             "has "
-            f"one minimum on {EASY:.0%} of them.",
+            f"one minimum on {EASY:.0%} of them, by the rule of `studies/_shares.py`: few lines decide nothing.",
             words,
             f"lines with one minimum: {words} ({lines}); along the least and the most curved direction "
             + ", ".join(f"{p} {s:.0%}" for p, s in along.items()),
-            min(share.values()) >= EASY,
+            _mostly(min(share.values()), int(random.sel(part="data").size)),
         ),
         Claim(
             _paper.EASY_WEIGHTS,
@@ -145,6 +144,11 @@ def _weights(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
             times <= TWICE,
         ),
     ]
+
+
+def _mostly(share: float, count: int) -> bool | None:
+    """Whether at least 95 % have it; None where there are too few to tell."""
+    return inherits(share, *bounds(share, count))
 
 
 def _space_time(runs: xr.Dataset) -> Claim:

@@ -49,6 +49,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     return {
         "pinn_trials": trials,
         "pinn_fits": kept("pinn_fits", lambda: _ablation.fits(X, sizes, by), _ablation, weights=by.values.tolist()),
+        "pinn_long": kept("pinn_long", lambda: _ablation.longer(X, sizes), _ablation),
         "pinn_stages": kept("pinn_stages", lambda: _pinn_bowl.stages(small, seeds), _pinn_bowl),
         "pinn_weights": kept("pinn_weights", lambda: _network_weights.looks(small, seeds), *weights),
         "pinn_steady": kept("pinn_steady", lambda: _network_weights.fits(small, seeds), *weights),

@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies import _remedies, _remedy_planes
+from studies import _remedy_planes
 from studies._common import Datasets
+from studies._constants import TRUTH
 from studies._remedy_counts import Count, count, network_count, of_case
 from studies._shares import bounds
 
@@ -102,7 +103,7 @@ def _along(line: xr.Dataset, ax: Axes) -> None:
     for time, style, colour in zip(chosen, ("-", "--", "-."), ("#08306b", "#4292c6", "0.45"), strict=False):
         loss = line["loss"].sel(objective="pixels", time=time)
         ax.plot(line["k"], loss / loss.max(), style, color=colour, label=f"{time:,} steps")
-    ax.plot(_remedies.TRUTH[3], 0, marker="*", ms=11, mfc="w", mec="k", clip_on=False, ls="none")
+    ax.plot(TRUTH[3], 0, marker="*", ms=11, mfc="w", mec="k", clip_on=False, ls="none")
     ax.set_xticks([0.055, 0.06, 0.065])
     ax.set(xlabel="k, kill rate", ylabel="loss of v by its largest value", ylim=(0, 1.04))
     ax.set_title("(c) the loss of v along k", loc="left")

@@ -21,6 +21,7 @@ import gsimplicit as gs
 from gsimplicit import provenance
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.pool import processes
+from studies import _constants
 from studies._claims import Claim, counts
 from studies._device import device_for, on_device
 from studies._record import Animation, Report, code, save
@@ -100,7 +101,8 @@ def scanned(store: Path, **settings: Any) -> xr.Dataset:
 def filled(store: Path, scripts: tuple[str, ...], settings: dict[str, Any], prepare: Callable[[], Job]) -> xr.Dataset:
     """A dataset of a study's own, kept as a scan is: found again, resumed, or made anew where its scripts changed."""
     device_for(None)
-    script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in scripts)).hexdigest()
+    every = (*scripts, _constants.__file__)
+    script = hashlib.sha256(b"".join(Path(file).read_bytes() for file in every)).hexdigest()
     code = {"code": provenance.code_fingerprint(leaves=True), "script": script}
     configuration = json.loads(json.dumps({**settings, **code}))  # as a file gives it back: tuples are lists there
 

@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps, saddle_node, turing
+from studies._constants import K_RANGE
 
 Array = np.ndarray[Any, Any]
 
-F_RANGE, K_RANGE = (0.03, 0.07), (0.053, 0.068)
-"""The paper's plane, 50 x 50 points."""
 CELL = (K_RANGE[1] - K_RANGE[0]) / 49
 """One cell in k of the paper's plane, the unit of all distances."""
 STYLES = {

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 import gsimplicit as gs
-from studies import _fine, _loops, _paper, _patterns, _regular
+from studies import _loops, _paper, _patterns, _regular
+from studies._apart import GROWING
 from studies._claims import Claim
 
 EARLY = "500"
@@ -153,7 +154,7 @@ def _alike(planes: xr.Dataset, what: str) -> Claim:
         "spectrum loss (fixed beforehand, but for the last two measures, chosen after a look at the quick scale: those "
         "before saw a growing patch as one long wave).",
         f"{what}: nearer on {falls} of 3 sides at the stop",
-        "; ".join(f"{s}: {_course(found.sel(side=s), '.3g')}" for s in _fine.SIDES),
+        "; ".join(f"{s}: {_course(found.sel(side=s), '.3g')}" for s in GROWING),
         None if missing else falls >= 2,
     )
 

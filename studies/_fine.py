@@ -12,12 +12,9 @@ import numpy as np
 import torch
 
 import gsimplicit as gs
-from studies._patterns import FLAT, radial_spectrum, transport
+from studies._patterns import FLAT, radial_spectrum
 
 Array = np.ndarray[Any, Any]
-
-SIDES = ("values", "fine wavelength", "spectrum")
-"""What `apart` compares."""
 
 
 def fine_wavelength(v: Array) -> Array:
@@ -42,21 +39,6 @@ def fine_wavelength(v: Array) -> Array:
     q, power = radial_spectrum(v)
     found = 1 / q[(q**2 * power).argmax(axis=-1)]
     return np.where(np.asarray(v, np.float64).std(axis=(-2, -1)) < FLAT, np.nan, found)
-
-
-def apart(v: Array, w: Array) -> Array:
-    """How far two fields are apart, in the three respects of `SIDES`.
-
-    Args:
-        v: Shape (..., H, W).
-        w: The same shape.
-
-    Returns:
-        Shape (..., 3): optimal transport between the values; |log| of the ratio of the fine wavelengths, NaN where one
-        has no pattern; and the paper's spectrum loss, which does not see where a pattern lies.
-    """
-    away = abs(np.log(fine_wavelength(v) / fine_wavelength(w)))
-    return np.stack([transport(v, w), away, loss(v, w)], axis=-1)
 
 
 def loss(v: Array, w: Array) -> Array:

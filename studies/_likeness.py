@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from studies._patterns import SIDES, distance, spread
+from studies._apart import SIDES, distance, spread
 
 FLOOR = (1e-3, 0.02, 0.02)
 """What the measures of `SIDES` can tell apart: a spread below counts as this."""

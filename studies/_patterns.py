@@ -7,7 +7,6 @@ wavelength nor shape: NaN.
 from __future__ import annotations
 
 from functools import cache
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,6 @@ FLAT = 1e-3
 
 WIDTH = 0.5
 """Width of the kernel of the radial average, in wave numbers of the shorter side."""
-
-SIDES = ("values", "wavelength", "shape")
-"""What `distance` compares, in its order."""
 
 
 @cache
@@ -200,44 +196,3 @@ def transport(v: Array, w: Array) -> Array:
     """
     sorted_ = (np.sort(np.asarray(f, np.float64).reshape(*f.shape[:-2], -1), axis=-1) for f in (v, w))
     return np.abs(np.subtract(*sorted_)).mean(axis=-1)
-
-
-def distance(v: Array, w: Array) -> Array:
-    """How far two fields are apart, in the three respects of `SIDES`.
-
-    Args:
-        v: Shape (..., H, W).
-        w: The same shape, or one that broadcasts with it.
-
-    Returns:
-        Shape (..., 3): optimal transport between their values, in the units of v; |log| of the ratio of their
-        wavelengths; difference of their shapes. The last two are 0 where neither has a pattern, NaN where one has none.
-
-    Examples:
-        >>> import numpy as np
-        >>> wave = np.tile(np.sin(2 * np.pi * np.arange(64) / 8), (64, 1))
-        >>> distance(wave, wave.T).round(6).tolist(), float(distance(wave, 0 * wave)[1])
-        ([0.0, 0.0, 0.0], nan)
-    """
-    a, b = ((np.log(wavelength(f)), shape(f)) for f in (v, w))
-    parts = [np.where(np.isnan(x) & np.isnan(y), 0, np.abs(x - y)) for x, y in zip(a, b, strict=True)]
-    return np.stack(np.broadcast_arrays(transport(v, w), *parts), axis=-1)
-
-
-def spread(samples: Array) -> Array:
-    """Mean `distance` between two samples, the unit in which others can be told.
-
-    Args:
-        samples: Shape (S, H, W), S >= 2: one pattern from several starts.
-
-    Returns:
-        Shape (3,).
-
-    Examples:
-        >>> import numpy as np
-        >>> wave = np.tile(np.sin(2 * np.pi * np.arange(64) / 8), (64, 1))
-        >>> spread(np.stack([wave, 2 * wave])).round(2).tolist()
-        [0.6, 0.0, 0.0]
-    """
-    first, second = np.array(list(combinations(range(len(samples)), 2))).T
-    return distance(samples[first], samples[second]).mean(axis=0)

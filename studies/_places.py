@@ -13,7 +13,8 @@ from gsimplicit.landscape.boundaries import boundaries
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._curves import CELL, F_RANGE, K_RANGE
+from studies._constants import F_RANGE, K_RANGE
+from studies._curves import CELL
 
 LOW = 0.0415
 """Below this F the Hopf line lies left of the stripes' fold and of the Turing line (hypothesis H2)."""

@@ -15,12 +15,11 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit import dataset
+from studies import _constants
 from studies._common import on_workers, scanned
+from studies._constants import F_RANGE, K_RANGE
 
-F_RANGE, K_RANGE = (0.03, 0.07), (0.053, 0.068)
-"""The paper's plane."""
-
-TRUTH = {"F": 0.035, "k": 0.065}
+TRUTH = dict(zip(("F", "k"), _constants.TRUTH[2:], strict=True))
 
 SIZES = {"quick": (9, 1), "default": (25, 1), "paper": (50, 4)}
 """Points along each axis, and samples."""

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
-from scipy.stats import rankdata
 
 import gsimplicit as gs
+from studies._order import LEAST, rank_correlation
 
 REGIONS = {"left": gs.Kind.UNIFORM, "patterns": gs.Kind.PATTERN, "right": gs.Kind.TRIVIAL}
 """Parts of the plane by the kind of state at the stop."""
-LEAST = 4
-"""Points a line needs within a part of the plane to be asked about."""
 
 
 def region(data: xr.Dataset, name: str) -> xr.DataArray:
@@ -71,7 +69,7 @@ def ranked(data: xr.Dataset, side: str, measure: str) -> xr.DataArray:
     out = []
     for time in data["time"].values:
         there = data["kind"].sel(time=time) != gs.Kind.TRIVIAL
-        found = [abs(_rank(x, y)) for x, y in _lines(data[measure].sel(time=time).where(there), inside)]
+        found = [abs(_rank(y)) for y in _lines(data[measure].sel(time=time).where(there), inside)]
         out.append(np.median(found) if found else np.nan)
     return xr.DataArray(out, dims="time", coords={"time": data["time"]})
 
@@ -81,23 +79,21 @@ def lines(data: xr.Dataset, side: str) -> int:
     return sum(1 for _ in _lines(data["v_mean"].sel(time="stop"), region(data, side)))
 
 
-def _lines(value: xr.DataArray, inside: xr.DataArray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Parameter and measure along every line with enough points."""
+def _lines(value: xr.DataArray, inside: xr.DataArray) -> Iterator[np.ndarray]:
+    """A measure along every line with enough points, in the order of the parameter."""
     for axis, other in (("k", "F"), ("F", "k")):
-        x = value[axis].values
-        v = value.transpose("sample", other, axis).values.reshape(-1, len(x))
-        there = inside.transpose("sample", other, axis).values.reshape(-1, len(x))
+        size = value.sizes[axis]
+        v = value.transpose("sample", other, axis).values.reshape(-1, size)
+        there = inside.transpose("sample", other, axis).values.reshape(-1, size)
         for row, mask in zip(v, there, strict=True):
             if mask.sum() >= LEAST:
-                yield x[mask], row[mask]
+                yield row[mask]
 
 
-def _rank(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of what is there; 0 where that is half or less, or all the same."""
-    there = np.isfinite(y)
-    if there.mean() <= 0.5 or there.sum() < LEAST or np.ptp(y[there]) == 0:
-        return 0.0
-    return float(np.corrcoef(rankdata(x[there]), rankdata(y[there]))[0, 1])
+def _rank(line: np.ndarray) -> float:
+    """Rank correlation of what is there; 0 where that is half or less, or too few."""
+    there = np.isfinite(line)
+    return 0.0 if there.mean() <= 0.5 or there.sum() < LEAST else rank_correlation(line[there])
 
 
 def spread(data: xr.Dataset, side: str, measure: str) -> xr.DataArray:

@@ -15,13 +15,11 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _levenberg
+from studies._constants import F_RANGE, K_RANGE, TRUTH
 from studies._remedy_losses import LOSSES
 
-TRUTH = (0.16, 0.08, 0.035, 0.065)
 HELD = {"Du": TRUTH[0], "Dv": TRUTH[1]}
 """Known to every method, which seeks F and k."""
-F_ENDS, K_ENDS = (0.03, 0.07), (0.053, 0.068)
-"""Starts are uniform over the paper's plane."""
 CLOSE = 0.02
 """Largest relative error of F and k that counts as a success."""
 RATES = ((0.06, 30), (0.015, 20))
@@ -50,9 +48,9 @@ class World:
     starts: int
 
     def start(self, number: int) -> tuple[float, float]:
-        """F and k of a start."""
+        """F and k of a start: uniform over the paper's plane."""
         draw = np.random.default_rng([22, number])
-        return float(draw.uniform(*F_ENDS)), float(draw.uniform(*K_ENDS))
+        return float(draw.uniform(*F_RANGE)), float(draw.uniform(*K_RANGE))
 
     def fields(self, number: int, known: str) -> torch.Tensor:
         """Initial fields from which the method marches for the target of this number."""
@@ -130,7 +128,6 @@ def job(world: World, asked: list[Case]) -> Job:
             "loss": empty("loss at the end"),
             "marches": empty("marches, whatever their length", 0),
             "unseen": empty("1 where the first derivative is exactly 0", 0),
-            "jumps": empty("steps over which the loss changes by a quarter of its largest value, or more", 0),
             "seconds": empty("seconds of processor time"),
         },
         {
@@ -164,7 +161,7 @@ def run(item: tuple[World, Case, int]) -> Values:
             world.start(number), phases, LOSSES[case.loss], world.fields(number, case.known), LEAST_SQUARES_STEPS, HELD
         )
         found = {"F": fit.values[0], "k": fit.values[1], "loss": fit.loss, "marches": fit.marches,
-                 "unseen": fit.unseen, "jumps": 0}  # fmt: skip
+                 "unseen": fit.unseen}  # fmt: skip
     else:
         found = (_one_shot if case.method == "one-shot" else _residual)(world, number)
     found["seconds"] = time.process_time() - begin
@@ -174,7 +171,7 @@ def run(item: tuple[World, Case, int]) -> Values:
 def _adam(world: World, case: Case, number: int, phases: list[list[tuple[int, torch.Tensor]]]) -> dict[str, float]:
     """Descent of one loss at one time; it ends where it saw the lowest loss."""
     ((steps, goal),) = phases[0]
-    at, marches, losses, unseen, best = world.start(number), 0, [], False, np.inf
+    at, marches, unseen, best = world.start(number), 0, False, np.inf
     for rate, count in RATES:
         record = gs.descend(
             gs.Params(*TRUTH[:2], *at), goal, loss=LOSSES[case.loss], initial=world.fields(number, case.known),
@@ -183,7 +180,6 @@ def _adam(world: World, case: Case, number: int, phases: list[list[tuple[int, to
         ).isel(row=0)  # fmt: skip
         loss, slopes = record["loss"].values, record["raw_gradient"].values
         marches += int(record["tries"].sum()) + 1
-        losses.append(loss[np.isfinite(loss)])
         if not marches > count + 1:
             unseen = not slopes[0].any()
         if not np.isfinite(loss).any():
@@ -193,8 +189,7 @@ def _adam(world: World, case: Case, number: int, phases: list[list[tuple[int, to
             best, at = float(loss[n]), tuple(record["params"].values[n, 2:].tolist())
         if unseen:
             break
-    jumps = sum(int((abs(np.diff(one)) >= 0.25 * max(one.max(), 1e-300)).sum()) for one in losses if len(one))
-    return {"F": at[0], "k": at[1], "loss": best, "marches": marches, "unseen": unseen, "jumps": jumps}
+    return {"F": at[0], "k": at[1], "loss": best, "marches": marches, "unseen": unseen}
 
 
 def _one_shot(world: World, number: int) -> dict[str, float]:
@@ -202,7 +197,7 @@ def _one_shot(world: World, number: int) -> dict[str, float]:
     root = gs.steady_state(gs.Params(*TRUTH), world.fields(number, "known"), refine=True, progress=False)
     F, k = world.start(number)
     if not bool(root.has_root[0]):
-        return {"F": np.nan, "k": np.nan, "loss": np.nan, "marches": 0, "unseen": 0, "jumps": 0}
+        return {"F": np.nan, "k": np.nan, "loss": np.nan, "marches": 0, "unseen": 0}
     result = gs.invert(root.v, start=gs.Params(**HELD, F=F, k=k), free=["F", "k"], progress=False)
     F, k = result.params.tensor()[0, 2:].tolist()
     return {
@@ -226,7 +221,7 @@ def _residual(world: World, number: int) -> dict[str, float]:
         ).isel(row=0)  # fmt: skip
         best = int(np.nanargmin(record["loss"].values))
         at = tuple(record["params"].values[best, 2:].tolist())
-    return {"F": at[0], "k": at[1], "loss": float(record["loss"][best]), "marches": 0, "unseen": 0, "jumps": 0}
+    return {"F": at[0], "k": at[1], "loss": float(record["loss"][best]), "marches": 0, "unseen": 0}
 
 
 def errors(data: xr.Dataset) -> xr.DataArray:

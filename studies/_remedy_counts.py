@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from studies._remedies import CLOSE, TRUTH, errors
+from studies._constants import TRUTH
+from studies._remedies import CLOSE, errors
 from studies._shares import bounds
 
 

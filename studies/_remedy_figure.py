@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies import _remedies, _remedy_planes
+from studies import _remedy_planes
 from studies._common import Datasets
+from studies._constants import TRUTH
 from studies._remedy_counts import Count, count, network_count, of_case
 from studies._shares import bounds
 
@@ -55,13 +56,21 @@ def _success(runs: xr.Dataset, ax: Axes) -> None:
         off = np.abs(ends - share)
         ax.errorbar(at, share, off, fmt=line, color=colour, label=words, ms=5, lw=1.2, elinewidth=0.8)
     ax.set(
-        xscale="log",
         ylim=(-0.04, 1.04),
         xlabel="steps at which the target is seen",
         ylabel="share of starts within 2 %",
     )
     ax.set_title("(a) supervision at one time", loc="left")
-    ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(0, 0.42))
+    _steps(ax, np.array([t for t, _ in of_times(runs, "least squares", "pixels", "known")]))
+    ax.legend(fontsize=7.5, loc="lower left", bbox_to_anchor=(0, 0.12))
+
+
+def _steps(ax: Axes, times: np.ndarray) -> None:
+    """A logarithmic axis of steps with numbers a reader knows."""
+    ax.set_xscale("log")
+    ticks = [t for t in (25, 50, 100, 200, 500, 1000, 2000, 5000, 15_000) if 0.9 * min(times) <= t <= 1.1 * max(times)]
+    ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
+    ax.minorticks_off()
 
 
 def of_times(runs: xr.Dataset, method: str, objective: str, known: str) -> list[tuple[int, Count]]:
@@ -81,18 +90,21 @@ def _minima(line: xr.Dataset, ax: Axes) -> None:
             line["time"], _remedy_planes.minima(line, objective), mark, color=colour, label=f"{objective} loss", ms=5
         )
     ax.axhline(1, color="0.8", lw=0.8, zorder=0)
-    ax.set(xscale="log", xlabel="steps", ylabel="minima of the loss along k", ylim=(0, None))
+    ax.set(xlabel="steps", ylabel="minima of the loss along k", ylim=(0, None))
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    _steps(ax, line["time"].values)
     ax.set_title("(b) why it ends", loc="left")
     ax.legend(fontsize=7.5)
 
 
 def _along(line: xr.Dataset, ax: Axes) -> None:
     times = line["time"].values
-    chosen = [int(times[abs(times - t).argmin()]) for t in (100, 500)] + [int(times[-1])]
-    for time, style, colour in zip(chosen, ("-", "--", "-"), ("#08306b", "#4292c6", "0.55"), strict=True):
+    chosen = dict.fromkeys([*(int(times[abs(times - t).argmin()]) for t in (100, 500)), int(times[-1])])
+    for time, style, colour in zip(chosen, ("-", "--", "-."), ("#08306b", "#4292c6", "0.45"), strict=False):
         loss = line["loss"].sel(objective="pixels", time=time)
         ax.plot(line["k"], loss / loss.max(), style, color=colour, label=f"{time:,} steps")
-    ax.plot(_remedies.TRUTH[3], 0, marker="*", ms=11, mfc="w", mec="k", clip_on=False, ls="none")
+    ax.plot(TRUTH[3], 0, marker="*", ms=11, mfc="w", mec="k", clip_on=False, ls="none")
+    ax.set_xticks([0.055, 0.06, 0.065])
     ax.set(xlabel="k, kill rate", ylabel="loss of v by its largest value", ylim=(0, 1.04))
     ax.set_title("(c) the loss of v along k", loc="left")
     ax.legend(fontsize=7.5)

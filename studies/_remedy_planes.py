@@ -12,8 +12,9 @@ import gsimplicit as gs
 from gsimplicit import labels
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
+from studies._constants import F_RANGE, K_RANGE, TRUTH
 from studies._patterns import components
-from studies._remedies import F_ENDS, HELD, K_ENDS, TRUTH, World, target
+from studies._remedies import HELD, World, target
 from studies._remedy_losses import LOSSES
 from studies._times import kind_of
 
@@ -26,7 +27,7 @@ NEAR = 0.02
 
 def plane_job(world: World, points: int, times: Sequence[int]) -> Job:
     """Losses and slopes at each point of the plane."""
-    feeds, kills = np.linspace(*F_ENDS, points), np.linspace(*K_ENDS, points)
+    feeds, kills = np.linspace(*F_RANGE, points), np.linspace(*K_RANGE, points)
     sizes = {"time": len(times), "objective": len(LOSSES), "known": len(KNOWN), "parameter": 2}
 
     def empty(dims: tuple[str, ...], words: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
@@ -87,7 +88,7 @@ def _loss(loss: object, v: torch.Tensor, world: World, time: int) -> list[tuple[
 
 def line_job(world: World, points: int, times: Sequence[int]) -> Job:
     """Losses along k at each time, and how far the truth's field follows its tangent there."""
-    kills, shape = np.linspace(*K_ENDS, points), (len(times), points, len(ALONG))
+    kills, shape = np.linspace(*K_RANGE, points), (len(times), points, len(ALONG))
     frame = xr.Dataset(
         {
             "loss": (("time", "k", "objective"), np.full(shape, np.nan), {"long_name": "loss along k"}),
@@ -160,6 +161,15 @@ def cliff_faces(plane: xr.Dataset, objective: str, time: int, known: str = "know
     bound = share * height(plane, objective, time, known)
     jumps = np.concatenate([abs(loss.diff(axis)).values.ravel() for axis in ("F", "k")])
     return float((jumps >= bound).mean())
+
+
+def meets(plane: xr.Dataset, objective: str, time: int, start: tuple[float, float], share: float = 0.25) -> bool:
+    """Whether the straight way from a start to the truth crosses a face over which the loss jumps by `share`."""
+    loss = plane["loss"].sel(objective=objective, time=time, known="known").transpose("F", "k").values
+    way = np.linspace(start, TRUTH[2:], 400)
+    cells = [abs(plane[name].values[:, None] - way[:, n]).argmin(0) for n, name in enumerate(("F", "k"))]
+    jumps = abs(np.diff(loss[cells[0], cells[1]]))
+    return bool((jumps >= share * height(plane, objective, time)).any())
 
 
 def downhill(plane: xr.Dataset, objective: str, time: int, known: str = "known") -> float:

@@ -14,7 +14,8 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.routes.surrogate import initial_weights, network
-from studies._remedies import OTHER, TRUTH, World, target
+from studies._constants import TRUTH
+from studies._remedies import OTHER, World, target
 from studies._remedy_losses import Radial
 
 LOW, HIGH = torch.tensor([0.12, 0.05, 0.02, 0.05]), torch.tensor([0.2, 0.1, 0.08, 0.07])

@@ -14,7 +14,8 @@ from gsimplicit.landscape.cells import axes_of
 from gsimplicit.landscape.cliffs import edges, loss_range, plateau_cells
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Datasets
-from studies._curves import F_RANGE, draw, uniform
+from studies._constants import F_RANGE
+from studies._curves import draw, uniform
 
 DRAWN = ("implicit", "unrolled")
 """Routes of the figure."""

@@ -9,15 +9,16 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from studies._patterns import SIDES, distance, spread
+from studies._apart import SIDES, distance, spread
+from studies._constants import PIVOT, PIVOT_2, START, TRUTH
 
 Array = np.ndarray[Any, Any]
 
 SEVEN = {
-    "#1": (0.1270, 0.1269, 0.0500, 0.0501),
-    "#2": (0.1285, 0.0734, 0.0429, 0.0682),
-    "#3": (0.1343, 0.0679, 0.0429, 0.0653),
-    "#4": (0.1600, 0.0800, 0.0350, 0.0650),
+    "#1": START,
+    "#2": PIVOT,
+    "#3": PIVOT_2,
+    "#4": TRUTH,
     "#5": (0.160000, 0.080000, 0.050000, 0.060000),
     "#6": (0.198659, 0.062132, 0.046910, 0.070579),
     "#7": (0.179840, 0.067273, 0.049305, 0.060484),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 import gsimplicit as gs
-from studies import _fine
+from studies._apart import GROWING, distance
 from studies._likeness import likeness
 from studies._starts import TIMES
 
@@ -86,7 +86,7 @@ def from_patterns(data: Sequence[xr.Dataset]) -> dict[gs.Kind, tuple[int, tuple[
 
 
 def apart(data: xr.Dataset, what: str) -> xr.DataArray:
-    """Mean distance in the respects of `_fine.SIDES`, over time, of what holds a pattern at each time.
+    """Mean distance in the respects of `GROWING`, over time, of what holds a pattern at each time.
 
     Args:
         data: One kind of start.
@@ -102,6 +102,6 @@ def apart(data: xr.Dataset, what: str) -> xr.DataArray:
     else:
         pairs = [((n, a), (n + 1, a)) for n in range(points - 1) if F[n] == F[n + 1] for a in range(samples)]
     v = data["v"].values
-    found = [_fine.apart(v[a].astype(float), v[b].astype(float)) for a, b in pairs if there[a] and there[b]]
+    found = [distance(v[a].astype(float), v[b].astype(float), GROWING) for a, b in pairs if there[a] and there[b]]
     mean = np.mean(found, axis=0) if found else np.full((data.sizes["time"], 3), np.nan)
-    return xr.DataArray(mean, dims=("time", "side"), coords={"time": data["time"], "side": list(_fine.SIDES)})
+    return xr.DataArray(mean, dims=("time", "side"), coords={"time": data["time"], "side": list(GROWING)})

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
+from studies._constants import PIVOT, START, TRUTH
 
 DECAY = 5e-4
 """Weight decay of the paper's training, in the raw parameters."""
@@ -18,13 +19,6 @@ TOL, MAX_STEPS = 5e-5, 40_000
 """How its training marches."""
 TARGETS_SEED = 1
 """Seed of the pool of targets; fields of the training have others."""
-TRUTH = (0.16, 0.08, 0.035, 0.065)
-START = (0.1270, 0.1269, 0.0500, 0.0501)
-"""Where the paper's training starts (appendix D)."""
-PIVOT = (0.1285, 0.0734, 0.0429, 0.0682)
-"""Where its first 8,918 iterations ended."""
-PIVOT_2 = (0.1343, 0.0679, 0.0429, 0.0653)
-"""Where 98 more ended, at a rate of 1e-3."""
 INSIDE = (0.16, 0.08, 0.05, 0.06)
 """Among patterns, two cells of the F-k plane from the left cliff."""
 VISITED = (0.19865915395025058, 0.0621320614287242, 0.04691002431224493, 0.07057919348543927)

@@ -14,7 +14,8 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _training
-from studies._training import INSIDE, MAX_STEPS, PIVOT, PIVOT_2, START, TOL, VISITED, Run
+from studies._constants import PIVOT, PIVOT_2, START
+from studies._training import INSIDE, MAX_STEPS, TOL, VISITED, Run
 
 PLACES = {"start": START, "inside": INSIDE, "pivot": PIVOT, "spots": PIVOT_2, "visited": VISITED}
 """Where gradients are looked at: the paper's start (uniform), holes, its two pivots (nothing; spots), and `VISITED`."""

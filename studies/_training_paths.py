@@ -9,7 +9,8 @@ import gsimplicit as gs
 from gsimplicit.descent import Outcome
 from studies import _paper
 from studies._claims import Claim, between, ours
-from studies._training import PIVOT, PIVOT_2, START, worst_error
+from studies._constants import PIVOT, PIVOT_2, START
+from studies._training import worst_error
 from studies._training_measures import cliff_widths
 
 FACE = 0.015 / 24

@@ -10,7 +10,7 @@ import numpy as np
 
 from studies import _paper
 from studies._claims import Claim
-from studies._training import TRUTH
+from studies._constants import TRUTH
 
 TABLE = Path(__file__).with_name("iterations_9016.csv")
 """Made by `python -m studies.long_training every_64 output/long --targets 64`."""

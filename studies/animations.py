@@ -21,20 +21,21 @@ import gsimplicit as gs
 from gsimplicit import labels
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies import _gif, _paper, _times
+from studies import _constants, _gif, _paper, _times
 from studies._claims import Claim
 from studies._common import Datasets, Study, filled
+from studies._constants import PIVOT, PIVOT_2, START
 from studies._likeness import BAR, likeness
 from studies._record import Animation
 
 RUN = {
-    "initial": (0.1270, 0.1269, 0.0500, 0.0501),
-    "after 8,918 iterations": (0.1285, 0.0734, 0.0429, 0.0682),
-    "after 98 more": (0.1343, 0.0679, 0.0429, 0.0653),
-    "target": (0.16, 0.08, 0.035, 0.065),
+    "initial": START,
+    "after 8,918 iterations": PIVOT,
+    "after 98 more": PIVOT_2,
+    "target": _constants.TRUTH,
 }
 """Du, Dv, F and k of the paper's run (appendix D)."""
-TRUTH = {"Du": 0.16, "Dv": 0.08, "F": 0.035, "k": 0.065}
+TRUTH = dict(zip(("Du", "Dv", "F", "k"), _constants.TRUTH, strict=True))
 SWEEPS = {"k": (0.055, 0.066), "Du": (0.15, 0.25), "Dv": (0.03134, 0.083), "F": (0.030, 0.059)}
 """Ends of the sweeps (appendix E); those of F are ours."""
 SIZES = {"quick": (4, 24, 3), "default": (12, 48, 4), "paper": (12, 96, 8)}

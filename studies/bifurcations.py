@@ -27,7 +27,8 @@ from gsimplicit.plotting import class_map
 from studies import _cusp, _paper, _places, _single, _spots
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled, scanned
-from studies._curves import CELL, F_RANGE, K_RANGE, STYLES, draw, uniform
+from studies._constants import F_RANGE, K_RANGE
+from studies._curves import CELL, STYLES, draw, uniform
 from studies._places import FOLLOWED_TO, LOW, SIDES
 
 SIZES = {"quick": (9, 25, 64, 1, 3), "default": (9, 50, 128, 3, 4), "paper": (50, 50, 128, 10, 9)}

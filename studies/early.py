@@ -22,11 +22,11 @@ import gsimplicit as gs
 from gsimplicit import labels
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies import _early_claims, _early_figure, _fine, _loops, _patterns, _regular, _times
+from studies import _apart, _early_claims, _early_figure, _fine, _loops, _patterns, _regular, _times
+from studies._apart import GROWING, distance
 from studies._common import Datasets, Study, filled
+from studies._constants import F_RANGE, K_RANGE, TRUTH
 
-F_ENDS, K_ENDS = (0.03, 0.07), (0.053, 0.068)
-"""The paper's plane."""
 TIMES = (50, 100, 500, 2000, 5000)
 SIZES = {"quick": (7, 2), "default": (13, 2), "paper": (50, 4)}
 """Points along each axis, and samples."""
@@ -36,7 +36,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     """The planes, row by row, and the marches beyond their stops."""
     points, samples = SIZES[scale]
     settings = {"points": points, "samples": samples}
-    scripts = (__file__, _times.__file__, _patterns.__file__, _fine.__file__)
+    scripts = (__file__, _times.__file__, _patterns.__file__, _fine.__file__, _apart.__file__)
     return {
         "early": filled(folder / "early.nc", scripts, settings, partial(_job, points, samples)),
         "early_loops": _loops.computed(scale, folder),
@@ -45,7 +45,7 @@ def compute(scale: str, folder: Path) -> Datasets:
 
 def _job(points: int, samples: int) -> Job:
     """A row of the plane at a time: it compares neighbours."""
-    feeds, kills = np.linspace(*F_ENDS, points), np.linspace(*K_ENDS, points)
+    feeds, kills = np.linspace(*F_RANGE, points), np.linspace(*K_RANGE, points)
     pairs = list(combinations(range(samples), 2))
     names = [*map(str, TIMES), "stop"]
 
@@ -71,7 +71,7 @@ def _job(points: int, samples: int) -> Job:
             "sample": ("sample", np.arange(samples), _words("index of the start")),
             "pair": ("pair", np.arange(len(pairs)), _words("index of the pair of starts")),
             "time": ("time", names, {"long_name": "steps, or the paper's stop"}),
-            "side": ("side", list(_fine.SIDES), {"long_name": "what is compared"}),
+            "side": ("side", list(GROWING), {"long_name": "what is compared"}),
         },
     )
     return Job(frame, ("F",), [(float(F), tuple(kills.tolist()), samples) for F in feeds], _row)
@@ -88,7 +88,7 @@ def _states(F: float, k: float, number: int) -> tuple[np.ndarray, list[gs.Kind]]
 def _row(item: tuple[float, tuple[float, ...], int]) -> Values:
     """All of a row; fields are held of two points at a time."""
     F, kills, samples = item
-    target = np.stack([_states(0.035, 0.065, n)[0] for n in range(samples)])
+    target = np.stack([_states(*TRUTH[2:], n)[0] for n in range(samples)])
     first, second = np.array(list(combinations(range(samples), 2))).T
     out: dict[str, list[np.ndarray]] = {}
     before: np.ndarray | None = None
@@ -101,10 +101,10 @@ def _row(item: tuple[float, tuple[float, ...], int]) -> Values:
             "fine": _fine.fine_wavelength(v),
             "v_mean": v.mean(axis=(-2, -1)),
             "kind": np.array([kinds for _, kinds in found], np.int8),
-            "seeds": _fine.apart(v[first], v[second]),
+            "seeds": distance(v[first], v[second], GROWING),
         }
         if before is not None:
-            values["neighbours"] = _fine.apart(before, v)
+            values["neighbours"] = distance(before, v, GROWING)
         for name, value in values.items():
             out.setdefault(name, []).append(value)
         before = v

@@ -22,7 +22,8 @@ from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies import _paper
 from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
-from studies._planes import F_RANGE, K_RANGE, SIZES, losses_of_plane
+from studies._constants import F_RANGE, K_RANGE
+from studies._planes import SIZES, losses_of_plane
 
 PLANES = {"k": K_RANGE, "Dv": (0.05, 0.10)}
 """Second axis of each plane; the first is F."""

@@ -23,10 +23,11 @@ from gsimplicit.plotting import label
 from studies import _order, _paper
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, scanned
+from studies._constants import F_RANGE, K_RANGE
 from studies._order import Order
 from studies._patterns import shape, wavelength
 
-RANGES = {"F": (0.03, 0.07), "k": (0.053, 0.068)}
+RANGES = {"F": F_RANGE, "k": K_RANGE}
 POINTS = 7
 SIZES = {"quick": (64, 10, 1), "default": (128, 10, 4), "paper": (128, 10, 16)}
 """Side of the grid, half of the square, and starts."""

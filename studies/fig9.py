@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from studies import _fine, _paper, _starts, _starts_asked, _starts_figure
+from studies import _paper, _starts, _starts_asked, _starts_figure
+from studies._apart import GROWING, SIDES
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study
 from studies._likeness import BAR
-from studies._patterns import SIDES
 from studies._starts import TIMES, WORDS
 
 
@@ -79,7 +79,7 @@ def _alike(noise: xr.Dataset, what: str) -> Claim:
     found, early = _starts_asked.apart(noise, what), TIMES[0]
     words = {"neighbours": "of neighbouring k", "seeds": "of two seeds at the same point"}[what]
     falls = int((found.sel(time="stop") < found.sel(time=str(early))).sum())
-    courses = [f"{s}: " + ", ".join(f"{float(x):.3g}" for x in found.sel(side=s).values) for s in _fine.SIDES]
+    courses = [f"{s}: " + ", ".join(f"{float(x):.3g}" for x in found.sel(side=s).values) for s in GROWING]
     return Claim(
         _paper.ALIKE,
         f"With 6 x noise, where patterns fill the grid from early on, those {words} grow more alike in time. Asked "

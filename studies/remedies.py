@@ -34,7 +34,7 @@ TRIED = {
     "default": (50, 100, 200, 300, 500, 1000),
     "paper": (25, 50, 100, 200, 300, 500, 1000, 4000),
 }
-POINTS = {"quick": (4, 15, 40, 300), "default": (9, 61, 400, 3000), "paper": (25, 201, 2000, 10_000)}
+POINTS = {"quick": (4, 15, 40, 300), "default": (9, 61, 400, 2000), "paper": (25, 201, 2000, 10_000)}
 """Points a side of the plane, points along k, trajectories, and steps of the training on them."""
 
 

@@ -32,7 +32,7 @@ from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _paper
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, on_workers, scanned
-from studies._curves import F_RANGE, K_RANGE
+from studies._constants import F_RANGE, K_RANGE
 from studies._route_figure import DRAWN, plot
 from studies._shares import bounds, inherits
 

@@ -24,8 +24,8 @@ from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _crossings, _late_stop, _paper, _steps_figure
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled, scanned
+from studies._constants import F_RANGE, K_RANGE
 from studies._crossings import HALF, QUARTER, SIDES, SMALL, WHOLE, Found, Steps, cell
-from studies._curves import F_RANGE, K_RANGE
 from studies._steps_figure import shifts
 from studies.fig2 import RANGES, TRUTH
 

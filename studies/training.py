@@ -16,7 +16,8 @@ import gsimplicit as gs
 from gsimplicit.plotting import class_map
 from studies import _training, _training_claims, _training_measures
 from studies._common import Datasets, Study, filled, scanned
-from studies._training import RUNS, TRUTH, ran, worst_error
+from studies._constants import TRUTH
+from studies._training import RUNS, ran, worst_error
 
 SIZES = {
     "quick": {

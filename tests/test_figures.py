@@ -61,9 +61,9 @@ def test_a_surface_with_a_kink_is_no_quadratic() -> None:
     assert fitted(x, x, np.abs(x[:, None]) + x**2)[2] > 0.01
 
 
-def test_order_has_a_sign_and_counts_lines_of_three_or_more() -> None:
+def test_order_has_a_sign_and_counts_lines_of_four_or_more() -> None:
     nan = np.nan
-    falling = _order.order(np.array([[4.0, 3, 2, 1], [nan, 9, 8, 5], [nan, nan, 1, 2]]))
+    falling = _order.order(np.array([[4.0, 3, 2, 1, nan], [nan, 9, 8, 7, 4], [nan, nan, 1, 2, 3]]))
     assert (falling.rho, falling.rows, falling.monotone) == (-1.0, 2, 2)
     assert falling.steepest == pytest.approx(3 / 8)
 

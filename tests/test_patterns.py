@@ -7,8 +7,9 @@ import doctest
 import numpy as np
 import pytest
 
-from studies import _patterns
-from studies._patterns import components, distance, euler, radial_spectrum, shape, spread, transport, wavelength
+from studies import _apart, _patterns
+from studies._apart import distance, spread
+from studies._patterns import components, euler, radial_spectrum, shape, transport, wavelength
 
 
 def wave(rows: int, columns: int, side: int = 128) -> np.ndarray:
@@ -29,6 +30,7 @@ def discs(centres: list[tuple[int, int]], radius: float = 4, side: int = 64) -> 
 
 def test_the_examples_of_the_measures_run() -> None:
     assert doctest.testmod(_patterns).failed == 0
+    assert doctest.testmod(_apart).failed == 0
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 8), (6, 0), (5, 5), (3, 8), (7, 9), (12, 5), (15, 1)])

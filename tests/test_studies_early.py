@@ -18,7 +18,8 @@ from PIL import Image
 import gsimplicit as gs
 from gsimplicit.landscape.fill import Job, fill
 from gsimplicit.landscape.tiles import Values
-from studies import _fine, _gallery, _gif, _likeness, _page, _record, _regular, _starts, _times, animations
+from studies import _gallery, _gif, _likeness, _page, _record, _regular, _starts, _times, animations
+from studies._apart import GROWING, distance
 
 
 def a_film(times: int = 5) -> _gif.Film:
@@ -166,8 +167,8 @@ def test_samples_of_one_pattern_are_alike_and_those_of_another_scale_or_level_ar
 
 def test_distances_do_not_see_where_a_pattern_lies(waves: np.ndarray) -> None:
     moved = np.roll(waves, (5, 17), (-2, -1))
-    assert _fine.apart(waves, moved) == pytest.approx(0, abs=1e-9)
-    assert (_fine.apart(waves, 2 * waves)[:, 0] > 0.1).all()
+    assert distance(waves, moved, GROWING) == pytest.approx(0, abs=1e-9)
+    assert (distance(waves, 2 * waves, GROWING)[:, 0] > 0.1).all()
 
 
 def a_plane(loss: np.ndarray, mean: np.ndarray) -> xr.Dataset:

@@ -8,7 +8,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from studies import _training_claims, _training_paths, _training_record
-from studies._training import PIVOT, PIVOT_2
+from studies._constants import PIVOT, PIVOT_2
 
 
 def losses(length: int, drop: int) -> dict[str, xr.Dataset]:

@@ -6,17 +6,21 @@ data with a penalty on their residual, the penalty raised, then Newton's method.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from gsimplicit.equations import Equations
+from gsimplicit.equations import Equations, ModelParams, StabilityWarning
 from gsimplicit.grid import broken_translations
 from gsimplicit.inverse import weak
 from gsimplicit.inverse.linearised import Change, Linearised
 from gsimplicit.inverse.problem import Place, Problem
 from gsimplicit.inverse.scales import Scales
+from gsimplicit.refine import Refine
+from gsimplicit.steady import steady_state
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -71,6 +75,27 @@ def first(problem: Problem, start: Place) -> Root:
     held = replace(problem, scales=replace(problem.scales, directions=np.zeros((0, len(start.values)))))
     fit, _ = weak.fit(held, start, WEIGHTS)
     return _corrected(problem, fit.place, broken_translations(fit.place.fields[0], problem.model.scale), np.inf)
+
+
+def settled(problem: Problem, start: Place, evaluations: int) -> Root:
+    """The root in whose basin the start's fields are, at its parameters.
+
+    Raises:
+        BranchLostError: They come to no rest, or to one without a pattern.
+    """
+    params = ModelParams.of_values(problem.model, start.values[None])
+    fields = torch.from_numpy(np.ascontiguousarray(start.fields[0]))[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StabilityWarning)  # a start that diverges comes to no rest
+        dt = min(1.0, 0.2 / max(Equations(problem.model, start.values).diffusivity))
+        refine = Refine(tol=CLOSED * problem.model.scale, max_evaluations=evaluations)
+        state = steady_state(params, fields, max_steps=evaluations, refine=refine, dt=dt, progress=False)
+    X = state.fields[0].numpy()
+    directions = broken_translations(X, problem.model.scale) if bool(state.has_root[0]) else np.zeros((0, 2))
+    if not len(directions):
+        raise BranchLostError("the picture comes to no rest with a pattern")
+    drift = state.drift[0].numpy()
+    return _corrected(problem, Place((X,), (drift,), start.values), directions, np.inf)
 
 
 def followed(problem: Problem, root: Root, z: Array, shift: Array) -> Root:

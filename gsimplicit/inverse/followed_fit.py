@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gsimplicit.inverse.answer import Recovery
-from gsimplicit.inverse.branch import BranchLostError, Root, first
+from gsimplicit.inverse.branch import BranchLostError, Root, first, settled
 from gsimplicit.inverse.following import Walked, by_bfgs, by_data, by_deviations, by_loss
 from gsimplicit.inverse.prepared import Prepared
 from gsimplicit.inverse.problem import Ended, Fit
@@ -24,6 +24,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 STARTS = 4
 """Starts at most."""
+STEPS = 100_000
+"""Evaluations by which the picture is marched to a root at most."""
 SHIFTS = 6
 """Steps by which a root of a torch loss is brought over the picture."""
 
@@ -38,13 +40,8 @@ def recovered(
         if tried == STARTS:
             break
         tried += 1
-        start = place(problem, ready.data.guess, values, 0)
-        if start is None:
-            lost = lost or f"no pattern is left at the start, {named(ready, values)}"
-            continue
-        try:
-            root = first(problem, start)
-        except BranchLostError:
+        root = first_root(ready, values)
+        if root is None:
             lost = lost or f"no root near the picture was found at the start, {named(ready, values)}"
             continue
         walked = _walked(ready, root, loss, optimizer, iterations)
@@ -63,6 +60,24 @@ def recovered(
     # what a loss that is not least squares makes of noise is not known to us
     unknown = replace(answer.certainty, covariance=np.full_like(answer.certainty.covariance, np.nan))
     return replace(answer, certainty=unknown)
+
+
+def first_root(ready: Prepared, values: Array) -> Root | None:
+    """The root of some parameters that the picture leads to; None where none is found.
+
+    By a penalty on the residual, raised, and Newton's method; where that fails the picture is marched to its own rest.
+    """
+    start = place(ready.problem, ready.data.guess, values, 0)
+    if start is None:
+        return None
+    try:
+        return first(ready.problem, start)
+    except BranchLostError:
+        pass
+    try:
+        return settled(ready.problem, start, STEPS)
+    except BranchLostError:
+        return None
 
 
 def _walked(ready: Prepared, root: Root, loss: str | Loss | FeatureLoss, optimizer: str, iterations: int) -> Walked:

@@ -14,14 +14,13 @@ from gsimplicit.descent.row import OptimizerFactory
 from gsimplicit.equations import DEFAULT, ModelParams
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.answer import Recovery
-from gsimplicit.inverse.branch import BranchLostError, first
-from gsimplicit.inverse.followed_fit import SHIFTS, named
+from gsimplicit.inverse.followed_fit import SHIFTS, first_root, named
 from gsimplicit.inverse.following import by_data
 from gsimplicit.inverse.prepared import Prepared
 from gsimplicit.inverse.problem import Ended
 from gsimplicit.inverse.recover import Answer, judged
 from gsimplicit.inverse.search import Found
-from gsimplicit.inverse.starts import Search, place
+from gsimplicit.inverse.starts import Search
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.models.stability import StabilityWarning
 from gsimplicit.routes.objective import Loss
@@ -84,12 +83,8 @@ def _judged(ready: Prepared, values: Array, told: str) -> Answer:
         Recovery.FAILED, f"{told}: no steady state of these parameters was found near the picture", starts=(1, 0),
         noise=ready.data.noise, scales=problem.scales,
     )  # fmt: skip
-    start = place(problem, ready.data.guess, values, 0)
-    if start is None:
-        return failed
-    try:
-        root = first(problem, start)
-    except BranchLostError:
+    root = first_root(ready, values)
+    if root is None:
         return failed
     walked = by_data(problem, root, SHIFTS, held=True)
     fit = walked.fit(problem)

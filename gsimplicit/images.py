@@ -198,10 +198,10 @@ def advice(found: Inversion, *, gain: bool, known: bool) -> list[str]:
     if verdict == Recovery.FOUND:
         offset, size = found.gain[0].tolist()
         return [f"  a value of the picture is {offset:.5g} + {size:.5g} {found.params.model.observed}"] if gain else []
-    if gain and not known:
+    if verdict == Recovery.UNIDENTIFIED and gain and not known:
         return [
             "  With an unknown gain the unit of time is unknown too: parameters are known up to one number.",
-            "  Give one of them, for example --fix Du=0.16.",
+            f"  Give one of them, for example --fix {found.params.model.parameters[0]}=VALUE.",
         ]
     if verdict == Recovery.FAILED:
         return [

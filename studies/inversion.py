@@ -38,8 +38,8 @@ ALLOWED = {0.0: 1e-6, 1.0: 0.15, 10.0: 1.5, 30.0: 4.0}
 LEFT = {"half of v": 0.3, "a sixteenth of v": 3.0, "an open window of half the side": 0.5}
 """The same where pixels are missing."""
 SHORT = {
-    "half of v": "1/2 of v",
-    "a sixteenth of v": "1/16 of v",
+    "half of v": "1/2\nof v",
+    "a sixteenth of v": "1/16\nof v",
     "an open window of 3/4 the side": "window\n3/4 side",
     "an open window of half the side": "window\n1/2 side",
 }

@@ -100,7 +100,7 @@ def test_a_photograph_alone_has_no_unit_of_time_and_says_so(
     assert main(["invert", file]) == 1
     told = capsys.readouterr().out
     assert "0: unidentified" in told
-    assert "for example --fix Du=0.16" in told
+    assert "for example --fix Du=VALUE" in told
 
 
 def test_values_in_the_models_units_need_nothing_else(
@@ -109,6 +109,11 @@ def test_values_in_the_models_units_need_nothing_else(
     np.save(tmp_path / "a.npy", v)
     assert main(["invert", str(tmp_path / "a.npy"), "--noise", "0.0001"]) == 0
     assert "k    0.0649" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_window_that_is_said_to_be_periodic_ends_with_1(v: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", v)
     assert main(["invert", str(tmp_path / "a.npy"), "--periodic", "--fix", "F=0.035", "--noise", "0.0001"]) == 1
 
 

@@ -92,6 +92,7 @@ def test_gaps_in_a_window_are_filled(window: torch.Tensor) -> None:
     assert error(found) < 0.03
 
 
+@pytest.mark.slow
 def test_a_window_with_an_unknown_gain_tells_what_a_known_diffusion_leaves(window: torch.Tensor) -> None:
     start = gs.Params(0.16, 0.078, 0.034, 0.0645)
     found = invert(30 + 200 * window[1], gain=True, free=["Dv", "F", "k"], start=start)

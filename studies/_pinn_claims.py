@@ -21,7 +21,7 @@ LONG = 4.0
 LEAST = -0.01
 """Least curvature by the largest that is asked for."""
 TWICE = 2.0
-"""Error by that of the supervised fit that is asked for at most."""
+"""Error by that of the supervised fit that is asked for at most; set after one trial of each."""
 
 
 def judge(data: Datasets) -> list[Claim]:
@@ -137,7 +137,8 @@ def _weights(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
         Claim(
             _paper.EASY_WEIGHTS,
             "Does descent arrive? v seen, true parameters given: the error of u with the residual loss, by that of the "
-            f"same network taught u itself in as many steps. Asked here: at most {TWICE:g} in the median.",
+            f"same network taught u itself in as many steps. Asked here: at most {TWICE:g} in the median, set after "
+            f"one trial.",
             f"{times:.2g} times the supervised fit",
             f"u off by {_range(100 * forward)} % with the residual, {_range(100 * supervised)} % supervised, "
             f"{len(forward)} seeds",
@@ -163,7 +164,7 @@ def _space_time(runs: xr.Dataset) -> Claim:
         _paper.SPACE_TIME,
         "Forward from the first frame with the true parameters, 16 x 16 pixels: error of v in the last frame by its "
         f"standard deviation, by that of a supervised fit with as many steps. Asked here: at most {TWICE:g} in the "
-        "median at every time.",
+        "median at every time, set after one trial.",
         f"{_range(ratio.values)} times the supervised fit",
         f"{told} ({runs.sizes['seed']} seeds); yet {int((one == 1).sum())} of {one.size} random lines of the loss have "
         "one minimum: lines do not see the failure",
@@ -185,7 +186,7 @@ def _stands(lines: xr.Dataset) -> Claim:
         "The spectrum loss of the re-marched state against the network's v, along k, at four stages of its training. "
         "Asked here: its right cliff stands in the same cell at all of them, with a third of the range or more, and "
         "the "
-        "plateau beyond varies by less than 1 % of it.",
+        "plateau beyond varies by less than 1 % of it. Set after a look at two stages.",
         "same cell" if same else "the cell moves",
         f"cell {sorted(set(at))} of {loss.sizes['k'] - 1}, at k {loss['k'].values[at[0]]:.4f}; jump {_range(size)} of "
         f"the "

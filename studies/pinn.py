@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from studies import _ablation, _ill_posed, _lanczos, _network_weights, _pinn_bowl, _pinn_data, _space_time
 from studies._common import Datasets, Study, filled
@@ -82,7 +83,7 @@ def _ablated(ax: Any, fits: xr.Dataset) -> None:
     names = [f"{s},\n{n:g} % noise" for s, n in zip(fits["seen"].values, noise, strict=True)]
     ax.set_xticks(range(len(names)), names, fontsize=8 if len(names) < 5 else 6)
     ax.set(yscale="log", ylabel="largest error of four\nparameters (%)", xlim=(-0.5, len(names) - 0.5))
-    ax.margins(y=0.35)
+    ax.margins(y=0.1)
     ax.legend(fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.22), frameon=False)
     ax.set_title("(a) what stands for the fields", loc="left")
 
@@ -118,6 +119,7 @@ def _forward(ax: Any, runs: xr.Dataset, steady: xr.Dataset) -> None:
             ax.plot(x + shift + 0 * row, row, mark, color=color, label=fit if x == 0 else None)
     ax.set_xticks(range(len(names)), names)
     ax.set(yscale="log", ylabel="error of u (steady) or v,\nby its standard deviation", xlim=(-0.5, len(names) - 0.5))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.legend(fontsize=7)
     ax.set_title("(d) does descent arrive?", loc="left")
 

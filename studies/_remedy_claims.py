@@ -92,6 +92,7 @@ def _network(net: xr.Dataset) -> list[Claim]:
     )
     out = []
     for schedule, words in (
+        ("500", "t held at 500, against the target there"),
         ("up, against the end", "t moved up from 100 to the end, against the end's target alone, as the paper has it"),
         ("up, own targets", "t moved up from 100 to the end, against the target at each time"),
     ):
@@ -99,7 +100,7 @@ def _network(net: xr.Dataset) -> list[Claim]:
         out.append(
             Claim(
                 _paper.TIME_INPUT,
-                f"A network from (Du, Dv, F, k, t) to radial spectrum and mean, {words}. Asked here: {HALF}.",
+                f"A network from (Du, Dv, F, k, t) to v on 16 x 16 patches, {words}. Asked here: {HALF}.",
                 f"{one.hits} of {one.of}",
                 f"{every}; {spent}",
                 one.half,

@@ -133,6 +133,7 @@ def rows(data: Datasets) -> list[tuple[str, Count | None]]:
         ("network, t at the end", network_count(net, "end")),
         ("network, t moved up, end's target", network_count(net, "up, against the end")),
         ("network, t = 100", network_count(net, "100")),
+        ("network, t = 500", network_count(net, "500")),
         ("v at 500 and later, together", of_case(runs, "late, together", "least squares", "pixels")),
         ("t moved up, end's target", of_case(runs, "up, against the end", "least squares", "radial")),
         ("v at 100", of_case(runs, "100", "least squares", "pixels")),

@@ -206,7 +206,6 @@ def _one_shot(world: World, number: int) -> dict[str, float]:
         "loss": float(result.verdict[0] != gs.Recovery.FOUND),
         "marches": 0,
         "unseen": 0,
-        "jumps": 0,
     }
 
 

@@ -66,9 +66,18 @@ def _losses(runs: xr.Dataset, plane: xr.Dataset) -> list[Claim]:
             "plane (no pattern, and a slope that foresees under 0.1 % of the height over a cell; fixed beforehand).",
             f"flat: {flat['spectrum']:.0%} (spectrum), {flat[lowest]:.0%} ({lowest})",
             "flat share, share of faces that are cliffs, and starts with a cliff on the straight way to the truth: "
-            + "; ".join(f"{name} {flat[name]:.0%}, {cliffs[name]:.0%}, {met[name]} of {len(starts)}" for name in LOSSES)
-            + f"; where v is gone no derivative of v in F or k is above {seen:.0e}, so no loss of v has a slope there",
+            + "; ".join(
+                f"{name} {flat[name]:.0%}, {cliffs[name]:.0%}, {met[name]} of {len(starts)}" for name in LOSSES
+            ),
             None if not flat["spectrum"] else flat[lowest] < 0.5 * flat["spectrum"],
+        ),
+        Claim(
+            _paper.BETTER_LOSS,
+            "The same where v is gone. Asked here: v there has a derivative in F or k of 1e-12 or more (root mean square "
+            "over pixels), without which no loss of v has a slope. The bar was chosen after the number had been seen.",
+            f"{seen:.0e} where v is gone",
+            f"largest root mean square of dv/dF and dv/dk over the plane's points without v, at {last:,} steps: {seen:.0e}",
+            None if np.isnan(seen) else seen >= 1e-12,
         ),
     ]
 
@@ -92,6 +101,7 @@ def _network(net: xr.Dataset) -> list[Claim]:
     )
     out = []
     for schedule, words in (
+        ("500", "t held at 500, against the target there"),
         ("up, against the end", "t moved up from 100 to the end, against the end's target alone, as the paper has it"),
         ("up, own targets", "t moved up from 100 to the end, against the target at each time"),
     ):
@@ -99,7 +109,7 @@ def _network(net: xr.Dataset) -> list[Claim]:
         out.append(
             Claim(
                 _paper.TIME_INPUT,
-                f"A network from (Du, Dv, F, k, t) to radial spectrum and mean, {words}. Asked here: {HALF}.",
+                f"A network from (Du, Dv, F, k, t) to v on 16 x 16 patches, {words}. Asked here: {HALF}.",
                 f"{one.hits} of {one.of}",
                 f"{every}; {spent}",
                 one.half,

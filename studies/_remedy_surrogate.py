@@ -1,4 +1,4 @@
-"""A network from the parameters and time to what a state is like, and descents on it (remedy b of section 5.2)."""
+"""A network from the parameters and time to v on a coarse grid, and descents on it (remedy b of section 5.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from gsimplicit.landscape.tiles import Values
 from gsimplicit.routes.surrogate import initial_weights, network
 from studies._constants import TRUTH
 from studies._remedies import OTHER, World, target
-from studies._remedy_losses import Radial
 
 LOW, HIGH = torch.tensor([0.12, 0.05, 0.02, 0.05]), torch.tensor([0.2, 0.1, 0.08, 0.07])
 """Du, Dv, F, k of the trajectories: uniform between these."""
@@ -26,8 +25,11 @@ RATE, BATCH = 3e-3, 1024
 DESCENT = 600
 """Steps of Adam on the network, whatever the schedule."""
 HELD_OUT = 0.2
-SCHEDULES = ("100", "500", "end", "up, own targets", "up, against the end")
-FEATURES = Radial()
+FIXED = {"100": 100, "200": 200, "500": 500, "1000": 1000}
+"""Times at which descents stay, by name; those beyond the end are the end."""
+SCHEDULES = (*FIXED, "end", "up, own targets", "up, against the end")
+COARSE = 16
+"""Values a side of what the network gives: v averaged over patches. Radial spectra were tried first, and did worse."""
 DRAWN = ("known", "noise")
 """All trajectories from the target's own start, or each from noise of its own."""
 
@@ -42,11 +44,17 @@ def times_of(last: int) -> list[int]:
 def trajectories_job(world: World, count: int) -> Job:
     """Features along marches at drawn parameters."""
     times = times_of(world.last)
-    shape = (len(DRAWN), count, len(times), world.side // 2)
+    shape = (len(DRAWN), count, len(times), COARSE**2)
     draw = np.random.default_rng(23)
     params = draw.uniform(LOW.numpy(), HIGH.numpy(), (count, 4))
     frame = xr.Dataset(
-        {"features": (("drawn", "row", "time", "feature"), np.full(shape, np.nan), {"long_name": "radial features"})},
+        {
+            "features": (
+                ("drawn", "row", "time", "feature"),
+                np.full(shape, np.nan),
+                {"long_name": "v on a coarse grid"},
+            )
+        },
         {
             "drawn": ("drawn", list(DRAWN)),
             "time": ("time", times, {"long_name": "steps"}),
@@ -67,8 +75,13 @@ def _trajectory(item: tuple[World, str, int, tuple[float, ...]]) -> Values:
                 gs.Params(*values), fields, tol=0.0, max_steps=time - done, dtype=torch.float32, progress=False
             ).fields
         done = time
-        out.append(FEATURES.features(fields[:, 1])[0].numpy())
+        out.append(_coarse(fields[:, 1])[0].numpy())
     return {"features": np.stack(out)}
+
+
+def _coarse(v: torch.Tensor) -> torch.Tensor:
+    """V averaged over patches, float64, shape (B, COARSE^2)."""
+    return torch.nn.functional.adaptive_avg_pool2d(v.to(torch.float64)[:, None], COARSE).flatten(1)
 
 
 def networks_job(world: World, rows: xr.Dataset, steps: int) -> Job:
@@ -153,9 +166,9 @@ def _flat(
 def _phases(world: World, schedule: str) -> list[tuple[int, int]]:
     """Time of the network and time of the target, one after the other."""
     up = [t for t in (100, 200, 300, 500, 1000, 2000, 4000, 8000) if t < 0.9 * world.last] + [world.last]
-    fixed = {"100": 100, "500": 500, "end": world.last}
-    if schedule in fixed:
-        return [(fixed[schedule], fixed[schedule])]
+    if not schedule.startswith("up"):
+        steps = min(FIXED.get(schedule, world.last), world.last)
+        return [(steps, steps)]
     return [(t, t if schedule == "up, own targets" else world.last) for t in up]
 
 
@@ -165,7 +178,7 @@ def _descended(fit: _Fitted, world: World, schedule: str) -> np.ndarray:
     raw, phases = torch.logit(starts / 0.1), _phases(world, schedule)
     held = torch.tensor(TRUTH[:2], dtype=torch.float64).expand(len(starts), 2)
     for steps, goal_steps in phases:
-        goal = torch.cat([FEATURES.features(target(world, n, goal_steps)) for n in range(world.starts)])
+        goal = torch.cat([_coarse(target(world, n, goal_steps)) for n in range(world.starts)])
         raw = raw.detach().requires_grad_()
         by, count = torch.optim.Adam([raw], lr=0.03), DESCENT // len(phases)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(by, count, eta_min=0.001)

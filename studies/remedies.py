@@ -22,7 +22,7 @@ from studies import (
 from studies._common import Datasets, Study, filled
 from studies._remedies import World
 
-WORLDS = {"quick": World(32, 7, 600, 2), "default": World(48, 8, 3000, 8), "paper": World(128, 10, 16_000, 50)}
+WORLDS = {"quick": World(32, 7, 400, 1), "default": World(48, 8, 3000, 8), "paper": World(128, 10, 16_000, 50)}
 TIMES = {
     "quick": (50, 100, 300),
     "default": (25, 50, 100, 150, 200, 300, 400, 500, 700, 1000, 2000),
@@ -34,7 +34,7 @@ TRIED = {
     "default": (50, 100, 200, 300, 500, 1000),
     "paper": (25, 50, 100, 200, 300, 500, 1000, 4000),
 }
-POINTS = {"quick": (4, 15, 40, 300), "default": (9, 61, 400, 2000), "paper": (25, 201, 2000, 10_000)}
+POINTS = {"quick": (3, 11, 16, 60), "default": (9, 61, 400, 2000), "paper": (25, 201, 2000, 10_000)}
 """Points a side of the plane, points along k, trajectories, and steps of the training on them."""
 
 

@@ -226,6 +226,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], type[Exception], str]] 
     (gs.train_surrogate, {"data": None, "hidden": 64}, TypeError, "hidden must be a list of widths, got 64"),
     (gs.hessian, {"state": UV, "loss": "spectrum"}, TypeError, "state must be"),
     (gs.root_derivatives, {"state": UV}, TypeError, "state must be"),
+    (gs.marched_derivatives, {"params": UV}, TypeError, "params must be"),
     (taylor_test, {"function": 3, "x": 0.0, "derivative": 1.0}, (TypeError, ValueError), "function"),
 ]
 

@@ -89,6 +89,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     **{f"solve {r}": lambda r=r: solved(r) for r in ROUTES},
     "hessian": lambda: gs.hessian(ROOT, mean_square),
     "root_derivatives": lambda: gs.root_derivatives(ROOT),
+    "marched_derivatives": lambda: gs.marched_derivatives(params(), START, 5)[1],
     "compare": lambda: gs.compare(params(), ["implicit", "tangent"], loss=weighted, **SHORT)["gradient"].values,
     "scan": scanned,
     "scan on threads": threaded,

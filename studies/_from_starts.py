@@ -1,8 +1,9 @@
 """What each way makes of a clean picture from wrong starts: one-shot, a followed root, and states re-marched each time.
 
-Followed and re-marched differ in one thing alone, where the state of new parameters comes from: from the state before,
-or from the initial field. Both take gradients of the implicit function theorem. The re-marched ones start from the very
-field that the picture was made from, which is more than anybody would know.
+Followed and re-marched differ in where the state of new parameters comes from: from the state before, or from the
+initial field. Both take gradients of the implicit function theorem. Followed minimises squared deviations by Gauss and
+Newton's method, as `gs.invert` does by itself. Re-marched minimises the paper's spectrum loss by BFGS, and starts from
+the very field that the picture was made from, which is more than anybody would know.
 """
 
 from __future__ import annotations

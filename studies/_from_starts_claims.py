@@ -25,13 +25,13 @@ def claims(fits: xr.Dataset) -> list[Claim]:
             "Descent by implicit gradients, each state marched anew from the picture's own initial field. Asked: at "
             "most one in ten starts on a line and a plane of F and k recovers the parameters.",
             f"{marched} of {n} recovered",
-            f"{side}: {words}; {_at_once(fits)} of the re-marched ended at their start, where the gradient is 0",
+            f"{side}: {words}; {_at_once(fits)} of the re-marched ended at their start, for want of a gradient",
             bool(marched <= n / 10),
         ),
         Claim(
             ours("The restart fails, not implicit gradients"),
-            "The same starts, with the state followed by Newton's method from the one before (squared deviations in place "
-            "of the spectrum loss). Asked: at least three times as many recover, and at least one in five.",
+            "The same starts, with the state followed by Newton's method from the one before, and squared deviations "
+            "in place of the spectrum loss. Asked: at least three times as many recover, and at least one in five.",
             f"followed {followed}, re-marched {marched} of {n}",
             f"{side}: {words}; medians " + ", ".join(f"{way} {_median(fits, way):.1f} s" for way in counts),
             bool(followed >= max(3 * marched, n / 5)),

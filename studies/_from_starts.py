@@ -1,13 +1,13 @@
 """What each way makes of a clean picture from wrong starts: one-shot, a followed root, and states re-marched each time.
 
-Followed and re-marched differ in one thing alone, where the state of new parameters comes from: from the state before,
-or from the initial field. Both take gradients of the implicit function theorem. The re-marched ones start from the very
-field that the picture was made from, which is more than anybody would know.
+Followed and re-marched differ in where the state of new parameters comes from: from the state before, or from the
+initial field. Both take gradients of the implicit function theorem. Followed minimises squared deviations by Gauss and
+Newton's method, as `gs.invert` does by itself. Re-marched minimises the paper's spectrum loss by BFGS, and starts from
+the very field that the picture was made from, which is more than anybody would know.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 from functools import cache, partial
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from scipy.optimize import minimize
 
 import gsimplicit as gs
 from gsimplicit.inverse.methods import Followed, OneShot, VariableProjection
@@ -42,10 +41,11 @@ SIZES = {"quick": (32, 4, 2, 4, 8), "default": (32, 20, 6, 50, 40), "paper": (64
 WAYS = ("one-shot", "followed", "re-marched", "variable projection")
 CLOSE = 0.1
 """Largest error of four parameters, in per cent, that counts as recovered."""
-CALLS, STEPS = 25, 40
+CALLS, STEPS = 40, 40
 """Gradients of a re-marched descent, and steps along a branch, at most."""
-OUTSIDE = 1e3
-"""Loss where no state or no stable step is."""
+FIRST, TRUST, SMALLEST, FLAT = 0.005, 0.1, 1e-9, 1e-4
+"""Largest change of a logarithm in the first step of a re-marched descent, in any, the smallest; and a slope that is
+none."""
 
 
 def starts(scale: str) -> tuple[list[str], Array]:
@@ -132,30 +132,48 @@ def _at(item: tuple[str, Array, str, int]) -> Values:
 
 
 def _remarched(start: Array, v: torch.Tensor, side: int) -> tuple[Array, int]:
-    """BFGS on the logarithms with the spectrum loss and its implicit gradient, each state marched from the field."""
-    initial, calls = gs.initial_state(grid=(side, side)), 0
-    best, where = np.inf, start
+    """BFGS on the logarithms with the spectrum loss and its implicit gradient, each state marched from the field.
 
-    def value(z: Array) -> tuple[float, Array]:
-        nonlocal calls, best, where
-        values = np.exp(z)
-        if calls >= CALLS:
-            raise StopIteration
+    A step that leads to no steady state, or to a higher loss, is halved; the first changes no parameter by more than
+    a part of `FIRST`, none by more than of `TRUST`.
+    """
+    initial, calls, values = gs.initial_state(grid=(side, side)), 0, start
+
+    def value(at: Array) -> tuple[float, Array]:
+        nonlocal calls
         calls += 1
-        if values[:2].max() > 0.24 or values[2:].max() > 0.12:
-            return OUTSIDE, np.zeros(4)
+        if at[:2].max() > 0.24 or at[2:].max() > 0.12:
+            return np.inf, np.zeros(4)
         try:
-            out = gs.grad(gs.Params(*values), route="implicit", loss="spectrum", target=v, initial=initial)
+            out = gs.grad(gs.Params(*at), route="implicit", loss="spectrum", target=v, initial=initial)
         except gs.NotSteady:
-            return OUTSIDE, np.zeros(4)
-        loss = float(out.loss[0])
-        if loss < best:
-            best, where = loss, values
-        return loss, values * np.array([float(getattr(out.grad, name)[0]) for name in NAMES])
+            return np.inf, np.zeros(4)
+        return float(out.loss[0]), at * np.array([float(getattr(out.grad, name)[0]) for name in NAMES])
 
-    with contextlib.suppress(StopIteration):
-        minimize(value, np.log(start), jac=True, method="BFGS")
-    return where, calls
+    here, g = value(values)
+    inverse, fresh = None, True
+    while np.isfinite(here) and np.abs(g).max() > FLAT and calls < CALLS:
+        if inverse is None or g @ inverse @ g <= 0:
+            inverse, fresh = np.eye(4) * FIRST / np.abs(g).max(), True
+        z = -inverse @ g
+        z = z * min(1.0, TRUST / np.abs(z).max())
+        there, slope = value(values * np.exp(z))
+        while not there <= here + 1e-4 * (z @ g) and calls < CALLS and np.abs(z).max() > SMALLEST:
+            z = z / 2
+            there, slope = value(values * np.exp(z))
+        if not there < here:
+            if fresh or calls >= CALLS:
+                break
+            inverse = None
+            continue
+        y, values = slope - g, values * np.exp(z)
+        here, g = there, slope
+        if (curved := z @ y) > 0:
+            inverse = np.eye(4) * curved / (y @ y) if fresh else inverse
+            left = np.eye(4) - np.outer(z, y) / curved
+            inverse = left @ inverse @ left.T + np.outer(z, z) / curved
+        fresh = False
+    return values, calls
 
 
 def recovered(data: xr.Dataset, way: str, kinds: tuple[str, ...]) -> tuple[int, int]:

@@ -50,6 +50,6 @@ def draw(figure: SubFigure, fits: xr.Dataset, plane: xr.Dataset, letters: str) -
 
 def _marks(ax: Any, x: Any, y: Any, some: xr.Dataset) -> None:
     good = some["error"].values < CLOSE
-    ax.plot(x[good], y[good], "o", ms=6, mfc="w", mec="k", ls="", zorder=3)
-    ax.plot(x[~good], y[~good], "x", ms=6, color="k", mew=3.2, zorder=3)
-    ax.plot(x[~good], y[~good], "x", ms=5, color="w", mew=1.2, zorder=3)
+    ax.plot(x[good], y[good], "o", ms=6, mfc="w", mec="k", ls="", zorder=3, clip_on=False)
+    ax.plot(x[~good], y[~good], "x", ms=6, color="k", mew=3.2, zorder=3, clip_on=False)
+    ax.plot(x[~good], y[~good], "x", ms=5, color="w", mew=1.2, zorder=3, clip_on=False)

@@ -199,7 +199,6 @@ def _tqdm() -> Any:
 
     class Quiet(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0  # no thread that could meet a closed stream
-        last_print_t = 0.0  # early versions read it as a bar goes that broke before it was drawn
 
         def refresh(self, nolock: bool = False, lock_args: Any = None) -> bool:  # type: ignore[override]  # its stub says None
             """As tqdm's, which keeps its lock for good where the stream breaks: every later bar would wait for it."""

@@ -119,7 +119,7 @@ def explorer() -> None:
             said.wait_for(timeout=120_000)
             tab.mouse.click(205, 296)
             tab.wait_for_timeout(3_000)
-            for n in range(4):
+            for n in range(3):
                 tab.get_by_role("button", name="Step downhill").click()
                 tab.wait_for_function(f"() => {_MODEL}('walk').data.x.length > {n + 1}", timeout=120_000)
             tab.wait_for_timeout(1_000)
@@ -139,6 +139,7 @@ def _served(*words: str) -> Iterator[str]:
         assert server.stdout is not None
         yield server.stdout.readline().split()[4].rstrip(";")
         server.terminate()
+        server.communicate()  # it says that it ends, to a pipe that must still be open
 
 
 def _shape_and_position(ax: plt.Axes) -> None:

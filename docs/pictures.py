@@ -119,6 +119,7 @@ def explorer() -> None:
             said.wait_for(timeout=120_000)
             tab.mouse.click(205, 296)
             tab.wait_for_timeout(3_000)
+            tab.get_by_label("Route").select_option("unrolled")
             for n in range(3):
                 tab.get_by_role("button", name="Step downhill").click()
                 tab.wait_for_function(f"() => {_MODEL}('walk').data.x.length > {n + 1}", timeout=120_000)

@@ -1,11 +1,15 @@
 """The pictures of the README, the tutorial and the page on steady states: `python docs/pictures.py`, some minutes.
 
-`python docs/pictures.py point` makes one: point, start or drift. The scan of the first is kept in output/pictures.
+`python docs/pictures.py point` makes one: point, start, drift, or the two of the explorer, which needs Chromium. The
+scans are kept in output/pictures.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -87,6 +91,58 @@ def drift() -> None:
     figure.savefig(HERE / "drift.png", dpi=110)
 
 
+def explorer() -> None:
+    """The explorer's two views, as a browser shows them."""
+    from playwright.sync_api import sync_playwright
+
+    gs.scan(
+        {"F": np.linspace(0.03, 0.06, 16), "k": np.linspace(0.056, 0.067, 16)},
+        losses=["spectrum", "windowed"],
+        routes=[gs.routes.Implicit(gs.Refine(max_evaluations=200_000)), "unrolled"],
+        initial=gs.initial_state(grid=(SIZE, SIZE)),
+        keep="v",
+        store=KEPT / "explorer.nc",
+    )
+    with sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+        with _served() as url:
+            tab = browser.new_page(viewport={"width": 960, "height": 700})
+            tab.goto(url)
+            tab.wait_for_function(f"() => window.Bokeh?.documents[0] && {_SHOWN}.steps[0] > 6000", timeout=300_000)
+            tab.get_by_role("button", name="Pause", exact=True).click()
+            tab.wait_for_timeout(2_000)
+            tab.screenshot(path=HERE / "explorer_live.png")
+        with _served(str(KEPT / "explorer.nc")) as url:
+            tab = browser.new_page(viewport={"width": 1560, "height": 860})
+            tab.goto(url)
+            said = tab.get_by_text("As the scan left it")
+            said.wait_for(timeout=120_000)
+            tab.mouse.click(205, 296)
+            tab.wait_for_timeout(3_000)
+            tab.get_by_label("Route").select_option("unrolled")
+            for n in range(3):
+                tab.get_by_role("button", name="Step downhill").click()
+                tab.wait_for_function(f"() => {_MODEL}('walk').data.x.length > {n + 1}", timeout=120_000)
+            tab.wait_for_timeout(1_000)
+            tab.screenshot(path=HERE / "explorer_plane.png")
+        browser.close()
+
+
+_MODEL = "Bokeh.documents[0].get_model_by_name"
+_SHOWN = f"{_MODEL}('picture').data"
+
+
+@contextmanager
+def _served(*words: str) -> Iterator[str]:
+    """The explorer's address while it is served."""
+    command = [sys.executable, "-u", "-m", "gsimplicit", "explore", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().split()[4].rstrip(";")
+        server.terminate()
+        server.communicate()  # it says that it ends, to a pipe that must still be open
+
+
 def _shape_and_position(ax: plt.Axes) -> None:
     params, fields = gs.Params(Du=0.16, Dv=0.08, F=0.03, k=0.06), gs.initial_state(grid=(40, 40))
     times = np.unique(np.geomspace(200, 1_000_000, 90).astype(int))
@@ -154,7 +210,7 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for name in sys.argv[1:] or ["point", "start", "drift"]:
-        {"point": point, "start": start, "drift": drift}[name]()
+        {"point": point, "start": start, "drift": drift, "explorer": explorer}[name]()
 
 
 if __name__ == "__main__":

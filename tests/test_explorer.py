@@ -198,6 +198,7 @@ def test_a_look_at_a_point_finds_the_gradient_that_the_scan_stored_and_a_step_go
     here = walking.look(plane, point.place, "unrolled", "spectrum", 0)
     assert here.slope == pytest.approx(point.gradients["unrolled"][1]["spectrum"], rel=1e-9)
     assert here.loss == pytest.approx(point.losses["spectrum"], rel=1e-6)
+    assert walking.begin(point, "unrolled", "spectrum").slope == pytest.approx(here.slope, rel=1e-9)
     there = walking.step(plane, here, 0.5)
     cell = plane.cell()
     moved = [(b - a) / h for a, b, h in zip(here.place, there, cell, strict=True)]

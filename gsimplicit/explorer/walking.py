@@ -10,9 +10,9 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import checks
-from gsimplicit.explorer.landscape import Landscape
+from gsimplicit.explorer.landscape import Landscape, Point
 
-__all__ = ["Stop", "downhill", "look", "state_at", "step"]
+__all__ = ["Stop", "begin", "downhill", "look", "state_at", "step"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,14 @@ def downhill(slope: tuple[float, float], cell: tuple[float, float]) -> tuple[flo
     if not math.isfinite(norm) or norm == 0:
         return 0.0, 0.0
     return -steep[0] / norm, -steep[1] / norm
+
+
+def begin(point: Point, route: str, objective: str) -> Stop:
+    """A stop at a point of the file, with the gradient that the scan stored there."""
+    status, slopes = point.gradients[route]
+    slope = slopes[objective]
+    said = "" if all(map(math.isfinite, slope)) else f"the {route} route has no gradient here: it ended {status}"
+    return Stop(point.place, point.losses[objective], slope, status, said)
 
 
 def look(plane: Landscape, place: tuple[float, float], route: str, objective: str, sample: int) -> Stop:

@@ -54,7 +54,8 @@ def served() -> Iterator[Callable[..., str]]:
     yield start
     for one in running:
         one.terminate()
-        one.communicate(timeout=20)
+    for one in running:
+        one.communicate(timeout=30)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ class Walker:
     def __init__(self, plane: Landscape, beside: Controls, work: Background) -> None:
         self.plane, self._beside, self._work = plane, beside, work
         self.stops: list[walking.Stop] = []
+        self._walked_by = "", ""
         names = plane.objectives
         self._objective = pn.widgets.Select(name="Loss", options=names, width=130)
         self._sample = pn.widgets.Select(name="Start", options=list(range(plane.samples)), width=70)
@@ -75,19 +76,22 @@ class Walker:
 
     def step(self) -> None:
         """One step along the descent of the chosen route; the gradient is taken where one stands."""
-        place = self.stops[-1].place if self.stops else self.point.place
         route, objective = str(self._route.value), str(self._objective.value)
         length, sample, point = float(self._length.value), int(self._sample.value), self.point
+        here = self.stops[-1] if self.stops else walking.begin(point, route, objective)
+        by = route, objective
 
         def walk() -> walking.Stop:
-            here = walking.look(self.plane, place, route, objective, sample)
-            there = walking.step(self.plane, here, length)
-            return walking.look(self.plane, there, route, objective, sample)
+            known = (
+                here if by == self._walked_by or not self.stops else walking.look(self.plane, here.place, *by, sample)
+            )
+            return walking.look(self.plane, walking.step(self.plane, known, length), *by, sample)
 
         def done(stop: walking.Stop) -> None:
             if self.point is not point:
                 return
             self.stops.append(stop)
+            self._walked_by = by
             self.view.walked(self.stops, point.place, point.losses[objective])
             slope = ", ".join(f"{x:.4g}" for x in stop.slope)
             said = f" {html.escape(stop.said)}" if stop.said else ""

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gsimplicit.landscape.cells import axes_of
-from gsimplicit.landscape.cliffs import edges, loss_range, plateau_cells
+from gsimplicit.landscape.cliffs import edges, flat_plateau, loss_range
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies._common import Datasets
 from studies._constants import F_RANGE
@@ -69,7 +69,7 @@ def _slope_map(one: xr.Dataset, route: str, R: float, ax: Axes) -> None:
         norm=LogNorm(1e-6, 1e2),
     )
     cliff_lines(one, "spectrum", ax, route=route, color="#2bb3c0")
-    flat = plateau_cells(one, "spectrum", route)
+    flat = flat_plateau(one, "spectrum", route)
     _arrows(one.where(~flat), route, ax)
     F, k = np.meshgrid(one["F"], one["k"], indexing="ij")
     ax.plot(k[flat.values], F[flat.values], ".", color="w", ms=4.5, ls="none")

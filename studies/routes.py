@@ -27,7 +27,7 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit.configuration import configuration_of
 from gsimplicit.landscape.cells import CellClass, axes_of, classes
-from gsimplicit.landscape.cliffs import edges, plateau_cells
+from gsimplicit.landscape.cliffs import edges, flat_plateau
 from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _paper
 from studies._claims import Claim, ours
@@ -254,7 +254,7 @@ def judge(data: Datasets) -> list[Claim]:
     claims += _maps(first, learned)
     kind = first["kind"]
     for route in map(str, first["route"].values):
-        flat = xr.concat([plateau_cells(one, "spectrum", route) for one in samples_of(first)], "sample")
+        flat = xr.concat([flat_plateau(one, "spectrum", route) for one in samples_of(first)], "sample")
         flat = flat.transpose(*kind.dims)
         counts = {
             word: (int((flat & (kind == which)).sum()), int((kind == which).sum()))

@@ -9,7 +9,7 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit.landscape.boundaries import boundaries, curve_distance
 from gsimplicit.landscape.cells import CellClass, classes
-from gsimplicit.landscape.cliffs import edges, loss_range, plateau_cells
+from gsimplicit.landscape.cliffs import edges, flat_plateau, loss_range
 from gsimplicit.landscape.edge_maps import agreement, edge_map
 
 
@@ -64,11 +64,11 @@ def test_a_gradient_explains_a_slope_and_not_a_cliff() -> None:
     assert edge["route_cliff"].values.tolist() == [False, False, True, False, False]
 
 
-def test_plateau_cells_are_patternless_and_flat() -> None:
-    assert plateau_cells(LINE, "spectrum", "implicit").values.tolist() == [False, False, False, True, True, False]
+def test_flat_plateau_are_patternless_and_flat() -> None:
+    assert flat_plateau(LINE, "spectrum", "implicit").values.tolist() == [False, False, False, True, True, False]
     steep = LINE.copy(deep=True)
     steep["gradient"][3] = 1.0
-    assert plateau_cells(steep, "spectrum", "implicit").values.tolist() == [False, False, False, False, True, False]
+    assert flat_plateau(steep, "spectrum", "implicit").values.tolist() == [False, False, False, False, True, False]
 
 
 def test_the_range_ignores_one_percent_at_either_end() -> None:

@@ -14,7 +14,7 @@ from gsimplicit import checks
 from gsimplicit.landscape.cells import CellClass, axes_of, axis_of, check_names, check_scan, classes
 from gsimplicit.results import Kind, Status
 
-__all__ = ["edges", "loss_range", "plateau_cells"]
+__all__ = ["edges", "flat_plateau", "loss_range"]
 
 
 def loss_range(data: xr.Dataset, objective: str) -> float:
@@ -24,7 +24,7 @@ def loss_range(data: xr.Dataset, objective: str) -> float:
     return float(high - low)
 
 
-def plateau_cells(data: xr.Dataset, objective: str, route: str, share: float = 1e-3) -> xr.DataArray:
+def flat_plateau(data: xr.Dataset, objective: str, route: str, share: float = 1e-3) -> xr.DataArray:
     """Cells without a pattern where the gradient foresees less than `share` of R over one cell in every direction.
 
     Args:

@@ -1,15 +1,15 @@
 """The same step on open windows: nothing is known outside, so the state on the rim is an unknown of its own.
 
-The equations hold inside the rim only, so there are fewer of them than values of the state, by those of the rim. Each of
-the steps a, b_j of `gsimplicit.inverse.one_shot` is the one, of all that the equations allow, that is best for the data:
+The equations hold inside the rim only, so there are fewer of them than values of the state. Each of the steps a, b_j of
+`gsimplicit.inverse.one_shot` is the one, of all that the equations allow, that is best for the data:
 
     min |W dX + e|^2  with  J dX = r,    [ W'W  J' ] [ dX ]   [ -W'e ]
                                          [ J    0  ] [ l  ] = [   r  ].
 
 What is left of the data for the parameters is then orthogonal to all that the rim could do. A hidden species on the
-rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale: where the
-seen species vanishes the data say nothing of it. Where the gain is unknown drift is taken as
-none: a small one, which noise makes, would seem to tell the unit of time that such a picture does not have.
+rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale: where
+the seen species vanishes the data say nothing of it. Where the gain is unknown drift is taken as none: a small one,
+which noise makes, would seem to tell the unit of time that such a picture does not have.
 """
 
 from __future__ import annotations

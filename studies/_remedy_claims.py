@@ -73,10 +73,11 @@ def _losses(runs: xr.Dataset, plane: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             _paper.BETTER_LOSS,
-            "The same where v is gone. Asked here: v there has a derivative in F or k of 1e-12 or more (root mean square "
-            "over pixels), without which no loss of v has a slope. The bar was chosen after the number had been seen.",
+            "The same where v is gone. Asked here: v there has a derivative in F or k of 1e-12 or more (root mean "
+            "square over pixels), without which no loss of v has a slope. The bar was chosen after we had seen the "
+            "number.",
             f"{seen:.0e} where v is gone",
-            f"largest root mean square of dv/dF and dv/dk over the plane's points without v, at {last:,} steps: {seen:.0e}",
+            f"largest root mean square of dv/dF and dv/dk where v is gone on the plane, at {last:,} steps: {seen:.0e}",
             None if np.isnan(seen) else seen >= 1e-12,
         ),
     ]

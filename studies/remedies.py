@@ -22,7 +22,7 @@ from studies import (
 from studies._common import Datasets, Study, filled
 from studies._remedies import World
 
-WORLDS = {"quick": World(32, 7, 400, 1), "default": World(48, 8, 3000, 8), "paper": World(128, 10, 16_000, 50)}
+WORLDS = {"quick": World(32, 7, 600, 1), "default": World(48, 8, 3000, 8), "paper": World(128, 10, 16_000, 50)}
 TIMES = {
     "quick": (50, 100, 300),
     "default": (25, 50, 100, 150, 200, 300, 400, 500, 700, 1000, 2000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -91,16 +92,19 @@ def recover(
             answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
             if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT):
                 return answer
-    if wanted.start is not None:
-        starts = starts_of(problem, data.guess, [wanted.start])
-        answer = judged(problem, search(problem, starts, accept, noisy=False), data, accept)
+    noisy = data.guess.noise > NOISY
+    first = () if wanted.start is None else starts_of(problem, data.guess, [wanted.start])
+    if wanted.start is not None and not (noisy and model.presets and elsewhere):
+        answer = judged(problem, search(problem, first, accept, noisy=False), data, accept)
         if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not (model.presets and elsewhere):
             return answer
+        first = ()
     box = Search.of(model, wanted.ranges)
     parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
     whole = pictures.whole
     starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
-    return judged(problem, search(problem, starts, accept, noisy=data.guess.noise > NOISY), data, accept)
+    # where noise could hide a wrong answer the start's own is one among others
+    return judged(problem, search(problem, chain(first, starts), accept, noisy=noisy), data, accept)
 
 
 def differing(model: Model, each: Sequence[Answer]) -> str:

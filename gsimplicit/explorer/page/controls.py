@@ -112,7 +112,7 @@ class Controls:
 
     def take(self, live: Simulation, *, running: bool) -> None:
         """Show another simulation."""
-        self.live = live
+        self.live, self._said = live, ""
         self.follow()
         self._set_running(running)
         self.show()

@@ -113,7 +113,7 @@ def explorer() -> None:
             tab.wait_for_timeout(2_000)
             tab.screenshot(path=HERE / "explorer_live.png")
         with _served(str(KEPT / "explorer.nc")) as url:
-            tab = browser.new_page(viewport={"width": 1560, "height": 860})
+            tab = browser.new_page(viewport={"width": 1470, "height": 690})
             tab.goto(url)
             said = tab.get_by_text("As the scan left it")
             said.wait_for(timeout=120_000)

@@ -35,6 +35,10 @@ class Background:
         self._next: Callable[[], None] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explorer")
 
+    def soon(self, act: Callable[[], None]) -> None:
+        """Run something short on the page's thread when the page is free: a widget may call while a picture is sent."""
+        self._later(act)
+
     def ask(
         self, work: Callable[[], Found], done: Callable[[Found], None], failed: Callable[[Exception], None]
     ) -> None:

@@ -64,8 +64,8 @@ class Controls:
         self._choose_model = choose_model
         self._buttons = self._make_buttons()
         self.follow()
-        self._colours.param.watch(lambda event: self.view.colour(event.new), "value")
-        self._model.param.watch(self._switch_model, "value")
+        self._colours.param.watch(lambda event: work.soon(lambda: self.view.colour(event.new)), "value")
+        self._model.param.watch(lambda event: work.soon(lambda: self._switch_model(event)), "value")
         self._preset.param.watch(self._switch_preset, "value")
 
     def layout(self) -> pn.Row:
@@ -112,7 +112,7 @@ class Controls:
 
     def take(self, live: Simulation, *, running: bool) -> None:
         """Show another simulation."""
-        self.live = live
+        self.live, self._said = live, ""
         self.follow()
         self._set_running(running)
         self.show()
@@ -128,7 +128,7 @@ class Controls:
                 name=f"{name}, {words}" if words else name, start=low, end=high, step=(high - low) / 400, value=value,
                 format="0.0000", width=_WIDTH, margin=(2, 10),
             )  # fmt: skip
-            slider.param.watch(lambda event, name=name: self._move(name, event.new), "value")
+            slider.param.watch(lambda event, name=name: self._work.soon(lambda: self._move(name, event.new)), "value")
             made.append(slider)
         self._sliders.objects = made
         self.view.bar.title = params.model.observed
@@ -142,7 +142,7 @@ class Controls:
             ("Refine", self._refine),
         ):
             button = pn.widgets.Button(name=name, width=66, margin=(5, 3))
-            button.on_click(lambda event, act=act: act())
+            button.on_click(lambda event, act=act: self._work.soon(act))
             made.append(button)
         self._toggle = made[0]
         self._toggle.name = "Pause" if self.running else "Run"
@@ -163,7 +163,7 @@ class Controls:
             for name, file, make in kinds
         ]
         show = pn.widgets.Button(name="Show the lines", width=110, margin=(5, 3))
-        show.on_click(lambda event: self.show_lines(export.lines_of(self.live)))
+        show.on_click(lambda event: self._work.soon(lambda: self.show_lines(export.lines_of(self.live))))
         return pn.Column(pn.Row(*made, show), self._lines)
 
     def show_lines(self, lines: str) -> None:
@@ -223,7 +223,7 @@ class Controls:
 
     def _switch_preset(self, event: Any) -> None:
         if not self._quiet:
-            self._switch(models()[self._model.value].preset(event.new))
+            self._work.soon(lambda: self._switch(models()[self._model.value].preset(event.new)))
 
     def _switch(self, params: ModelParams) -> None:
         self.live.switch(params)

@@ -58,7 +58,7 @@ class PlaneView:
             x_range=(columns[0], columns[-1]), y_range=(rows[0], rows[-1]), name="landscape",
         )  # fmt: skip
         fill = {"field": "loss", "transform": self.mapper}
-        self.plot.quad(**{name: name for name in data}, source=self.cells, fill_color=fill, line_color=None)
+        self.plot.quad(**{name: name for name in data}, source=self.cells, fill_color=fill, line_color=fill)
         self.bar = ColorBar(color_mapper=self.mapper, ticker=BasicTicker(), width=14)
         self.plot.add_layout(self.bar, "right")
         self.plot.grid.visible = False
@@ -119,7 +119,7 @@ def words_of(point: Point, objective: str, routes: Sequence[str]) -> str:
     rows = []
     for route in routes:
         status, slopes = point.gradients[route]
-        slope = ", ".join(f"{x:.4g}" for x in slopes[objective])
+        slope = ", ".join(f"{x:.4g}" if math.isfinite(x) else "none" for x in slopes[objective])
         swatch = f"<span style='color:{colour_of(route, routes)}'>&#9632;</span>"
         rows.append(f"<tr><td>{swatch} {html.escape(route)}</td><td>{status}</td><td>{slope}</td></tr>")
     head_of = "<tr><th align='left'>route</th><th align='left'>ended</th><th align='left'>derivatives</th></tr>"

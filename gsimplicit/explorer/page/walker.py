@@ -50,16 +50,16 @@ class Walker:
         self._walked = Div(name="walked", width=500)
         self.point = plane.point((len(plane.values(0)) // 2, len(plane.values(1)) // 2), 0)
         for widget in (self._objective, self._sample):
-            widget.param.watch(lambda event: self._looked(), "value")
-        self._colours.param.watch(lambda event: self.view.colour(event.new), "value")
+            widget.param.watch(lambda event: work.soon(self._looked), "value")
+        self._colours.param.watch(lambda event: work.soon(lambda: self.view.colour(event.new)), "value")
         self.choose(self.point)
 
     def layout(self) -> pn.Column:
         """The map with its widgets."""
         step = pn.widgets.Button(name="Step downhill", width=120, disabled=not self.plane.routes)
-        step.on_click(lambda event: self.step())
+        step.on_click(lambda event: self._work.soon(self.step))
         lines = pn.widgets.Button(name="Lines of this point", width=140)
-        lines.on_click(lambda event: self._lines())
+        lines.on_click(lambda event: self._work.soon(self._lines))
         return pn.Column(
             pn.Row(self._objective, self._sample, self._route, self._colours),
             pn.pane.Bokeh(self.view.plot), pn.pane.Bokeh(self._told),

@@ -105,6 +105,17 @@ def test_a_sixteenth_of_the_pixels_can_be_enough() -> None:
     assert error(found, params.tensor()[0]) < 0.03
 
 
+def test_where_gaps_hide_the_noise_a_start_of_ones_own_is_not_believed_alone(root: torch.Tensor) -> None:
+    v = root[0, 1].numpy()
+    draws = np.random.default_rng(3)
+    picture = v + 0.01 * v.std() * draws.standard_normal(v.shape)
+    there = draws.random(v.shape) < 0.5
+    far = gs.Params(0.127, 0.1269, 0.05, 0.0501)  # from here alone a root 38 % off is white enough to pass
+    found = invert(picture, mask=there, start=far)
+    found.require_found()
+    assert error(found) < 0.05
+
+
 def test_what_is_not_free_stays_and_a_start_is_taken(noisy: torch.Tensor) -> None:
     found = invert(noisy[:, 1], free=["F", "k"], start=gs.Params(0.16, 0.08, 0.03, 0.06))
     found.require_found()

@@ -9,7 +9,7 @@ from gsimplicit import models
 from gsimplicit.descent.descend import descend
 from gsimplicit.descent.safeguards import Safeguards
 from gsimplicit.initial import Box, initial_state
-from gsimplicit.inverse.answer import Recovery
+from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.inversion import Inversion, NotRecovered
 from gsimplicit.inverse.invert import invert
 from gsimplicit.landscape.fill import partial_scan

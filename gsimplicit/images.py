@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gsimplicit import checks, dataset, files
-from gsimplicit.inverse.answer import Recovery
-from gsimplicit.inverse.edges import OPEN, PERIODIC
+from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.inversion import Inversion
+from gsimplicit.inverse.pictures.edges import OPEN, PERIODIC
 
 __all__ = ["Image", "advice", "noise", "read", "require_small", "shrunk", "told"]
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.inverse.method import Question
-from gsimplicit.inverse.question import as_pictures, as_wanted
+from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 

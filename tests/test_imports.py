@@ -94,6 +94,20 @@ def test_no_module_imports_upward(path: Path) -> None:
     assert imported(ast.parse(path.read_text())) <= allowed
 
 
+INNER = ["pictures", "fits", "starts", "answers"]
+"""Rooms of `inverse`, in their order."""
+
+
+@pytest.mark.parametrize("room", INNER)
+def test_no_room_of_inverse_imports_one_above_it(room: str) -> None:
+    above = [f"gsimplicit.inverse.{other}" for other in INNER[INNER.index(room) + 1 :]]
+    files = sorted((PACKAGE / "inverse" / room).glob("*.py"))
+    assert len(files) > 3
+    for path in files:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+        assert not [x for x in lines for name in above if x.startswith((f"from {name}", f"import {name}"))], path
+
+
 @pytest.mark.parametrize(
     ("text", "rooms"),
     [

@@ -13,11 +13,11 @@ import xarray as xr
 from helpers import PAPER, small_start
 
 import gsimplicit as gs
-from gsimplicit.inverse import one_shot
-from gsimplicit.inverse.linearised import Linearised
-from gsimplicit.inverse.problem import Ended, Place, Problem
-from gsimplicit.inverse.scales import Scales
-from gsimplicit.inverse.snapshot import Snapshot
+from gsimplicit.inverse.fits import one_shot
+from gsimplicit.inverse.fits.linearised import Linearised
+from gsimplicit.inverse.fits.problem import Ended, Place, Problem
+from gsimplicit.inverse.fits.scales import Scales
+from gsimplicit.inverse.pictures.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,18 +11,18 @@ import torch
 from helpers import PAPER, small_start
 
 import gsimplicit as gs
-from gsimplicit.inverse import branch, variable_projection, weak
-from gsimplicit.inverse.equation_error import noise_draws
-from gsimplicit.inverse.following import by_bfgs, by_deviations, by_loss
-from gsimplicit.inverse.linear_fit import nonlinear
+from gsimplicit.inverse.answers.equation_error import noise_draws
+from gsimplicit.inverse.answers.linear_fit import nonlinear
+from gsimplicit.inverse.answers.prepared import Prepared, prepared
+from gsimplicit.inverse.fits import branch, variable_projection, weak
+from gsimplicit.inverse.fits.following import by_bfgs, by_deviations, by_loss
+from gsimplicit.inverse.fits.problem import Ended, Place
+from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.method import Question
 from gsimplicit.inverse.methods import METHODS, Descend, Followed, Linear, OneShot, VariableProjection, Weak
-from gsimplicit.inverse.own_equation import at_rest
-from gsimplicit.inverse.prepared import Prepared, prepared
-from gsimplicit.inverse.problem import Ended, Place
-from gsimplicit.inverse.question import as_pictures, as_wanted
-from gsimplicit.inverse.scales import Scales
-from gsimplicit.inverse.starts import place
+from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
+from gsimplicit.inverse.starts.own_equation import at_rest
+from gsimplicit.inverse.starts.starts import place
 
 TRUTH = torch.tensor(PAPER, dtype=torch.float64)
 FAILED = gs.Params(0.127, 0.1269, 0.05, 0.0501)
@@ -125,14 +125,14 @@ def test_the_reduced_residual_has_the_derivatives_it_names(root: torch.Tensor) -
 
     def residual(t: float, way: np.ndarray[Any, Any], along_data: float) -> np.ndarray[Any, Any]:
         from gsimplicit.equations import Equations
-        from gsimplicit.inverse.elimination import eliminated
+        from gsimplicit.inverse.fits.elimination import eliminated
 
         equations = Equations(model, picture.outer.moved(values, t * way))
         moved = eliminated(equations, fields + t * along_data * data, [0], tol=1e-14)
         return np.asarray(equations.residual(moved)[1].ravel())
 
     from gsimplicit.equations import Equations
-    from gsimplicit.inverse.elimination import eliminated
+    from gsimplicit.inverse.fits.elimination import eliminated
 
     at = Equations(model, values)
     reduced = variable_projection.Reduced(picture, at, eliminated(at, fields, [0], tol=1e-14))

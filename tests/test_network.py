@@ -16,7 +16,7 @@ from gsimplicit.inverse.network import training as training_module
 from gsimplicit.inverse.network.objective import linear
 from gsimplicit.inverse.network.questioned import training
 from gsimplicit.inverse.network.representation import FIELDS
-from gsimplicit.inverse.question import as_pictures, as_wanted
+from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 
 if TYPE_CHECKING:
     from pathlib import Path

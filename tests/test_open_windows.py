@@ -11,13 +11,13 @@ from helpers import PAPER, small_start
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
-from gsimplicit.inverse import open_step
-from gsimplicit.inverse.edges import OPEN, Mirrored, inner
+from gsimplicit.inverse.fits import open_step
+from gsimplicit.inverse.fits.open_step import OpenStep, Window
+from gsimplicit.inverse.fits.problem import Place, Problem
+from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.method import Method
-from gsimplicit.inverse.open_step import OpenStep, Window
-from gsimplicit.inverse.problem import Place, Problem
-from gsimplicit.inverse.scales import Scales
-from gsimplicit.inverse.snapshot import Snapshot
+from gsimplicit.inverse.pictures.edges import OPEN, Mirrored, inner
+from gsimplicit.inverse.pictures.snapshot import Snapshot
 from gsimplicit.refine.linear import jacobian
 
 TRUTH = torch.tensor(PAPER, dtype=torch.float64)

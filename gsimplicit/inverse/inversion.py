@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gsimplicit.equations import ModelParams
-from gsimplicit.inverse.answer import Recovery
-from gsimplicit.inverse.axes import Axes
+from gsimplicit.inverse.answers.answer import Recovery
+from gsimplicit.inverse.pictures.axes import Axes
 from gsimplicit.notebooks import MOST, table
 from gsimplicit.pickling import ByValue
 

@@ -13,17 +13,17 @@ import torch
 from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
-from gsimplicit.inverse.answer import UNSEEN, Recovery
-from gsimplicit.inverse.axes import axes_of, require_same
-from gsimplicit.inverse.edges import OPEN, PERIODIC
+from gsimplicit.inverse.answers.answer import UNSEEN, Recovery
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.methods import METHODS, Method, Question
-from gsimplicit.inverse.question import Pictures, as_model, as_noise, as_pictures, as_wanted
+from gsimplicit.inverse.pictures.axes import axes_of, require_same
+from gsimplicit.inverse.pictures.edges import OPEN, PERIODIC
+from gsimplicit.inverse.pictures.question import Pictures, as_model, as_noise, as_pictures, as_wanted
 from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -96,7 +96,7 @@ def invert(
         >>> low < 0.065 < high, high - low < 0.002
         (True, True)
     """
-    from gsimplicit.inverse.starts import Search
+    from gsimplicit.inverse.starts.starts import Search
 
     begin = time.perf_counter()
     axes = axes_of("v", v)
@@ -144,7 +144,7 @@ def as_method(method: Any) -> Method:
 
 def _named(model: Model, values: Array) -> ModelParams:
     """Parameters from values that may be NaN, of the class that the model's own have."""
-    from gsimplicit.inverse.variable_projection import inside
+    from gsimplicit.inverse.fits.variable_projection import inside
 
     some = inside(model, np.full(len(model.parameters), 0.5))
     return model.params(**dict(zip(model.parameters, map(float, some), strict=True)))._of(torch.from_numpy(values))
@@ -154,7 +154,7 @@ def _collected(
     model: Model, pictures: Pictures, answers: list[Answer], method: str, level: float, seconds: float
 ) -> Inversion:
     """Answers as one result."""
-    from gsimplicit.inverse.recover import residual_of
+    from gsimplicit.inverse.answers.recover import residual_of
 
     N, P, (B, S, H, W) = len(answers), len(model.parameters), pictures.values.shape
     values, interval = np.full((N, P), np.nan), np.full((N, P, 2), np.nan)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsimplicit.inverse.answer import Recovery
+from gsimplicit.inverse.answers.answer import Recovery
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gsimplicit.inverse.axes import Axes
     from gsimplicit.inverse.inversion import Inversion
+    from gsimplicit.inverse.pictures.axes import Axes
 
 
 def dataset(found: Inversion) -> xr.Dataset:

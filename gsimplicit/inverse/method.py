@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gsimplicit.equations import Model
-from gsimplicit.inverse.question import Pictures, Wanted
+from gsimplicit.inverse.pictures.question import Pictures, Wanted
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True, eq=False)

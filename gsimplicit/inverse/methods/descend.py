@@ -10,7 +10,7 @@ from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
     from gsimplicit.descent.row import OptimizerFactory
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
     from gsimplicit.losses.loss import FeatureLoss
     from gsimplicit.routes.arguments import Fields
     from gsimplicit.routes.objective import Loss
@@ -72,7 +72,7 @@ class Descend(Method):
         Raises:
             ValueError: The question has one of them.
         """
-        from gsimplicit.inverse.prepared import require
+        from gsimplicit.inverse.answers.prepared import require
 
         require(self.name, question, whole=True, one=True)
         if question.model.seen not in question.pictures.seen:
@@ -87,9 +87,9 @@ class Descend(Method):
         """Where the descent ended, judged by the picture."""
         import torch
 
-        from gsimplicit.inverse.prepared import prepared
-        from gsimplicit.inverse.recover import Answer
-        from gsimplicit.inverse.remarched import recovered
+        from gsimplicit.inverse.answers.prepared import prepared
+        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.remarched import recovered
 
         ready = prepared(question)
         if isinstance(ready, Answer):

@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
     from gsimplicit.losses.loss import FeatureLoss
     from gsimplicit.routes.objective import Loss
 
@@ -68,15 +68,15 @@ class Followed(Method):
         Raises:
             ValueError: The question has one of them.
         """
-        from gsimplicit.inverse.prepared import require
+        from gsimplicit.inverse.answers.prepared import require
 
         require(self.name, question, one=True, whole=self.loss != PIXELS)
 
     def recover(self, question: Question) -> Answer:
         """The minimum along the branch, or where the branch was lost."""
-        from gsimplicit.inverse.followed_fit import recovered
-        from gsimplicit.inverse.prepared import prepared
-        from gsimplicit.inverse.recover import Answer
+        from gsimplicit.inverse.answers.followed_fit import recovered
+        from gsimplicit.inverse.answers.prepared import prepared
+        from gsimplicit.inverse.answers.recover import Answer
 
         ready = prepared(question)
         if isinstance(ready, Answer):

@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Linear(Method):
         width: Standard deviation of the Gauss filter in pixels, >= 0; 0 fits pixel by pixel, for clean pictures.
         polish: Whether one-shot goes on from the answer: narrower intervals.
 
-    Method: see `gsimplicit.inverse.linear_fit`.
+    Method: see `gsimplicit.inverse.answers.linear_fit`.
 
     Examples:
         >>> import gsimplicit as gs
@@ -48,8 +48,8 @@ class Linear(Method):
         Raises:
             ValueError: The question has one of them.
         """
-        from gsimplicit.inverse.linear_fit import nonlinear
-        from gsimplicit.inverse.prepared import require
+        from gsimplicit.inverse.answers.linear_fit import nonlinear
+        from gsimplicit.inverse.answers.prepared import require
 
         model, wanted = question.model, question.wanted
         missing = [name for i, name in enumerate(model.species) if i not in question.pictures.seen]
@@ -69,9 +69,9 @@ class Linear(Method):
 
     def recover(self, question: Question) -> Answer:
         """The parameters of least residual."""
-        from gsimplicit.inverse.linear_fit import recovered
-        from gsimplicit.inverse.prepared import prepared
-        from gsimplicit.inverse.recover import Answer
+        from gsimplicit.inverse.answers.linear_fit import recovered
+        from gsimplicit.inverse.answers.prepared import prepared
+        from gsimplicit.inverse.answers.recover import Answer
 
         ready = prepared(question)
         if isinstance(ready, Answer):

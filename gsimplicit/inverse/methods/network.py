@@ -13,8 +13,8 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
+    from gsimplicit.inverse.answers.recover import Answer
     from gsimplicit.inverse.network.trained import Trained
-    from gsimplicit.inverse.recover import Answer
 
 RATES = {"network": 2e-3, "pixels": 1e-2, "smooth": 1e-2}
 """Adam's rate by what stands for the fields."""

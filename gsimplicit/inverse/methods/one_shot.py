@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class OneShot(Method):
         elsewhere: Whether other starts are looked for where the given one leads nowhere.
 
     Method: H. G. Bock, the reduced generalised Gauss-Newton method for boundary value problems (in Modelling of
-    Chemical Reaction Systems, Springer 1981); see `gsimplicit.inverse.one_shot`.
+    Chemical Reaction Systems, Springer 1981); see `gsimplicit.inverse.fits.one_shot`.
 
     Examples:
         >>> import gsimplicit as gs
@@ -40,7 +40,7 @@ class OneShot(Method):
 
     def recover(self, question: Question) -> Answer:
         """Fits from several starts, and what they decide."""
-        from gsimplicit.inverse.recover import recover
+        from gsimplicit.inverse.answers.recover import recover
 
         q = question
         return recover(q.model, q.pictures, q.wanted, q.noise, affine=q.affine, elsewhere=self.elsewhere)

@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class VariableProjection(Method):
         elsewhere: Whether other starts are looked for where the given one leads nowhere.
         polish: Whether one-shot goes on from the answer, or from where the noise ruined it.
 
-    Method: G. Golub and V. Pereyra, Inverse Problems 19, R1 (2003); see `gsimplicit.inverse.variable_projection`.
+    Method: G. Golub and V. Pereyra, Inverse Problems 19, R1 (2003); see `gsimplicit.inverse.fits.variable_projection`.
 
     Examples:
         >>> import gsimplicit as gs
@@ -57,15 +57,15 @@ class VariableProjection(Method):
         Raises:
             ValueError: The question has one of them.
         """
-        from gsimplicit.inverse.prepared import require
+        from gsimplicit.inverse.answers.prepared import require
 
         require(self.name, question, whole=True, one=True)
 
     def recover(self, question: Question) -> Answer:
         """The parameters of least projected residual."""
-        from gsimplicit.inverse.clean import recovered
-        from gsimplicit.inverse.prepared import prepared
-        from gsimplicit.inverse.recover import Answer
+        from gsimplicit.inverse.answers.clean import recovered
+        from gsimplicit.inverse.answers.prepared import prepared
+        from gsimplicit.inverse.answers.recover import Answer
 
         ready = prepared(question)
         if isinstance(ready, Answer):

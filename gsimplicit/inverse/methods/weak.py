@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.recover import Answer
+    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Weak(Method):
         iterations: Most at each weight, >= 1.
         elsewhere: Whether other starts are looked for where the given one leads nowhere.
 
-    Method: see `gsimplicit.inverse.weak`.
+    Method: see `gsimplicit.inverse.fits.weak`.
 
     Examples:
         >>> import gsimplicit as gs
@@ -55,15 +55,15 @@ class Weak(Method):
         Raises:
             ValueError: It is asked for.
         """
-        from gsimplicit.inverse.prepared import require
+        from gsimplicit.inverse.answers.prepared import require
 
         require(self.name, question)
 
     def recover(self, question: Question) -> Answer:
         """Fits from several starts, and what they decide."""
-        from gsimplicit.inverse.prepared import prepared
-        from gsimplicit.inverse.recover import Answer
-        from gsimplicit.inverse.weak_fit import recovered
+        from gsimplicit.inverse.answers.prepared import prepared
+        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.weak_fit import recovered
 
         ready = prepared(question)
         if isinstance(ready, Answer):

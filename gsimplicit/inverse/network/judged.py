@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse.answer import Certainty, Recovery
-from gsimplicit.inverse.measured import Measured, measured, refusal
+from gsimplicit.inverse.answers.answer import Certainty, Recovery
+from gsimplicit.inverse.answers.recover import Answer, as_problem, judged
+from gsimplicit.inverse.fits.problem import Ended as FitEnded
+from gsimplicit.inverse.fits.problem import Fit, Place
 from gsimplicit.inverse.network.trained import Ended, Trained
-from gsimplicit.inverse.problem import Ended as FitEnded
-from gsimplicit.inverse.problem import Fit, Place
-from gsimplicit.inverse.recover import Answer, as_problem, judged
-from gsimplicit.inverse.search import search
+from gsimplicit.inverse.starts.measured import Measured, measured, refusal
+from gsimplicit.inverse.starts.search import search
 
 if TYPE_CHECKING:
     from gsimplicit.inverse.method import Question

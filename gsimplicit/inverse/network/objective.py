@@ -17,7 +17,7 @@ import torch
 
 from gsimplicit.equations import Equations, Model, model_residual
 from gsimplicit.grid import NEIGHBOURS, neighbour_sum
-from gsimplicit.inverse.variable_projection import inside
+from gsimplicit.inverse.fits.variable_projection import inside
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

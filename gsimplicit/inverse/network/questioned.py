@@ -16,7 +16,7 @@ from gsimplicit.inverse.network.objective import Objective, linear
 from gsimplicit.inverse.network.representation import Perceptron, Pixels, Representation, Size, Smooth
 from gsimplicit.inverse.network.trained import State
 from gsimplicit.inverse.network.training import MARGIN, Plan, Training
-from gsimplicit.inverse.starts import Search
+from gsimplicit.inverse.starts.starts import Search
 
 if TYPE_CHECKING:
     from gsimplicit.inverse.method import Question

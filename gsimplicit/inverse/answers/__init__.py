@@ -1,0 +1,1 @@
+"""What the fits decide: a verdict, parameters and how sure they are, one file a method."""

@@ -1,0 +1,154 @@
+"""Fields, parameters, drift and position together: one Gauss-Newton iteration for all of them.
+
+The unknowns are the state itself and the parameters that it is steady for. At the current fields X, which need not be
+steady for anything, one factorisation of the bordered Jacobian J gives
+
+    dX = a + sum_j z_j b_j,    a = -J^-1 R,    b_j = -J^-1 dR/dz_j,
+
+so the fields are eliminated, and least squares against the data remain in the few z: parameters, rigid shifts, and
+gain and offset if they are asked for. All move together. Nothing is re-marched, so the edges of basins, which make the
+cliffs of the marched landscape, are never met (H. G. Bock, in Numerical Treatment of Inverse Problems, 1983, has the
+method for boundary value problems). A step is cut by the natural level function (P. Deuflhard, Newton Methods for
+Nonlinear Problems, 2004, section 3.3): the next correction, measured with this iteration's factors, must not grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gsimplicit.inverse.fits.open_step import OpenStep
+from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
+from gsimplicit.inverse.fits.scales import Scales
+from gsimplicit.inverse.fits.step import DAMPINGS, TRUST, Step
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+HALVINGS = 6
+LEFT = 3.0
+"""A parameter that has changed by a factor exp(3) has left for nowhere."""
+UNSEEN = 1e-5
+"""Change of all deviations together, in standard deviations, that ends an iteration: moved where nothing is seen."""
+ENOUGH = 0.25
+"""Share of a step that is enough not to try the next."""
+
+
+def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e-8, residual: float = 1e-10) -> Fit:
+    """The iteration, from a place whose fields need not be steady.
+
+    Args:
+        problem: What is asked.
+        start: Where it begins.
+        iterations: Most of them.
+        tol: Change of every free coordinate to reach.
+        residual: Max norm of the bordered residual to reach, by the model's scale.
+    """
+    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
+    place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
+    columns = np.zeros((0, 0))
+    for n in range(1, iterations + 1):
+        try:
+            step = _step(problem, place, directions)
+        except np.linalg.LinAlgError:
+            ended = Ended.SINGULAR
+            break
+        columns = step.columns
+        here = step.level(place, step.zeroth)
+        first = here if n == 1 else first
+        small = bool(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0) < 1e-6)
+        onward = _damped(step, here, anyway=small)
+        if onward is None:
+            ended = Ended.DIVERGED
+            break
+        place, share = onward
+        if np.abs(_distance(problem.scales, place.values, start.values)).max() > LEFT:
+            ended = Ended.LEFT
+            break
+        if place.gain[1] <= 0:
+            ended = Ended.GAIN
+            break
+        size = max(float(np.abs(R).max()) for R in problem.defects(place))
+        moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
+        unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
+        if size <= residual * problem.model.scale and (moved <= tol or unseen):
+            ended, absorbed = Ended.CONVERGED, step.absorbed()
+            break
+    return Fit(place, ended, n, size, columns, problem.misfit(place), first, absorbed)
+
+
+def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:
+    return (OpenStep if problem.edges.open else Step)(problem, place, directions)
+
+
+def first_level(problem: Problem, start: Place) -> float:
+    """How far a start is from everything: log of the misfit after its first step, and the step's length.
+
+    The linear model's misfit says whether the data can be met from here, the step's length whether the model holds
+    that far.
+    """
+    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
+    try:
+        step = _step(problem, start, directions)
+    except np.linalg.LinAlgError:
+        return np.inf
+    changes, _ = step.whole()
+    left = float(((step.start + step.columns @ step.z) ** 2).mean())
+    far = max(float(np.abs(c.fields).max()) for c in changes) / problem.model.scale
+    z = step.z[: len(problem.scales.directions)]
+    return float(np.log1p(left)) + far + TRUST * float(np.abs(z).max(initial=0))
+
+
+def _damped(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+    """The place after the step, halved until the level does not grow; None where nothing is finite.
+
+    Where less than a quarter of a step is left, steps that move parameters less are tried, down to one of the fields
+    alone. Where no share lowers the level the smallest is taken: far from a root the level is a guide, not a law.
+    """
+    best: tuple[Place, float, float] | None = None
+    for damping in DAMPINGS:
+        step.damp(damping)
+        found = _halved(step, here, anyway=anyway)
+        if found is not None and (best is None or found[1] > best[1]):
+            best = (*found, damping)
+        if best is not None and best[1] >= ENOUGH:
+            break
+    if best is None:
+        return None
+    step.damp(best[2])
+    return best[0], best[1]
+
+
+def _halved(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+    """The place after a share of the step, and the share."""
+    share = step.longest()
+    for n in range(HALVINGS):
+        place = step.moved(share)
+        level = _level(step, place)
+        if np.isfinite(level) and (level <= here * (1 + 1e-9) or anyway or n == HALVINGS - 1):
+            return place, share
+        share /= 2
+    return None
+
+
+def _level(step: Step, place: Place) -> float:
+    """The level function, infinite where something is not finite."""
+    if not _finite(place):
+        return np.inf
+    with np.errstate(all="ignore"):
+        try:
+            return step.level(place, step.corrections(place))
+        except np.linalg.LinAlgError:
+            return np.inf
+
+
+def _finite(place: Place) -> bool:
+    return all(bool(np.isfinite(X).all()) for X in place.fields) and bool(np.isfinite(place.values).all())
+
+
+def _distance(scales: Scales, a: Array, b: Array) -> Array:
+    """Change of every coordinate from b to a."""
+    with np.errstate(all="ignore"):
+        logs = np.log(np.where(scales.positive, a / np.where(b == 0, 1, b), 1.0))
+    return np.asarray(np.where(scales.positive, logs, (a - b) / scales.size / 10))

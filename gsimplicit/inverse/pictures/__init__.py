@@ -1,0 +1,1 @@
+"""What was measured: pictures, their edges, their noise."""

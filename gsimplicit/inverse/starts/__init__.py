@@ -1,0 +1,1 @@
+"""Where fits begin, and which of several starts is right."""

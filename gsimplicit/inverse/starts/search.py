@@ -1,0 +1,138 @@
+"""Fits from several starts, until one is right or none is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gsimplicit.inverse.fits import one_shot
+from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
+from gsimplicit.inverse.pictures.whiteness import agreement
+from gsimplicit.inverse.starts import nudging
+from gsimplicit.inverse.starts.starts import MARCHED, Guess, Search, place
+
+NOISY = 0.03
+"""Noise, by the picture's standard deviation, from which one fit is not believed: another start must agree."""
+MOST, ENOUGH = 8, 4
+"""Starts at most; and where an answer explains the data but was met once."""
+NEAR = 1.0
+"""Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
+WHITE = 5.0
+"""Standard deviations by which deviations of neighbouring pixels may agree."""
+SAME = 1e-5
+"""Relative difference of parameters below which two answers are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What all starts led to.
+
+    Attributes:
+        fits: All that converged, best first, each once.
+        met: How many starts led to each.
+        starts: Starts tried.
+        last: The best of those that did not converge, if none did.
+    """
+
+    fits: tuple[Fit, ...]
+    met: tuple[int, ...]
+    starts: int
+    last: Fit | None
+
+
+def search(
+    problem: Problem,
+    starts: Iterable[Place],
+    accept: float,
+    *,
+    noisy: bool,
+    by: Callable[[Problem, Place], Fit] = one_shot.fit,
+) -> Found:
+    """Fits from one start after the other.
+
+    Little noise tells a right answer from a wrong one, so the first that explains the data ends the search. With
+    more of it starts are tried until the best answer was met twice.
+    """
+    fits: list[Fit] = []
+    met: list[int] = []
+    last, n = None, 0
+    for start in starts:
+        n += 1
+        found = by(problem, start)
+        if found.ended != Ended.CONVERGED:
+            last = found if last is None or found.chi2 < last.chi2 else last
+        else:
+            same = [i for i, f in enumerate(fits) if _same(f, found)]
+            if same:
+                met[same[0]] += 1
+            else:
+                fits.append(found)
+                met.append(1)
+            best = min(range(len(fits)), key=lambda i: fits[i].chi2)
+            if explains(problem, fits[best], accept) and (not noisy or met[best] > 1):
+                break
+        if n >= (ENOUGH if any(explains(problem, f, accept) for f in fits) else MOST):
+            break
+    order = sorted(range(len(fits)), key=lambda i: fits[i].chi2)
+    return Found(tuple(fits[i] for i in order), tuple(met[i] for i in order), n, None if fits else last)
+
+
+def explains(problem: Problem, fit: Fit, accept: float) -> bool:
+    """Whether what a fit leaves is as small as it must be, and white where the noise was not known beforehand."""
+    if fit.chi2 > accept or fit.ended != Ended.CONVERGED:
+        return False
+    value, sd = agreement(problem.snapshots, fit.misfit)
+    return bool(problem.sure or value <= WHITE * sd)
+
+
+def _same(a: Fit, b: Fit) -> bool:
+    x, y = a.place.values, b.place.values
+    return bool(np.allclose(x, y, rtol=SAME, atol=SAME * 1e-3))
+
+
+def starts_of(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:
+    """Starts of whole pictures, in the order in which to try them."""
+    if guess.noise > NOISY:
+        return _ordered(problem, guess, parameters)
+    return _plain(problem, guess, parameters)
+
+
+def _plain(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:
+    """Each set of parameters as it is, then marched."""
+    for values in parameters:
+        for steps in (0, MARCHED):
+            start = place(problem, guess, values, steps)
+            if start is not None:
+                yield start
+
+
+def _ordered(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:
+    """Marched ones by their first level, then those that were not marched."""
+    tried = [place(problem, guess, values, MARCHED) for values in parameters]
+    starts = [(one_shot.first_level(problem, start), start) for start in tried if start is not None]
+    yield from (start for _, start in sorted(starts, key=lambda pair: pair[0]))
+    for values in parameters:
+        start = place(problem, guess, values, 0)
+        if start is not None:
+            yield start
+
+
+def pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
+    """Starts of pictures with gaps, pulled towards the data: those that came near at once, the others by how near."""
+    later = []
+    for values in parameters[:MOST]:
+        start = place(problem, guess, values, 0)
+        if start is None:
+            continue
+        near, misfit = nudging.pulled(
+            problem.model, problem.snapshots, start, problem.scales, (box.low, box.high), problem.edges
+        )
+        if not np.isfinite(misfit):
+            continue
+        if misfit < NEAR:
+            yield near
+        else:
+            later.append((misfit, near))
+    yield from (start for _, start in sorted(later, key=lambda pair: pair[0]))

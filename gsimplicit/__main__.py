@@ -167,7 +167,7 @@ def _invert(given: argparse.Namespace) -> int:
         level=given.level,
     )
     print(found)
-    for line in images.advice(found, gain=gain, known=bool(given.fix)):
+    for line in images.advice(found, gain=gain, known=bool(given.fix), periodic=given.periodic):
         print(line)
     if out is not None:
         print(f"dataset saved to {dataset.save(found.to_dataset(), out)}")

@@ -170,7 +170,12 @@ def require_small(image: Image) -> None:
 
 
 def noise(image: Image, given: float | None, *, periodic: bool) -> float | None:
-    """The noise to be assumed: at least the rounding; None leaves the estimate, where that is more."""
+    """The noise to be assumed: at least the rounding; None leaves the estimate, where that is more.
+
+    Raises:
+        ValueError: What is given is not above 0.
+    """
+    given = None if given is None else checks.real("--noise", given, above=0)
     if not image.rounding:
         return given
     if given is not None:
@@ -192,12 +197,17 @@ def told(image: Image, *, gain: bool, periodic: bool) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def advice(found: Inversion, *, gain: bool, known: bool) -> list[str]:
+def advice(found: Inversion, *, gain: bool, known: bool, periodic: bool) -> list[str]:
     """What can be done where a picture did not tell, in lines; what its gain was where it did."""
     verdict = int(found.verdict[0])
     if verdict == Recovery.FOUND:
         offset, size = found.gain[0].tolist()
-        return [f"  a value of the picture is {offset:.5g} + {size:.5g} {found.params.model.observed}"] if gain else []
+        told = [f"  a value of the picture is {offset:.5g} + {size:.5g} {found.params.model.observed}"] if gain else []
+        if not periodic:
+            told.append(
+                "  This holds of a pattern at rest: one that still changes can be taken for another one at rest."
+            )
+        return told
     if verdict == Recovery.UNIDENTIFIED and gain and not known:
         return [
             "  With an unknown gain the unit of time is unknown too: parameters are known up to one number.",

@@ -376,3 +376,31 @@ def test_the_same_call_gives_the_same_bits_and_changes_nothing(noisy: torch.Tens
     assert torch.equal(v, noisy[:, 1])
     assert torch.equal(first.params.tensor(), second.params.tensor())
     assert torch.equal(first.interval, second.interval)
+
+
+def test_an_unknown_gain_leaves_every_parameter_of_the_family_open() -> None:
+    v = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(32, 32)), refine=True).v
+    found = invert(30 + 500 * (v + noise(v.shape, 0.01 * float(v.std()))), gain=True)
+    assert found.verdict.item() == gs.Recovery.UNIDENTIFIED
+    assert found.params.tensor().isnan().all()
+    assert found.interval[0, :, 0].eq(0).all()
+    assert found.interval[0, :, 1].isinf().all()
+
+
+def test_a_refusal_names_the_picture_of_the_call(noisy: torch.Tensor) -> None:
+    flat = 0.3 + noise((1, 32, 32), 1e-5)
+    found = invert(torch.cat([noisy[:, 1], flat]))
+    assert found.verdict.tolist() == [gs.Recovery.FOUND, gs.Recovery.REFUSED]
+    assert "picture 1 is uniform" in found.reason[1]
+
+
+def test_labelled_arrays_with_other_dimensions_are_refused(noisy: torch.Tensor) -> None:
+    v = xr.DataArray(noisy[0, 1].numpy(), dims=("y", "x"))
+    there = xr.DataArray(np.ones((32, 32), bool), dims=("x", "y"))
+    with pytest.raises(ValueError, match="mask must have the dimensions of v, y and x, in this order, got x and y"):
+        invert(v, mask=there)
+
+
+def test_a_parameter_is_named_free_once(noisy: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="free must name a parameter once"):
+        invert(noisy[:, 1], free=["F", "F"], start=gs.Params(*PAPER))

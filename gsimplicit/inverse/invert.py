@@ -13,7 +13,7 @@ import torch
 from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
-from gsimplicit.inverse.answers.answer import UNSEEN, Recovery
+from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.inversion import Inversion
 from gsimplicit.inverse.methods import METHODS, Method, Question
 from gsimplicit.inverse.pictures.axes import axes_of, require_same
@@ -63,7 +63,8 @@ def invert(
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
             not free stay as they are there.
         noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it. Pictures
-            with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then.
+            with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then. It
+            decides what counts as explained; intervals come from the deviations themselves.
         method: A name of `gsimplicit.inverse.methods.METHODS`, or an object from there with settings of its own.
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.
@@ -172,7 +173,7 @@ def _collected(
         place = a.fit.place
         mine = range(B) if N < B else [n]
         # of a family that fits alike no member is given
-        values[n] = np.where(a.certainty.widths(a.scales) > UNSEEN, np.nan, place.values)
+        values[n] = np.where(a.certainty.moved(a.scales), np.nan, place.values)
         gain[n] = place.gain
         interval[n] = a.certainty.interval(a.scales, place.values, level)
         covariance[n] = a.certainty.of_parameters(a.scales, place.values)

@@ -17,6 +17,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 UNSEEN = 1.0
 """Standard deviation of a logarithm above which a combination of parameters counts as not identified: a factor of e."""
 
+PART = 0.05
+"""Share in a combination, a unit vector, from which a parameter counts as part of it."""
+
 
 class Recovery(IntEnum):
     """How an inversion ended. Stored as these integers.
@@ -97,15 +100,24 @@ class Certainty:
         """Standard deviation of each parameter's coordinate, its logarithm where it is positive, shape (P,)."""
         return np.asarray(np.sqrt(((scales.directions.T @ self.covariance) * scales.directions.T).sum(1)))
 
+    def moved(self, scales: Scales) -> Array:
+        """Which parameters an unseen combination moves, shape (P,): none where all are seen."""
+        if not self.spread > UNSEEN:
+            return np.zeros(scales.directions.shape[1], dtype=bool)
+        return np.asarray((self.widths(scales) > UNSEEN) | (np.abs(scales.directions.T @ self.blind) >= PART))
+
     def interval(self, scales: Scales, values: Array, level: float) -> Array:
         """Interval of each parameter, shape (P, 2); of one that is not free its value twice."""
         from scipy.stats import t as student
 
-        ends = np.stack([values, values], axis=1)
+        ends, open_ended = np.stack([values, values], axis=1), self.moved(scales)
         factor = student.ppf((1 + level) / 2, self.freedom) * self.widths(scales)
         with np.errstate(over="ignore"):
             ends[:, 0] = np.where(scales.positive, values * np.exp(-factor), values - scales.size * factor)
             ends[:, 1] = np.where(scales.positive, values * np.exp(factor), values + scales.size * factor)
+        ends[open_ended] = np.stack([np.where(scales.positive, 0.0, -np.inf), np.full(len(values), np.inf)], 1)[
+            open_ended
+        ]
         return ends
 
     def of_parameters(self, scales: Scales, values: Array) -> Array:
@@ -123,4 +135,4 @@ def combination(names: list[str], weights: Array) -> str:
         >>> combination(["Du", "Dv", "F"], np.array([0.6, -0.8, 0.001]))
         'Du^0.60 Dv^-0.80'
     """
-    return " ".join(f"{n}^{w:.2f}" for n, w in zip(names, weights, strict=True) if abs(w) >= 0.05)
+    return " ".join(f"{n}^{w:.2f}" for n, w in zip(names, weights, strict=True) if abs(w) >= PART)

@@ -24,12 +24,14 @@ class Axes:
         columns: Of the columns, shape (W,); None where none were given.
         spacing: Distance of neighbouring pixels, the same along both; 1 where no coordinates were given.
         unit: Their unit in words; empty where nobody said it.
+        names: Of the last two dimensions of a labelled array; none of others.
     """
 
     rows: Array | None = None
     columns: Array | None = None
     spacing: float = 1.0
     unit: str = ""
+    names: tuple[str, ...] = ()
 
 
 def axes_of(name: str, given: Any) -> Axes:
@@ -45,7 +47,7 @@ def axes_of(name: str, given: Any) -> Axes:
     last = [str(d) for d in dims[-2:]]
     have = [d for d in last if d in coords]
     if not have:
-        return Axes()
+        return Axes(names=tuple(last))
     if len(have) < 2:
         missing = next(d for d in last if d not in coords)
         raise ValueError(
@@ -61,7 +63,7 @@ def axes_of(name: str, given: Any) -> Axes:
     units = {str(coords[d].attrs.get("units", "")) for d in last} - {""}
     if len(units) > 1:
         raise ValueError(f"{name} must have {last[0]} and {last[1]} in one unit, got {' and '.join(sorted(units))}")
-    return Axes(rows, columns, float((h + w) / 2), "".join(units))
+    return Axes(rows, columns, float((h + w) / 2), "".join(units), tuple(last))
 
 
 def require_same(name: str, given: Any, axes: Axes) -> None:
@@ -71,6 +73,9 @@ def require_same(name: str, given: Any, axes: Axes) -> None:
         ValueError: It has coordinates of its own.
     """
     own = axes_of(name, given)
+    if own.names and axes.names and own.names != axes.names:
+        raise ValueError(f"{name} must have the dimensions of v, {' and '.join(axes.names)}, in this order, got "
+                         f"{' and '.join(own.names)}: transpose it")  # fmt: skip
     for which, a, b in (("rows", own.rows, axes.rows), ("columns", own.columns, axes.columns)):
         if a is not None and (b is None or a.shape != b.shape or np.abs(a - b).max() > EVEN * axes.spacing):
             raise ValueError(f"{name} must lie where v does: its {which} have other coordinates")

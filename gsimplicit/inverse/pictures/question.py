@@ -27,19 +27,21 @@ class Pictures:
         there: Where something was, shape (B, S, H, W).
         seen: Places of the species that were seen.
         edges: What lies outside.
+        first: Number of the first in the call.
     """
 
     values: Array
     there: Mask
     seen: list[int]
     edges: Edges = PERIODIC
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
 
     def one(self, b: int) -> Pictures:
         """The b-th alone."""
-        return Pictures(self.values[b : b + 1], self.there[b : b + 1], self.seen, self.edges)
+        return Pictures(self.values[b : b + 1], self.there[b : b + 1], self.seen, self.edges, self.first + b)
 
     @property
     def whole(self) -> bool:
@@ -144,6 +146,8 @@ def as_wanted(model: Model, start: Any, free: Any, ranges: Any, tied: Any = None
     """
     names = list(model.parameters)
     chosen = names if free is None else [checks.choice("entry of free", n, names) for n in checks.listed("free", free)]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"free must name a parameter once, got {', '.join(chosen)}")
     ties = _ties(model, tied)
     both = [] if free is None else [n for n in chosen if n in ties]
     if both:

@@ -92,6 +92,7 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
     if few:
         return few
     for b, X in enumerate(data.guess.pictures):
+        number = pictures.first + b
         for i in pictures.seen:
             name, there = model.species[i], pictures.there[b, i]
             values = pictures.values[b, i][there]
@@ -100,7 +101,7 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
             room = OUTSIDE * noise
             if values.min() < low - room or values.max() > high + room:
                 return (
-                    f"{name} of picture {b} lies in {values.min():.4g} to {values.max():.4g}, the model's in "
+                    f"{name} of picture {number} lies in {values.min():.4g} to {values.max():.4g}, the model's in "
                     f"{low:g} to {high:g}: more than {OUTSIDE:g} times the noise ({noise:.2g}) outside"
                 )
         seen = model.seen if model.seen in pictures.seen else pictures.seen[0]
@@ -110,11 +111,13 @@ def refusal(model: Model, pictures: Pictures, data: Measured, *, affine: bool) -
         )
         if X[seen].std() < UNIFORM * model.scale:
             return (
-                f"picture {b} is uniform: {model.species[seen]} varies by {X[seen].std():.2g}, below "
+                f"picture {number} is uniform: {model.species[seen]} varies by {X[seen].std():.2g}, below "
                 f"{UNIFORM * model.scale:g}; a uniform state tells nothing of diffusion"
             )
         if data.known and values.var() < noise**2 * (1 + ROUGH + SURE * np.sqrt(2 / len(values))):
-            return f"picture {b} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
+            return (
+                f"picture {number} is noise: its standard deviation {values.std():.3g} against {noise:.3g} of the noise"
+            )
     return ""
 
 

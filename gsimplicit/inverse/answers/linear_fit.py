@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.equations import Equations
+from gsimplicit.equations import Equations, Model
 from gsimplicit.inverse.answers.equation_error import EquationFit, concluded, noise_draws
 from gsimplicit.inverse.answers.prepared import Prepared
 from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.fits.variable_projection import inside
 from gsimplicit.inverse.pictures.noise import smoothed
 from gsimplicit.inverse.starts.measured import ROUGH, SURE
-from gsimplicit.models.model import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gsimplicit.equations import Model
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery, combination
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
@@ -19,7 +20,6 @@ from gsimplicit.inverse.starts import gains
 from gsimplicit.inverse.starts.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
 from gsimplicit.inverse.starts.search import NOISY, Found, explains, pulled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
-from gsimplicit.models.model import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -11,7 +11,7 @@ import torch
 from gsimplicit.descent.descend import descend
 from gsimplicit.descent.record import Outcome
 from gsimplicit.descent.row import OptimizerFactory
-from gsimplicit.equations import DEFAULT, ModelParams
+from gsimplicit.equations import DEFAULT, ModelParams, StabilityWarning
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.answers.followed_fit import SHIFTS, first_root, named
@@ -22,7 +22,6 @@ from gsimplicit.inverse.fits.problem import Ended
 from gsimplicit.inverse.starts.search import Found
 from gsimplicit.inverse.starts.starts import Search
 from gsimplicit.losses.loss import FeatureLoss
-from gsimplicit.models.stability import StabilityWarning
 from gsimplicit.routes.objective import Loss
 from gsimplicit.routes.route import Route
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gsimplicit.equations import Model
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.snapshot import Snapshot
-from gsimplicit.models.model import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

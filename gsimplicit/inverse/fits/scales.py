@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.models.model import Model
+from gsimplicit.equations import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from gsimplicit.equations import ModelParams, StabilityWarning
 from gsimplicit.initial import initial_state
 from gsimplicit.inverse.fits.one_shot import first_level
 from gsimplicit.inverse.fits.problem import Place, Problem
 from gsimplicit.inverse.pictures.question import Array, Pictures
 from gsimplicit.inverse.starts.starts import MARCHED, Guess, place
 from gsimplicit.models.model import UNIFORM, Model
-from gsimplicit.models.params import ModelParams
-from gsimplicit.models.stability import StabilityWarning
 from gsimplicit.steady import steady_state
 
 GRID = (48, 48)

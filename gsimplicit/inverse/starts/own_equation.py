@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from gsimplicit.equations import Equations
+from gsimplicit.equations import Equations, Model
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
-from gsimplicit.models.model import Model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

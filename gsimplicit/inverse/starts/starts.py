@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gsimplicit.equations import Equations
+from gsimplicit.equations import Equations, Model, ModelParams, StabilityWarning
 from gsimplicit.grid import broken_translations
 from gsimplicit.inverse.fits import variable_projection as projection
 from gsimplicit.inverse.fits.elimination import eliminated
@@ -26,9 +26,6 @@ from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges, Mirrored
 from gsimplicit.inverse.starts import own_equation
 from gsimplicit.inverse.starts.own_equation import Told
-from gsimplicit.models.model import Model
-from gsimplicit.models.params import ModelParams
-from gsimplicit.models.stability import StabilityWarning
 from gsimplicit.steady import steady_state
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -125,6 +125,7 @@ def test_what_is_not_free_stays_and_a_start_is_taken(noisy: torch.Tensor) -> Non
     assert found.correlation[0, 0].isnan().all()
 
 
+@pytest.mark.slow
 def test_snapshots_of_one_set_of_parameters_are_fitted_together(noisy: torch.Tensor, root: torch.Tensor) -> None:
     v = torch.cat([noisy[:, 1], root[:, 1].roll(5, -1) + noise((1, 32, 32), 0.001, seed=1)])
     found, apart = invert(v, shared=True), invert(v)

@@ -91,6 +91,7 @@ def test_variable_projection_reaches_the_truth_from_random_starts(root: torch.Te
         assert error(found) < 1e-8, start
 
 
+@pytest.mark.slow
 def test_variable_projection_says_how_much_noise_ruins_it(noisy: torch.Tensor) -> None:
     found = invert(noisy[:, 1], method="variable-projection")
     assert verdict(found) == gs.Recovery.MISFIT
@@ -278,7 +279,11 @@ def followed_root(root: torch.Tensor) -> tuple[Prepared, branch.Root]:
     return question, branch.first(question.problem, start)
 
 
-@pytest.mark.parametrize("by", [Followed(), Followed(optimizer="bfgs"), Followed(loss="spectrum")], ids=str)
+@pytest.mark.parametrize(
+    "by",
+    [Followed(), Followed(optimizer="bfgs"), pytest.param(Followed(loss="spectrum"), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_a_followed_root_leads_to_the_truth_by_any_loss(root: torch.Tensor, by: Followed) -> None:
     found = invert(root[:, 1], start=NEAR, method=by)
     assert verdict(found) == gs.Recovery.FOUND
@@ -304,6 +309,7 @@ def test_a_start_without_a_root_near_the_picture_is_named(root: torch.Tensor) ->
     assert "Du = 0.127" in found.reason[0]
 
 
+@pytest.mark.slow
 def test_where_the_branch_was_lost_is_said(root: torch.Tensor) -> None:
     def away(v: torch.Tensor) -> torch.Tensor:
         return v.mean((-1, -2))  # less of v: towards where spots die

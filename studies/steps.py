@@ -31,13 +31,13 @@ from studies.fig2 import RANGES, TRUTH
 
 SIZES = {
     "quick": (64, 12, 1, 1, 1, 7, 1),
-    "default": (128, 20, 2, 2, 1, 9, 1),
+    "default": (128, 34, 3, 2, 1, 13, 1),
     "paper": (128, 100, 8, 4, 3, 50, 2),
 }
 """Pixels a side, points a line, seeds for steps, for pixels and for the later stop, points and samples of the plane."""
 TELLING = 25
 """Points a side with which a plane tells of shifts."""
-FINENESS = {"quick": 4, "default": 8, "paper": 16}
+FINENESS = {"quick": 4, "default": 16, "paper": 16}
 """Parts of a cell to which ends are known."""
 
 

@@ -61,10 +61,12 @@ def invert(
         u: Pictures of the other one of two species, of the same shape; None where it was not seen.
         mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
-            not free stay as they are there.
+            not free stay as they are there. Where noise could hide a wrong answer (above 3 % of the pattern's standard
+            deviation, or unknown in gaps) the answer from it is one among others.
         noise: Standard deviation of the noise, > 0, one for all or one a seen species; None estimates it. Pictures
             with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then. It
-            decides what counts as explained; intervals come from the deviations themselves.
+            decides what counts as explained. Intervals come from the deviations themselves; those of open windows
+            stand for this noise at least.
         method: A name of `gsimplicit.inverse.methods.METHODS`, or an object from there with settings of its own.
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.

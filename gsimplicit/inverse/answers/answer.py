@@ -106,6 +106,13 @@ class Certainty:
             return np.zeros(scales.directions.shape[1], dtype=bool)
         return np.asarray((self.widths(scales) > UNSEEN) | (np.abs(scales.directions.T @ self.blind) >= PART))
 
+    def family(self, names: list[str]) -> str:
+        """What is not seen of free parameters with these names, in a sentence with its number."""
+        return (
+            f"{combination(names, self.blind)} is not seen (relative uncertainty {self.spread:.2g}): a family fits "
+            "alike, and values that it moves are not given"
+        )
+
     def interval(self, scales: Scales, values: Array, level: float) -> Array:
         """Interval of each parameter, shape (P, 2); of one that is not free its value twice."""
         from scipy.stats import t as student
@@ -115,9 +122,8 @@ class Certainty:
         with np.errstate(over="ignore"):
             ends[:, 0] = np.where(scales.positive, values * np.exp(-factor), values - scales.size * factor)
             ends[:, 1] = np.where(scales.positive, values * np.exp(factor), values + scales.size * factor)
-        ends[open_ended] = np.stack([np.where(scales.positive, 0.0, -np.inf), np.full(len(values), np.inf)], 1)[
-            open_ended
-        ]
+        ends[open_ended, 0] = np.where(scales.positive, 0.0, -np.inf)[open_ended]
+        ends[open_ended, 1] = np.inf
         return ends
 
     def of_parameters(self, scales: Scales, values: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery, combination
+from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
 from gsimplicit.inverse.answers.prepared import Prepared
 from gsimplicit.inverse.answers.recover import CLEANEST, Answer
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place
@@ -110,11 +110,7 @@ def concluded(ready: Prepared, fit: EquationFit, bias: Array, most: float, why: 
         reason = f"{told}, which draws {name} off by {abs(bias[worst_shift]):.0%}: 'one-shot' is not drawn off"
         return Answer(Recovery.FAILED, reason, starts=starts, noise=size, scales=scales)
     if certainty.spread > UNSEEN:
-        words = combination([problem.model.parameters[j] for j in ready.free], certainty.blind)
-        reason = (
-            f"{words} is not seen (relative uncertainty {certainty.spread:.2g}): a family fits alike, and values "
-            "that it moves are not given"
-        )
+        reason = certainty.family([problem.model.parameters[j] for j in ready.free])
         return Answer(Recovery.UNIDENTIFIED, reason, whole, certainty, (), starts, size, scales)
     return Answer(Recovery.FOUND, told, whole, certainty, (), starts, size, scales)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,21 @@ class Prepared:
         """One-shot's answer from some parameters."""
         starts = starts_of(self.problem, self.data.guess, [values])
         return judged(self.problem, search(self.problem, starts, self.accept, noisy=False), self.data, self.accept)
+
+
+def answered(question: Question, by: Callable[[Prepared], Answer], *, polish: bool = False) -> Answer:
+    """What a method makes of a question whose data may tell; else the refusal of its data.
+
+    Args:
+        question: The question.
+        by: The method.
+        polish: Whether one-shot goes on from the method's answer.
+    """
+    ready = prepared(question)
+    if isinstance(ready, Answer):
+        return ready
+    found = by(ready)
+    return ready.polished(found.fit.place.values) if polish and found.fit is not None else found
 
 
 def prepared(question: Question) -> Prepared | Answer:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Model
-from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery, combination
+from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
@@ -73,7 +73,11 @@ def recover(
     affine: bool,
     elsewhere: bool = True,
 ) -> Answer:
-    """Parameters of one set of pictures by the one-shot method; from a start alone, or elsewhere where it fails."""
+    """Parameters of one set of pictures by the one-shot method.
+
+    A start is tried first, and other starts where it leads nowhere or noise could hide that it led to a wrong answer;
+    `elsewhere` says whether there are others.
+    """
     if affine and model.seen in pictures.seen:
         return _through_gain(model, pictures, wanted, noise)
     data = measured(model, pictures, noise)
@@ -197,11 +201,7 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     )
     names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if certainty.spread > UNSEEN:
-        words = combination(names, certainty.blind)
-        reason = (
-            f"{words} is not seen (relative uncertainty {certainty.spread:.2g}): a family fits alike, and values "
-            "that it moves are not given"
-        )
+        reason = certainty.family(names)
         return replace(sums, verdict=Recovery.UNIDENTIFIED, reason=reason, others=rivals)
     if rivals:
         reason = f"{1 + len(rivals)} answers explain the data alike"

@@ -87,12 +87,9 @@ class Descend(Method):
         """Where the descent ended, judged by the picture."""
         import torch
 
-        from gsimplicit.inverse.answers.prepared import prepared
-        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.prepared import answered
         from gsimplicit.inverse.answers.remarched import recovered
 
-        ready = prepared(question)
-        if isinstance(ready, Answer):
-            return ready
         initial = None if self.initial is None else torch.as_tensor(self.initial, dtype=torch.float64)
-        return recovered(ready, self.route, self.loss, initial, self.steps, self.optimizer, self.max_steps)
+        settings = (self.route, self.loss, initial, self.steps, self.optimizer, self.max_steps)
+        return answered(question, lambda ready: recovered(ready, *settings))

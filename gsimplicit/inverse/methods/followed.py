@@ -75,11 +75,8 @@ class Followed(Method):
     def recover(self, question: Question) -> Answer:
         """The minimum along the branch, or where the branch was lost."""
         from gsimplicit.inverse.answers.followed_fit import recovered
-        from gsimplicit.inverse.answers.prepared import prepared
-        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.prepared import answered
 
-        ready = prepared(question)
-        if isinstance(ready, Answer):
-            return ready
-        by = self.optimizer or ("gauss-newton" if self.loss == PIXELS else "bfgs")
-        return recovered(ready, self.loss, by, self.iterations, elsewhere=self.elsewhere)
+        optimizer = self.optimizer or ("gauss-newton" if self.loss == PIXELS else "bfgs")
+        settings = (self.loss, optimizer, self.iterations)
+        return answered(question, lambda ready: recovered(ready, *settings, elsewhere=self.elsewhere))

@@ -70,11 +70,6 @@ class Linear(Method):
     def recover(self, question: Question) -> Answer:
         """The parameters of least residual."""
         from gsimplicit.inverse.answers.linear_fit import recovered
-        from gsimplicit.inverse.answers.prepared import prepared
-        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.prepared import answered
 
-        ready = prepared(question)
-        if isinstance(ready, Answer):
-            return ready
-        found = recovered(ready, self.width)
-        return ready.polished(found.fit.place.values) if self.polish and found.fit is not None else found
+        return answered(question, lambda ready: recovered(ready, self.width), polish=self.polish)

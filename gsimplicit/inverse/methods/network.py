@@ -105,12 +105,10 @@ class Network(Method):
         Raises:
             ValueError: One of them was asked for.
         """
+        from gsimplicit.inverse.answers.prepared import require
         from gsimplicit.inverse.network.objective import linear
 
-        if len(question.pictures) > 1:
-            raise ValueError(f"method 'network' takes one picture a set, shared=True gives {len(question.pictures)}")
-        if question.affine:
-            raise ValueError("method 'network' needs the picture in the model's own units, gain must be False")
+        require(self.name, question, one=True)
         free = [question.model.parameters.index(n) for n in question.wanted.free]
         if self.parameters == "closed form" and not linear(question.model, free):
             raise ValueError(

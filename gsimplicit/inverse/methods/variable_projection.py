@@ -9,6 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
+    from gsimplicit.inverse.answers.prepared import Prepared
     from gsimplicit.inverse.answers.recover import Answer
 
 
@@ -64,11 +65,9 @@ class VariableProjection(Method):
     def recover(self, question: Question) -> Answer:
         """The parameters of least projected residual."""
         from gsimplicit.inverse.answers.clean import recovered
-        from gsimplicit.inverse.answers.prepared import prepared
-        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.prepared import answered
 
-        ready = prepared(question)
-        if isinstance(ready, Answer):
-            return ready
-        found = recovered(ready, self.limit, self.iterations, elsewhere=self.elsewhere)
-        return ready.polished(found.fit.place.values) if self.polish and found.fit is not None else found
+        def by(ready: Prepared) -> Answer:
+            return recovered(ready, self.limit, self.iterations, elsewhere=self.elsewhere)
+
+        return answered(question, by, polish=self.polish)

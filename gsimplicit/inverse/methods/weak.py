@@ -61,11 +61,8 @@ class Weak(Method):
 
     def recover(self, question: Question) -> Answer:
         """Fits from several starts, and what they decide."""
-        from gsimplicit.inverse.answers.prepared import prepared
-        from gsimplicit.inverse.answers.recover import Answer
+        from gsimplicit.inverse.answers.prepared import answered
         from gsimplicit.inverse.answers.weak_fit import recovered
 
-        ready = prepared(question)
-        if isinstance(ready, Answer):
-            return ready
-        return recovered(ready, self.weights, self.iterations, elsewhere=self.elsewhere)
+        settings = (self.weights, self.iterations)
+        return answered(question, lambda ready: recovered(ready, *settings, elsewhere=self.elsewhere))

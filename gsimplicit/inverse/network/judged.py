@@ -10,11 +10,12 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.answers.answer import Certainty, Recovery
-from gsimplicit.inverse.answers.recover import Answer, as_problem, judged
+from gsimplicit.inverse.answers.prepared import Prepared, answered
+from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.fits.problem import Ended as FitEnded
 from gsimplicit.inverse.fits.problem import Fit, Place
 from gsimplicit.inverse.network.trained import Ended, Trained
-from gsimplicit.inverse.starts.measured import Measured, measured, refusal
+from gsimplicit.inverse.starts.measured import Measured
 from gsimplicit.inverse.starts.search import search
 
 if TYPE_CHECKING:
@@ -33,12 +34,11 @@ LAST = 0.2
 
 def recover(settings: Network, question: Question) -> Answer:
     """Fields and parameters as trained, with a verdict."""
-    model = question.model
-    data = measured(model, question.pictures, question.noise)
-    why = refusal(model, question.pictures, data, affine=False)
-    if why:
-        return Answer(Recovery.REFUSED, why, noise=data.noise)
-    problem, accept = as_problem(model, data, question.wanted, question.noise, affine=False)
+    return answered(question, lambda ready: _judged(settings, ready))
+
+
+def _judged(settings: Network, ready: Prepared) -> Answer:
+    question, data, problem, accept = ready.question, ready.data, ready.problem, ready.accept
     trained = settings.train(question)
     if trained.ended == Ended.DIVERGED:
         return Answer(Recovery.FAILED, "the training diverged", starts=(1, 0), noise=data.noise, scales=problem.scales)
@@ -47,7 +47,7 @@ def recover(settings: Network, question: Question) -> Answer:
         return judged(problem, search(problem, iter([place]), accept, noisy=False), data, accept)
     m = len(problem.scales.directions)
     misfit = problem.misfit(place)
-    residual = float(np.abs(Equations(model, trained.values).residual(trained.fields)).max())
+    residual = float(np.abs(Equations(question.model, trained.values).residual(trained.fields)).max())
     fit = Fit(place, FitEnded.CONVERGED, trained.adam + trained.lbfgs, residual, np.zeros((len(misfit), m)), misfit)
     unknown = Certainty(np.full((m, m), np.nan), max(len(misfit) - m, 1), math.nan, np.full(m, np.nan), math.nan)
     size = data.noise * math.sqrt(fit.chi2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -140,3 +140,25 @@ def forward_tangents(fields: torch.Tensor, parameters: Sequence[float], steps: i
         values,
         torch.eye(4, dtype=torch.float64),
     )
+
+
+def noise(shape: Sequence[int], size: float, seed: int = 0) -> torch.Tensor:
+    """Normal noise of a standard deviation, float64."""
+    return size * torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def invert(*args: Any, **kwargs: Any) -> gs.Inversion:
+    """`gs.invert` without a line of progress."""
+    return gs.invert(*args, progress=False, **kwargs)
+
+
+def error(found: gs.Inversion, truth: Sequence[float] | torch.Tensor = PAPER) -> float:
+    """Largest relative error of the parameters of all sets."""
+    return float((found.params.tensor() / torch.as_tensor(truth, dtype=torch.float64) - 1).abs().max())
+
+
+def covered(found: gs.Inversion, truth: Sequence[float] | torch.Tensor = PAPER) -> bool:
+    """Whether all intervals of the first set hold the truth."""
+    low, high = found.interval[0].unbind(-1)
+    at = torch.as_tensor(truth, dtype=torch.float64)
+    return bool(((low <= at) & (at <= high)).all())

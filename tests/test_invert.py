@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from helpers import PAPER, small_start
+from helpers import PAPER, covered, error, invert, noise, small_start
 
 import gsimplicit as gs
 from gsimplicit.inverse.fits import one_shot
@@ -22,7 +22,6 @@ from gsimplicit.inverse.pictures.snapshot import Snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRUTH = torch.tensor(PAPER, dtype=torch.float64)
 NAMES = ["Du", "Dv", "F", "k"]
 
 
@@ -37,23 +36,6 @@ def root() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def noisy(root: torch.Tensor) -> torch.Tensor:
     return root + noise(root.shape, 0.01 * float(root[:, 1].std()))
-
-
-def noise(shape: Any, size: float, seed: int = 0) -> torch.Tensor:
-    return size * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def invert(*args: Any, **kwargs: Any) -> gs.Inversion:
-    return gs.invert(*args, progress=False, **kwargs)
-
-
-def error(found: gs.Inversion, truth: torch.Tensor = TRUTH) -> float:
-    return float((found.params.tensor() / truth - 1).abs().max())
-
-
-def covered(found: gs.Inversion, truth: torch.Tensor = TRUTH) -> bool:
-    low, high = found.interval[0].unbind(-1)
-    return bool(((low <= truth) & (truth <= high)).all())
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, small_start
+from helpers import PAPER, covered, error, invert, noise, small_start
 
 import gsimplicit as gs
 from gsimplicit.inverse.answers.equation_error import noise_draws
@@ -41,23 +41,6 @@ def root() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def noisy(root: torch.Tensor) -> torch.Tensor:
     return root + noise(root.shape, 0.01 * float(root[:, 1].std()))
-
-
-def noise(shape: Any, size: float, seed: int = 0) -> torch.Tensor:
-    return size * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def invert(*args: Any, **kwargs: Any) -> gs.Inversion:
-    return gs.invert(*args, progress=False, **kwargs)
-
-
-def error(found: gs.Inversion, truth: torch.Tensor = TRUTH) -> float:
-    return float((found.params.tensor() / truth - 1).abs().max())
-
-
-def covered(found: gs.Inversion, truth: torch.Tensor = TRUTH) -> bool:
-    low, high = found.interval[0].unbind(-1)
-    return bool(((low <= truth) & (truth <= high)).all())
 
 
 def verdict(found: gs.Inversion) -> gs.Recovery:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, small_start
+from helpers import PAPER, error, small_start
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
@@ -42,10 +42,6 @@ def window(whole: torch.Tensor) -> torch.Tensor:
 
 def invert(*args: Any, **kwargs: Any) -> gs.Inversion:
     return gs.invert(*args, periodic=False, progress=False, **kwargs)
-
-
-def error(found: gs.Inversion) -> float:
-    return float((found.params.tensor() / TRUTH - 1).abs().max())
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, small_start
+from helpers import PAPER, invert, small_start
 
 import gsimplicit as gs
 from gsimplicit.inverse.method import Method
@@ -19,10 +19,6 @@ def v() -> torch.Tensor:
     state = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), refine=gs.Refine(tol=1e-13))
     noise = torch.randn(32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return state.v[0] + 0.01 * state.v[0].std() * noise
-
-
-def invert(*args: Any, **kwargs: Any) -> gs.Inversion:
-    return gs.invert(*args, progress=False, **kwargs)
 
 
 def test_a_tie_is_kept_exactly_and_narrows_the_others(v: torch.Tensor) -> None:

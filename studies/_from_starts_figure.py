@@ -16,10 +16,11 @@ HEIGHTS = {"re-marched": 0, "followed": 1, "one-shot": 2}
 
 def draw(figure: SubFigure, fits: xr.Dataset, plane: xr.Dataset, letters: str) -> None:
     """Three planes and the line below them."""
-    grid = figure.add_gridspec(2, 3, height_ratios=(3, 1))
-    image = None
-    for n, way in enumerate(SHOWN):
-        ax = figure.add_subplot(grid[0, n])
+    above, below = figure.subfigures(
+        2, 1, height_ratios=(2.6, 1)
+    )  # a colour bar and a wide line need layouts of their own
+    panels = above.subplots(1, len(SHOWN), sharey=True)
+    for n, (way, ax) in enumerate(zip(SHOWN, panels, strict=True)):
         loss = plane["loss"].squeeze(drop=True).transpose("F", "k")
         image = ax.pcolormesh(plane["k"], plane["F"], loss, cmap="cividis", shading="nearest", rasterized=True)
         some = fits.isel(start=fits["kind"].values == "plane").sel(way=way)
@@ -28,14 +29,10 @@ def draw(figure: SubFigure, fits: xr.Dataset, plane: xr.Dataset, letters: str) -
         good, n_tried = recovered(fits, way, ("plane",))
         ax.set_title(f"({letters[n]}) {way}: {good} of {n_tried}", loc="left", fontsize=9)
         ax.set_xlabel("k of the start")
-        if n == 0:
-            ax.set_ylabel("F of the start")
-        else:
-            ax.set_yticklabels([])
         ax.margins(0.04)
-    if image is not None:
-        figure.colorbar(image, ax=figure.axes, label="spectrum loss, marched", shrink=0.6, location="right")
-    ax = figure.add_subplot(grid[1, :])
+    panels[0].set_ylabel("F of the start")
+    above.colorbar(image, ax=panels, label="spectrum loss, marched")
+    ax = below.subplots()
     line = fits.isel(start=fits["kind"].values == "line")
     for way, height in HEIGHTS.items():
         some = line.sel(way=way)
@@ -50,6 +47,10 @@ def draw(figure: SubFigure, fits: xr.Dataset, plane: xr.Dataset, letters: str) -
 
 def _marks(ax: Any, x: Any, y: Any, some: xr.Dataset) -> None:
     good = some["error"].values < CLOSE
-    ax.plot(x[good], y[good], "o", ms=6, mfc="w", mec="k", ls="", zorder=3, clip_on=False)
-    ax.plot(x[~good], y[~good], "x", ms=6, color="k", mew=3.2, zorder=3, clip_on=False)
-    ax.plot(x[~good], y[~good], "x", ms=5, color="w", mew=1.2, zorder=3, clip_on=False)
+    for at, looks in (
+        (good, {"marker": "o", "ms": 6, "mfc": "w", "mec": "k"}),
+        (~good, {"marker": "x", "ms": 6, "color": "k", "mew": 3.2}),
+        (~good, {"marker": "x", "ms": 5, "color": "w", "mew": 1.2}),
+    ):
+        if at.any():  # what is empty and not clipped has no extent, and the layout fails
+            ax.plot(x[at], y[at], ls="", zorder=3, clip_on=False, **looks)

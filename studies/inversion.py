@@ -76,8 +76,8 @@ def _cases(data: Datasets) -> list[xr.Dataset]:
 
 def plot(data: Datasets) -> Figure:
     """Errors against noise, and against what is seen; below, what wrong starts led to."""
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(3.6, 4.4))
+    figure = Figure(figsize=(9.5, 9), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(3.8, 5.2))
     left, right = above.subplots(1, 2)
     alone = sorted((d for d in _cases(data) if str(d["seen"].values) == "v"), key=lambda d: float(d["noise"]))
     _dots(left, [f"{float(d['noise']):g} %" for d in alone], alone)
@@ -107,7 +107,7 @@ def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
             f"{np.median(error):.2g}", (i, error.max()), (0, 4), textcoords="offset points", ha="center", fontsize=7
         )
     counts = [f"{n}\n{int(d['found'].sum())} of {d.sizes['fit']}" for n, d in zip(names, rows, strict=True)]
-    ax.set_xticks(range(len(names)), counts)
+    ax.set_xticks(range(len(names)), counts, fontsize=7.5)
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.margins(y=0.1)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gsimplicit.inverse.answers.answer import Recovery
-from gsimplicit.inverse.answers.recover import Answer, as_problem, judged
+from gsimplicit.inverse.answers.recover import Answer, as_problem, recover
 from gsimplicit.inverse.fits.problem import Problem
 from gsimplicit.inverse.method import Question
 from gsimplicit.inverse.starts.measured import Measured, measured, refusal
-from gsimplicit.inverse.starts.search import search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -62,9 +61,9 @@ class Prepared:
         yield from guessed(self.problem, self.data.guess, Search.of(model, wanted.ranges), wanted.fixed)
 
     def polished(self, values: Array) -> Answer:
-        """One-shot's answer from some parameters."""
-        starts = starts_of(self.problem, self.data.guess, [values])
-        return judged(self.problem, search(self.problem, starts, self.accept, noisy=False), self.data, self.accept)
+        """One-shot's answer from some parameters, or from starts of its own where they lead nowhere."""
+        q = self.question
+        return recover(q.model, q.pictures, replace(q.wanted, start=values), q.noise, affine=False)
 
 
 def answered(question: Question, by: Callable[[Prepared], Answer], *, polish: bool = False) -> Answer:

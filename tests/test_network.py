@@ -146,7 +146,7 @@ def test_a_training_cut_short_is_not_called_found(root: torch.Tensor) -> None:
 def test_polished_by_one_shot_it_has_intervals_that_hold_the_truth(root: torch.Tensor) -> None:
     size = 0.01 * float(root[:, 1].std())
     noise = size * torch.randn(root.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    settings = Network(fields="smooth", adam=200, lbfgs=300, polished=True)
+    settings = Network(fields="smooth", adam=200, lbfgs=300, polish=True)
     found = gs.invert(root + noise, start=START, method=settings, level=0.999, progress=False)
     found.require_found()
     low, high = found.interval[0].unbind(-1)

@@ -31,7 +31,7 @@ class Network(Method):
 
     It gives no intervals: those of its answers are NaN. An answer is FOUND where three things hold: the deviations are
     noise, or at most 1 % of the pattern; the residual is below 1 % of its terms; the loss no longer falls, or no
-    parameter changed by more than 1 % over the last fifth of the iterations. `polished` lets the one-shot method go on
+    parameter changed by more than 1 % over the last fifth of the iterations. `polish` lets the one-shot method go on
     from there, which decides and gives intervals. Drift is not modelled.
 
     Attributes:
@@ -50,7 +50,7 @@ class Network(Method):
         dtype: Of Adam's arithmetic, torch.float32 or torch.float64; L-BFGS computes in float64.
         seed: Of wave vectors and first weights.
         store: Folder in which the training is kept, and gone on from after a kill; None keeps nothing.
-        polished: Whether the one-shot method goes on from where the training ends.
+        polish: Whether the one-shot method goes on from where the training ends.
 
     Raises:
         ValueError: A setting lies outside its range.
@@ -80,7 +80,7 @@ class Network(Method):
     dtype: torch.dtype = torch.float64
     seed: int = 0
     store: str | os.PathLike[str] | None = None
-    polished: bool = False
+    polish: bool = False
 
     def __post_init__(self) -> None:
         positive = ("reach", "weight") + (("rate",) if self.rate is not None else ())
@@ -93,7 +93,7 @@ class Network(Method):
             "seconds": checks.real("seconds", self.seconds, above=0, finite=False),
             "dtype": checks.floats("dtype", self.dtype) or torch.float64,
             "seed": checks.integer("seed", self.seed, 0, 2**50),
-            "polished": checks.flag("polished", self.polished),
+            "polish": checks.flag("polish", self.polish),
         }
         if self.store is not None and not isinstance(self.store, str | os.PathLike):
             raise TypeError(f"store must be a folder or None, got {checks.shown(self.store)}")

@@ -43,7 +43,7 @@ def _judged(settings: Network, ready: Prepared) -> Answer:
     if trained.ended == Ended.DIVERGED:
         return Answer(Recovery.FAILED, "the training diverged", starts=(1, 0), noise=data.noise, scales=problem.scales)
     place = Place((trained.fields,), (np.zeros(2),), trained.values)
-    if settings.polished:
+    if settings.polish:
         return judged(problem, search(problem, iter([place]), accept, noisy=False), data, accept)
     m = len(problem.scales.directions)
     misfit = problem.misfit(place)

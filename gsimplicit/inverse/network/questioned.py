@@ -78,7 +78,7 @@ def representation(settings: Network, size: Size) -> Representation:
 
 def digest_of(settings: Network, question: Question, values: torch.Tensor) -> str:
     """Of settings, data and start: what decides the numbers."""
-    told = {f.name: str(getattr(settings, f.name)) for f in fields_of(settings) if f.name not in ("store", "polished")}
+    told = {f.name: str(getattr(settings, f.name)) for f in fields_of(settings) if f.name not in ("store", "polish")}
     names = [VERSION, question.model.name, list(question.wanted.free), torch.__version__]
     found = hashlib.sha256(json.dumps([told, names]).encode())
     for array in (question.pictures.values[0], question.pictures.there[0], values.numpy()):

@@ -177,7 +177,7 @@ def _invert(given: argparse.Namespace) -> int:
 def _explore(given: argparse.Namespace) -> int:
     import importlib.util
 
-    from gsimplicit.explorer.landscape import opened
+    from gsimplicit.explorer.landscape import LARGEST_GRID, opened
 
     if importlib.util.find_spec("panel") is None:
         raise ValueError('the page needs panel and bokeh: pip install "gsimplicit[explore]"')
@@ -186,6 +186,8 @@ def _explore(given: argparse.Namespace) -> int:
 
     plane = None if given.file is None else opened(given.file)
     grid = (checks.integer("--grid", given.grid[0], 3), checks.integer("--grid", given.grid[1], 3))
+    if grid[0] * grid[1] > LARGEST_GRID:
+        raise ValueError(f"--grid must have at most {LARGEST_GRID:,} pixels, got {grid[0]:,} x {grid[1]:,}")
     asked = Asked(params_of(given), grid, checks.integer("--seed", given.seed, 0, None), plane)
     served = serve(asked, given.host, given.port, given.token)
     print(f"the page is at {served.url}; end with Ctrl-C", flush=True)

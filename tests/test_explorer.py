@@ -169,6 +169,20 @@ def test_adopted_states_are_shown_with_their_status(live: Simulation) -> None:
     live.advance(1500)
     live.adopt(live.refined())
     assert (live.report().status, live.drawn) == ("steady", True)
+    assert np.array_equal(live.recent[-1], live.picture())
+
+
+def test_a_state_marched_from_the_start_has_its_steps_and_its_picture_alone(live: Simulation) -> None:
+    live.advance(10)
+    state = gs.steady_state(live.params, live.start, tol=0.0, max_steps=40, progress=False)
+    live.adopt(state, marched=True)
+    assert (live.report().steps, live.report().time, len(live.recent)) == (40, 40 * live.dt, 1)
+
+
+def test_of_other_parameters_no_residual_is_told_before_a_step(live: Simulation) -> None:
+    live.advance(10)
+    live.move("F", 0.03)
+    assert np.isnan(live.report().residual)
 
 
 def test_a_landscape_gives_its_points_as_the_file_has_them(file: Path, scanned: xr.Dataset) -> None:
@@ -312,6 +326,12 @@ def test_a_local_page_answers_to_its_own_names_alone() -> None:
     guard = guard_of("127.0.0.1", 80, None)
     names = ("127.0.0.1:80", "localhost:80", "[::1]:80", "evil.org:80", "")
     assert [guard.answer("GET", "/", name, None, {}).code for name in names] == [200, 200, 200, 403, 403]
+
+
+def test_half_an_address_in_brackets_is_refused() -> None:
+    guard = guard_of("127.0.0.1", 80, None)
+    assert [guard.answer("GET", "/", name, None, {}).code for name in ("[", "[::1")] == [403, 403]
+    assert guard.answer("GET", "/ws", "127.0.0.1:80", "http://[", {}).code == 403
 
 
 def test_work_beside_the_page_tells_what_came_and_takes_up_the_latest_that_waited() -> None:

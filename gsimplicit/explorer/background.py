@@ -74,6 +74,6 @@ class Background:
             following, self._next = self._next, None
             following()
 
-    def close(self) -> None:
-        """Wait for what is being worked on, and take no more."""
-        self._pool.shutdown(cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """Take no more; and wait for what is being worked on, unless others would wait too."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)

@@ -79,10 +79,13 @@ class Guard:
             origin: Page that sent it, where the browser says so: always for a websocket.
             cookies: By name.
         """
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name, page = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
+        except ValueError:  # half an address in brackets
+            return Answer(403, "the request names no address")
         if self.local and not is_loopback(name):
             return Answer(403, "this page is served to its own machine alone")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and page != host:
             return Answer(403, "the request comes from another page")
         if not self.token or self._same(cookies.get(self.cookie, "")):
             return _THROUGH

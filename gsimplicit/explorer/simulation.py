@@ -180,7 +180,7 @@ class Simulation:
             ValueError: The value is not finite, or lies outside the model's range.
         """
         self._take(self.params.replace(**{name: float(value)}))
-        self._found = ""
+        self._found, self.residual = "", math.nan  # of the fields with these parameters nothing is known yet
 
     def draw(self, row: float, column: float, radius: float = 6.0, *, erase: bool = False) -> None:
         """Paint a disc, over the edges of the grid where it reaches them.
@@ -237,9 +237,19 @@ class Simulation:
             self._found = "diverged"
         self.recent.append(self.picture())
 
-    def adopt(self, state: gs.SteadyState) -> None:
-        """Show a state that was found elsewhere, for example a refined one."""
+    def adopt(self, state: gs.SteadyState, *, marched: bool = False) -> None:
+        """Show a state that was found elsewhere, for example a refined one.
+
+        Args:
+            state: The state.
+            marched: Whether it was marched from the start: its steps then are those of the simulation.
+        """
         self._begin(state.fields[:1].detach().to("cpu", torch.float32), drawn=True, keep_time=True)
+        if marched:
+            self.steps = int(state.steps[0])
+            self.time = self.steps * self.dt
+            self.recent.clear()
+        self.recent.append(self.picture())
         self.residual = float(state.residual[0])
         self._found = gs.Status(int(state.status[0])).name.lower()
 

@@ -21,7 +21,8 @@ class Stop:
 
     Attributes:
         place: Values of the two axes, down and across.
-        loss: Of the state where the route took its gradient; NaN where there is none.
+        loss: Of the state where the route took its gradient, of a point of the file that of the scan's march; NaN where
+            there is none.
         slope: Derivative of the loss in the two axes; NaN where the route has none.
         status: How the state ended.
         said: Why the walk cannot go on from here, empty where it can.

@@ -36,7 +36,7 @@ def test_the_page_marches_by_itself_and_what_it_shows_is_the_march(page: Any) ->
     told = page.told()
     assert told["steps"] >= 64
     assert told["status"] == "marching"
-    assert f"t = {told['time']:,.6g}" in page.text("report")
+    page.until("the time in words", lambda: f"t = {told['time']:,.6g}" in page.text("report"))
     start = gs.initial_state(grid=(64, 64)).float()
     params = gs.Params.preset("paper")
     state = gs.steady_state(params, start, tol=0.0, max_steps=int(told["steps"]), dtype=start.dtype, progress=False)
@@ -130,4 +130,4 @@ def test_refine_certifies_the_state_there_is(visit: Callable[[str], Any], served
     page.press("Refine")
     page.until("a root", lambda: page.told()["status"] == "steady")
     assert page.told()["residual"] < 1e-8
-    assert "Refined: steady (trivial)" in page.text("report")
+    page.until("the words", lambda: "Refined: steady (trivial)" in page.text("report"))  # they come after the picture

@@ -52,8 +52,8 @@ def test_a_click_shows_the_pattern_status_losses_and_an_arrow_of_each_route(
     shown = np.array(page.data("picture")["image"][0], dtype=np.float32)
     one = data.isel(F=2, k=1, sample=0)
     assert np.abs(shown - one["v"].values.ravel()).max() < 1e-5
+    page.until("the point in words", lambda: "<b>fixed</b>, pattern" in page.text("point"))
     text = page.text("point")
-    assert "<b>fixed</b>, pattern" in text
     assert f"spectrum {float(one['loss'].sel(objective='spectrum')):.5g}" in text
     for route in ("unrolled", "tangent"):
         arrow = {name: ends[0] for name, ends in page.data(f"arrow_{route}").items()}
@@ -80,7 +80,7 @@ def test_a_step_goes_one_cell_downhill_and_the_gradient_there_is_taken_anew(page
     )  # fmt: skip
     assert walk["loss"][1] == there.loss.item()
     assert page.told()["values"][2:] == [walk["y"][1], walk["x"][1]]
-    assert "Step 1 by unrolled" in page.text("walked")
+    page.until("the step in words", lambda: "Step 1 by unrolled" in page.text("walked"))
 
 
 def test_the_point_is_marched_on_live(page: Any) -> None:

@@ -191,12 +191,16 @@ class Controls:
     def _refine(self) -> None:
         """A certified root from the fields there are, on a thread; shown unless the fields were changed meanwhile."""
         self._set_running(False)
-        asked, fields = self.live, self.live.fields
+        asked, fields, params = self.live, self.live.fields, self.live.params
 
         def done(state: gs.SteadyState) -> None:
-            if self.live is asked and self.live.fields is fields:
+            if self.live is not asked:
+                return
+            if self.live.fields is fields and self.live.params is params:
                 self.live.adopt(state)
                 self.say(f"Refined: {state.description(0)}.")
+            else:
+                self.say("Refined, and not shown: fields or parameters were changed meanwhile.")
 
         self._work.ask(asked.refined, done, lambda error: self.say(f"Not refined: {error}"))
         self.say("Refining: marching on until Newton's method closes ...")

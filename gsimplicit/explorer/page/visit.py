@@ -61,5 +61,5 @@ def page(asked: Asked) -> pn.Row:
         document.add_periodic_callback(controls.tick, _EVERY)
 
     pn.state.onload(loaded)
-    document.on_session_destroyed(lambda context: work.close())
+    document.on_session_destroyed(lambda context: work.close(wait=False))  # other visitors' pages go on
     return made

@@ -119,18 +119,23 @@ class Walker:
                 self._beside.view.show(kept, self._beside.live.report())
             return
         if state is not None:
-            live.adopt(state)
+            live.adopt(state, marched=True)
         self._beside.take(live, running=False)
         if state is not None:
             return
+        params = live.params
         self._beside.say("Marching as the scan did ...")
         if kept is not None:
             self._beside.view.show(kept, live.report())
 
         def done(found: gs.SteadyState) -> None:
-            if self._beside.live is live and live.steps == 0 and not live.drawn:
-                live.adopt(found)
+            if self._beside.live is not live:
+                return
+            if live.steps == 0 and not live.drawn and live.params is params:
+                live.adopt(found, marched=True)
                 self._beside.say(f"As the scan left it: {found.description(0)}.")
+            else:
+                self._beside.say("Marched, and not shown: fields or parameters were changed meanwhile.")
 
         def march() -> gs.SteadyState:
             return walking.state_at(self.plane, place, sample)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import partial
-from itertools import product
+from functools import cache
 
-import numpy as np
 import torch
-import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit import labels
-from gsimplicit.landscape.fill import Job
-from gsimplicit.landscape.tiles import Values
 from studies.fig2 import RANGES, TRUTH
 
 TOL, MAX_STEPS, CHECK_EVERY = 1e-4, 50_000, 64
@@ -73,15 +68,21 @@ class Found(IntEnum):
 
 
 def crossing(
-    beyond: Callable[[float], bool], outside: float, inside: float, width: float
+    beyond: Callable[[float], bool],
+    outside: float,
+    inside: float,
+    width: float,
+    guess: tuple[float, float] | None = None,
 ) -> tuple[float, float, Found]:
     """Where `beyond` turns from True at `outside` to False at `inside`.
 
     Args:
-        beyond: Asked at the ends, and at the middle of what is left.
+        beyond: Asked at both ends, and at the middle of what is left; nowhere twice.
         outside: An end of the line.
         inside: A place in the middle of the patterns.
         width: Length of what is left at the end, > 0.
+        guess: An interval that may hold the place, the end on the side of `outside` first. It is asked before the
+            middle, and where it does not hold the place its neighbours are, each twice as long as the one before.
 
     Returns:
         Both ends of an interval of `width` at most, the outer one first, and `FOUND`; or twice NaN and `GONE`, where
@@ -91,22 +92,43 @@ def crossing(
         >>> low, high, found = crossing(lambda x: x < 0.3, 0.0, 1.0, 0.01)
         >>> low < 0.3 <= high, high - low <= 0.01, found.name
         (True, True, 'FOUND')
+        >>> low, high, found = crossing(lambda x: x < 0.3, 0.0, 1.0, 0.01, guess=(0.35, 0.36))
+        >>> low < 0.3 <= high, high - low <= 0.01, found.name
+        (True, True, 'FOUND')
         >>> crossing(lambda x: False, 0.0, 1.0, 0.01)[2].name
         'GONE'
     """
     if not width > 0:
         raise ValueError(f"width must be > 0, got {width}")
-    nan = float("nan")
+    nan, beyond = float("nan"), cache(beyond)
     if not beyond(outside):
         return nan, nan, Found.GONE
-    if beyond(inside):
+    around = _around(beyond, outside, inside, guess or (outside, inside))
+    if around is None:
         return nan, nan, Found.NOTHING
-    while abs(outside - inside) > width:
-        middle = (outside + inside) / 2
-        if middle in (outside, inside):  # as near as numbers go
+    outer, inner = around
+    while abs(outer - inner) > width:
+        middle = (outer + inner) / 2
+        if middle in (outer, inner):  # as near as numbers go
             break
-        outside, inside = (middle, inside) if beyond(middle) else (outside, middle)
-    return outside, inside, Found.FOUND
+        outer, inner = (middle, inner) if beyond(middle) else (outer, middle)
+    return outer, inner, Found.FOUND
+
+
+def _around(
+    beyond: Callable[[float], bool], outside: float, inside: float, guess: tuple[float, float]
+) -> tuple[float, float] | None:
+    """An interval that holds the place, from a guess outwards or inwards; None where `inside` is still beyond."""
+    low, high = sorted((outside, inside))
+    outer, inner = (min(max(x, low), high) for x in guess)
+    span = guess[0] - guess[1]
+    while not beyond(outer):
+        outer, inner, span = min(max(outer + span, low), high), outer, 2 * span
+    while beyond(inner):
+        if inner == inside:
+            return None
+        outer, inner, span = inner, min(max(inner - span, low), high), 2 * span
+    return outer, inner
 
 
 def finer(fields: torch.Tensor, times: int) -> torch.Tensor:
@@ -141,58 +163,27 @@ def marched(name: str, value: float, start: torch.Tensor, steps: Steps) -> gs.St
         )
 
 
-def lost(state: gs.SteadyState) -> bool:
-    """Whether no pattern is left: nothing, a uniform state, or v diverged."""
-    return gs.Kind(int(state.kind[0])) != gs.Kind.PATTERN
+def lost(kind: int) -> bool:
+    """Whether no pattern is left in a state of this kind: nothing, a uniform state, or v diverged."""
+    return gs.Kind(kind) != gs.Kind.PATTERN
+
+
+def about(name: str, side: str, place: float, cells: float) -> tuple[float, float] | None:
+    """An interval about a place, the end towards the line's own first; None about no place.
+
+    Args:
+        name: The parameter that varies.
+        side: Of `SIDES`.
+        place: On the line, or NaN.
+        cells: On both sides of the place.
+    """
+    if not math.isfinite(place):
+        return None
+    reach = (cells if side == "upper" else -cells) * cell(name)
+    return place + reach, place - reach
 
 
 def cell(name: str) -> float:
     """Length of a cell of a line."""
     low, high = RANGES[name]
     return (high - low) / CELLS
-
-
-def ends(kinds: tuple[Steps, ...], seeds: int, side: int, parts: int) -> Job:
-    """Both ends of the patterns on each line, by kind of steps and seed."""
-    over = ("line", "side", "steps", "seed")
-    shape = (len(RANGES), len(SIDES), len(kinds), seeds)
-    words = {
-        "place": "parameter at which patterns end, the middle of what bisection left",
-        "outer": "end of that interval beyond the patterns",
-        "inner": "end of that interval among the patterns",
-    }
-    number = {n: (over, np.full(shape, np.nan), {"long_name": w, "units": "1"}) for n, w in words.items()}
-    flags = labels.flag_attributes(f.name.lower() for f in Found)
-    frame = xr.Dataset(
-        {
-            **number,
-            "found": (over, np.zeros(shape, np.int8), {"long_name": "what was found", "units": "1", **flags}),
-            "kind": (over, np.zeros(shape, np.int8), {**labels.attributes("kind"), "long_name": "kind at line's end"}),
-            "status": (over, np.zeros(shape, np.int8), labels.attributes("status")),
-        },
-        {
-            "line": ("line", np.array(list(RANGES)), {"long_name": "parameter that varies"}),
-            "side": ("side", np.array(SIDES), {"long_name": "end of the patterns"}),
-            "steps": ("steps", np.array([s.name for s in kinds]), {"long_name": "time step and pixel"}),
-            "seed": ("seed", np.arange(seeds), {"long_name": "seed of the noise", "units": "1"}),
-        },
-    )
-    items = list(product(RANGES, SIDES, kinds, range(seeds)))
-    return Job(frame, over, items, partial(_end_at, side, parts))
-
-
-def _end_at(pixels: int, parts: int, item: tuple[str, str, Steps, int]) -> Values:
-    """One end, to a part of a cell; and what stands at the line's own end."""
-    name, side, steps, seed = item
-    start = gs.initial_state(seed=seed, grid=(pixels, pixels))
-    at_end = RANGES[name][SIDES.index(side)]
-    last = marched(name, at_end, start, steps)
-
-    def beyond(value: float) -> bool:
-        return lost(last if value == at_end else marched(name, value, start, steps))
-
-    outer, inner, found = crossing(beyond, at_end, MIDDLES[name], cell(name) / parts)
-    return {
-        "place": np.float64((outer + inner) / 2), "outer": np.float64(outer), "inner": np.float64(inner),
-        "found": np.int8(found), "kind": np.int8(last.kind[0]), "status": np.int8(last.status[0]),
-    }  # fmt: skip

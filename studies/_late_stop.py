@@ -15,11 +15,15 @@ from gsimplicit import labels
 from gsimplicit.bifurcation.uniform import eigenvalues, hopf
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._crossings import MIDDLES, Found, Steps, cell, crossing, lost, marched
+from studies._crossings import MIDDLES, Found, Steps, about, cell, crossing, lost, marched
 from studies.fig2 import RANGES, TRUTH
 
 LATE = 1e-7
 """Rate of change at which a march stops, in place of 1e-4; the cap is the same time."""
+
+
+FAR = 2.0
+"""Cells on both sides of where the usual stop has it, in which it is looked for first."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,16 @@ class Late(Steps):
         return LATE * self.dt
 
 
-def lower_ends(kinds: tuple[Steps, ...], seeds: int, pixels: int, parts: int) -> Job:
-    """The lower end along k by kind of steps and seed, to a part of a cell."""
+def lower_ends(kinds: tuple[Steps, ...], seeds: int, pixels: int, parts: int, early: xr.DataArray) -> Job:
+    """The lower end along k by kind of steps and seed, to a part of a cell.
+
+    Args:
+        kinds: Steps.
+        seeds: Of the noise, from 0 on.
+        pixels: Of the paper along the side of the grid.
+        parts: Of a cell, to which ends are found.
+        early: Over (steps, seed), where this end stands with the usual stop; it is looked for there first.
+    """
     over, shape = ("steps", "seed"), (len(kinds), seeds)
     words = "kill rate at which patterns end, with the later stop"
     flags = labels.flag_attributes(f.name.lower() for f in Found)
@@ -47,18 +59,22 @@ def lower_ends(kinds: tuple[Steps, ...], seeds: int, pixels: int, parts: int) ->
             "seed": ("seed", np.arange(seeds), {"long_name": "seed of the noise", "units": "1"}),
         },
     )
-    late = [Late(s.name, s.dt, s.finer) for s in kinds]
-    return Job(frame, over, list(product(late, range(seeds))), partial(_lower_end_at, pixels, parts))
+    items = [
+        (Late(s.name, s.dt, s.finer), seed, float(early.sel(steps=s.name, seed=seed)))
+        for s, seed in product(kinds, range(seeds))
+    ]
+    return Job(frame, over, items, partial(_lower_end_at, pixels, parts))
 
 
-def _lower_end_at(pixels: int, parts: int, item: tuple[Late, int]) -> Values:
-    steps, seed = item
+def _lower_end_at(pixels: int, parts: int, item: tuple[Late, int, float]) -> Values:
+    steps, seed, early = item
     start = gs.initial_state(seed=seed, grid=(pixels, pixels))
 
     def beyond(k: float) -> bool:
-        return lost(marched("k", k, start, steps))
+        return lost(int(marched("k", k, start, steps).kind[0]))
 
-    outer, inner, found = crossing(beyond, RANGES["k"][0], MIDDLES["k"], cell("k") / parts)
+    guess = about("k", "lower", early, FAR)
+    outer, inner, found = crossing(beyond, RANGES["k"][0], MIDDLES["k"], cell("k") / parts, guess)
     return {"place": np.float64((outer + inner) / 2), "found": np.int8(found)}
 
 

@@ -21,7 +21,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.cells import classes
 from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
-from studies import _crossings, _late_stop, _paper, _steps_figure
+from studies import _crossings, _ends, _late_stop, _paper, _steps_figure
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled, scanned
 from studies._constants import F_RANGE, K_RANGE
@@ -46,24 +46,34 @@ def compute(scale: str, folder: Path) -> Datasets:
     side, points, seeds, fine, late, rows, samples = SIZES[scale]
     start = gs.initial_state(grid=(side, side))
     lines = {name: list(ends) for name, ends in RANGES.items()}  # as JSON has them, or a store is not known again
+    kinds, parts = (WHOLE, HALF, QUARTER), FINENESS[scale]
     data = {}
-    for (name, ends), steps in product(RANGES.items(), (WHOLE, HALF, QUARTER)):
+    for (name, ends), steps in product(RANGES.items(), kinds):
         file = f"steps_{name}_{round(1 / steps.dt)}"
         axis = np.union1d(np.linspace(*ends, points), [TRUTH[name]])
         data[file] = _scanned(folder / f"{file}.nc", {name: axis}, start, steps)
-    for file, kinds, count in (("dt", (WHOLE, HALF, QUARTER), seeds), ("dx", (SMALL,), fine)):
-        data[f"steps_{file}"] = filled(
-            folder / f"steps_{file}.nc",
-            (_crossings.__file__,),
-            {"side": side, "steps": [s.name for s in kinds], "seeds": count, "parts": FINENESS[scale], "lines": lines},
-            partial(_crossings.ends, kinds, count, side, FINENESS[scale]),
-        )
-    kinds = (WHOLE, HALF, QUARTER)
+    # what decides where an end is found: lines with their points, because the search begins between two of these
+    asked = {"side": side, "parts": parts, "lines": lines, "points": points}
+    scripts = (_crossings.__file__, _ends.__file__)
+    seen = {n: tuple(_ends.states(data[f"steps_{n}_{round(1 / s.dt)}"], n) for s in kinds) for n in RANGES}
+    data["steps_dt"] = filled(
+        folder / "steps_dt.nc",
+        scripts,
+        {**asked, "steps": [s.name for s in kinds], "seeds": seeds},
+        partial(_ends.ends, kinds, seeds, side, parts, seen=seen),
+    )
+    places = data["steps_dt"]["place"]
+    data["steps_dx"] = filled(
+        folder / "steps_dx.nc",
+        scripts,
+        {**asked, "steps": [SMALL.name], "seeds": [fine, seeds]},
+        partial(_ends.ends, (SMALL,), fine, side, parts, reference=places.sel(steps=QUARTER.name, drop=True)),
+    )
     data["steps_stop"] = filled(
         folder / "steps_stop.nc",
-        (_crossings.__file__, _late_stop.__file__),
-        {"side": side, "steps": [s.name for s in kinds], "seeds": late, "parts": FINENESS[scale], "lines": lines},
-        partial(_late_stop.lower_ends, kinds, late, side, FINENESS[scale]),
+        (*scripts, _late_stop.__file__),
+        {**asked, "steps": [s.name for s in kinds], "seeds": [late, seeds]},
+        partial(_late_stop.lower_ends, kinds, late, side, parts, places.sel(line="k", side="lower", drop=True)),
     )
     plane = {"F": np.linspace(*F_RANGE, rows), "k": np.linspace(*K_RANGE, rows)}
     starts = gs.initial_state(samples, grid=(side, side))

@@ -11,10 +11,15 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.bifurcation.uniform import hopf, hopf_of_steps
+from gsimplicit.landscape.fill import Job
+from gsimplicit.landscape.tiles import Values
+from studies import _ends
 from studies._claims import Verdict
-from studies._crossings import HALF, QUARTER, SMALL, WHOLE, Found, cell, crossing, ends, finer, marched
+from studies._crossings import HALF, QUARTER, SMALL, WHOLE, Found, Steps, cell, crossing, finer, marched
+from studies._ends import ends, states
 from studies._late_stop import Late, hopf_of
 from studies._steps_figure import shifts
+from studies.fig2 import RANGES
 from studies.steps import _missing_ends, _still
 
 
@@ -79,13 +84,54 @@ def test_a_wave_decays_alike_on_pixels_of_both_sizes() -> None:
     assert float(fine.u.std()) == pytest.approx(float(rough.u.std()), rel=0.1)  # four times D, or ten times as much
 
 
+def upper_end_along_k(job: Job) -> Values:
+    return job.evaluate(next(item for item in job.items if (item.line, item.side) == ("k", "upper")))
+
+
 def test_steps_of_any_length_leave_the_end_of_a_small_grid_s_patterns_in_a_cell_or_two() -> None:
-    job = ends((WHOLE, HALF), 1, 32, 1)
-    items = [item for item in job.items if item[:2] == ("k", "upper")]
-    values = [job.evaluate(item) for item in items]
-    assert [int(v["found"]) for v in values] == [Found.FOUND] * 2
-    assert abs(float(values[0]["place"] - values[1]["place"])) <= 2 * cell("k")
-    assert all(float(v["outer"]) > float(v["inner"]) for v in values)
+    values = upper_end_along_k(ends((WHOLE, HALF), 1, 32, 1))
+    assert values["found"].tolist() == [[Found.FOUND]] * 2
+    assert abs(values["place"][0, 0] - values["place"][1, 0]) <= 2 * cell("k")
+    assert (values["outer"] > values["inner"]).all()
+
+
+def test_an_end_is_found_where_it_is_whatever_was_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(name: str, value: float, start: torch.Tensor, steps: Steps) -> gs.SteadyState:
+        asked.append(value)
+        return marched(name, value, start, steps)
+
+    monkeypatch.setattr(_ends, "marched", counted)
+    alone = upper_end_along_k(ends((WHOLE,), 2, 32, 4))
+    without = len(asked)
+    line = gs.scan({"k": np.linspace(*RANGES["k"], 12)}, initial=gs.initial_state(grid=(32, 32)), progress=False)
+    asked.clear()
+    known = upper_end_along_k(ends((WHOLE,), 2, 32, 4, seen={name: (states(line, "k"),) for name in RANGES}))
+    assert len(asked) < without
+    for values in (known, upper_end_along_k(ends((WHOLE,), 2, 32, 4, reference=far_off()))):
+        assert values["found"].tolist() == alone["found"].tolist()
+        assert abs(values["place"] - alone["place"]).max() <= cell("k") / 4
+
+
+def far_off() -> xr.DataArray:
+    """Places of another kind of steps, ten cells from where these steps have them."""
+    shape = (len(RANGES), 2, 2)
+    return xr.DataArray(
+        np.full(shape, 0.0645), dims=("line", "side", "seed"), coords={"line": list(RANGES), "side": ["lower", "upper"]}
+    )
+
+
+@pytest.mark.parametrize("guess", [(0.2, 0.4), (0.0, 1.0), (0.29, 0.31), (0.8, 0.81), (0.01, 0.02), (-3.0, -2.9)])
+def test_a_guess_however_wrong_leads_to_the_same_place(guess: tuple[float, float]) -> None:
+    outer, inner, found = crossing(lambda x: x < 0.3, 0.0, 1.0, 1e-3, guess)
+    assert found is Found.FOUND
+    assert outer < 0.3 <= inner <= outer + 1e-3
+    outer, inner, found = crossing(lambda x: x > 0.7, 1.0, 0.0, 1e-3, (1 - guess[0], 1 - guess[1]))
+    assert found is Found.FOUND
+    assert inner <= 0.7 < outer <= inner + 1e-3
+    assert crossing(lambda x: True, 0.0, 1.0, 1e-3, guess)[2] is Found.NOTHING
+    assert crossing(lambda x: False, 0.0, 1.0, 1e-3, guess)[2] is Found.GONE
 
 
 def test_the_hopf_line_of_steps_lies_between_those_in_closed_form() -> None:

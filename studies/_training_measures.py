@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from gsimplicit.landscape.tiles import Values
 from studies import _training
 from studies._constants import PIVOT, PIVOT_2, START
 from studies._training import INSIDE, MAX_STEPS, TOL, VISITED, Run
+from studies._widths import widths
 
 PLACES = {"start": START, "inside": INSIDE, "pivot": PIVOT, "spots": PIVOT_2, "visited": VISITED}
 """Where gradients are looked at: the paper's start (uniform), holes, its two pivots (nothing; spots), and `VISITED`."""
@@ -139,13 +140,11 @@ def _between(goal: torch.Tensor, start: torch.Tensor, place: tuple[float, ...]) 
 
 
 def cliff_widths(loss: np.ndarray[Any, Any]) -> list[float]:
-    """Widths of cliffs along a line, as shares of it: from the last loss below a quarter to the first above three.
+    """Widths of cliffs along a line, as shares of it.
 
-    Quarters are those of the range along the line, which must be half of a plateau's height at least.
+    The height is the range along the line, which must be half of a plateau's at least.
     """
     low, high = np.nanmin(loss), np.nanmax(loss)
     if not high - low > HIGH / 2:
         return []
-    side = np.where(loss < low + (high - low) / 4, -1, np.where(loss > high - (high - low) / 4, 1, 0))
-    at = np.flatnonzero(side)
-    return [(b - a) / (len(loss) - 1) for a, b in pairwise(at) if side[a] != side[b]]
+    return [width / (len(loss) - 1) for width in widths(loss, low, high)]

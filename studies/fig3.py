@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
 from studies._constants import F_RANGE, K_RANGE
 from studies._planes import SIZES, losses_of_plane
+from studies._widths import widths
 
 PLANES = {"k": K_RANGE, "Dv": (0.05, 0.10)}
 """Second axis of each plane; the first is F."""
@@ -84,12 +85,12 @@ def _cliffs(plane: xr.Dataset, name: str) -> Claim:
     )
     return Claim(
         _paper.PLANE_CLIFFS,
-        f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two cells of the plane "
-        "wide at most (median).",
-        f"cliffs {between(*_range(middle), '.1f')} cells wide",
+        f"F-{name} plane: sharp cliffs bound the plateaus. Asked here: a cliff is two faces of the plane "
+        "wide at most (median; from the last loss below a quarter of the height to the first above three quarters).",
+        f"cliffs {between(*_range(middle), '.1f')} faces wide",
         f"cliff faces along F {count['F']}, along {name} {count[name]}; cliffs of a row along {name}: {rows} of "
         f"{len(per_row)} rows; "
-        f"median cliff width {between(*_range(middle), '.1f')} cells, "
+        f"median cliff width {between(*_range(middle), '.1f')} faces, "
         f"90 % within {between(*_range([n.widths[1] for n in each]), '.1f')}, "
         f"all within {between(*_range([n.widths[2] for n in each]), '.0f')}; points: {shares}{_between_samples(plane)}",
         None if any(np.isnan(middle)) else max(middle) <= 2,
@@ -167,16 +168,8 @@ def _level(plane: xr.Dataset, side: str, words: str, kind: gs.Kind) -> Claim:
 
 
 def _widths(one: xr.Dataset, height: float) -> np.ndarray:
-    """Cells a cliff takes: from the last loss below a quarter of the range to the first above three quarters.
-
-    Measured along the second axis, where a row goes from the plateau into the patterns or back.
-    """
-    out = []
-    for row in one["loss"].sel(objective="spectrum").values:
-        side = np.where(row < 0.25 * height, -1, np.where(row > 0.75 * height, 1, 0))
-        at = np.flatnonzero(side)
-        out += [b - a for a, b in pairwise(at) if side[a] != side[b]]
-    return np.array(out)
+    """Of the cliffs along the second axis, where a row goes from the plateau into the patterns or back."""
+    return np.concatenate([widths(row, 0.0, height) for row in one["loss"].sel(objective="spectrum").values])
 
 
 STUDY = Study(

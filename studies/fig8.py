@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.colors import LogNorm
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import loss_range
 from gsimplicit.plotting import plane
+from gsimplicit.plotting.landscapes import edges_of
 from studies import _paper, fig5
 from studies._claims import Claim
 from studies._common import Datasets, Study
@@ -80,12 +83,13 @@ def plot(data: Datasets) -> Figure:
     surface(gram, left, "loss", top=cut, view=(28, 55))
     left.set_title(f"(a) Gram loss, cut at {cut:.0f}", loc="left")
     right = figure.add_axes((0.55, 0.14, 0.42, 0.75))
-    least = float(gram.where(gram > 0).min())
-    plane(gram, right, colorbar="Gram loss", cmap=CMAP, norm=LogNorm(max(least, 1e-3 * float(gram.max())), gram.max()))
+    colours = mpl.colormaps[CMAP].copy()
+    colours.colorbar_extend = "max"
+    plane(gram, right, colorbar="Gram loss", cmap=colours, norm=Normalize(0, cut))  # as in (a)
     _reaches_drawn(one, right)
     right.plot(TRUTH["k"], TRUTH["F"], marker="*", ms=10, mfc="w", mec="k", ls="none")
     right.set_title("(b) from above", loc="left")
-    right.legend(loc="upper left", fontsize=7, framealpha=0.9)
+    right.legend(loc=(0.02, 0.6), fontsize=7, framealpha=0.9)
     figure.text(0.5, 0.012, f"Gram loss: {fig5.network(data['fig5'])}", ha="center", fontsize=7)
     return figure
 
@@ -94,9 +98,13 @@ def _reaches_drawn(one: xr.Dataset, ax: Any) -> None:
     """Points from which descent ends at the truth, and the points where it ends elsewhere."""
     F, k = one["F"].values, one["k"].values
     found = descent(one, "gram")
+    # two plateaus of about the same loss: colour alone does not tell patterns from dead states
+    around = _outline(found.pattern, edges_of(k), edges_of(F))
+    for colour, width in (("k", 2.4), ("w", 1.0)):
+        ax.add_collection(LineCollection(around, colors=colour, lw=width, capstyle="projecting"))
     there = np.argwhere(found.reaches)
     ax.plot(k[there[:, 1]], F[there[:, 0]], ls="none", marker="o", ms=3, mfc="w", mec="k", mew=0.5,
-            label="descent ends at the truth")  # fmt: skip
+            label="descent ends\nat the truth")  # fmt: skip
     ends = descended(one["loss"].sel(objective="gram").transpose("F", "k").values).reshape(-1, 2)
     stops = np.unique(ends[~found.reaches.ravel()], axis=0)
     stops = stops[found.pattern[stops[:, 0], stops[:, 1]]]  # on a flat plateau it ends everywhere
@@ -108,8 +116,22 @@ def _reaches_drawn(one: xr.Dataset, ax: Any) -> None:
         ms=4,
         mew=1.0,
         color="r",
-        label="it ends here, among patterns",
+        label="it ends here,\namong patterns",
     )
+
+
+def _outline(region: Array, across: Array, up: Array) -> list[list[tuple[float, float]]]:
+    """Lines between the points of a region and others, from the edges of cells along both axes of the picture."""
+    found = []
+    edge = border(region)
+    for (i, j), (a, b) in zip(edge.inside.tolist(), edge.outside.tolist(), strict=True):
+        if i == a:
+            at = across[max(j, b)]
+            found.append([(at, up[i]), (at, up[i + 1])])
+        else:
+            at = up[max(i, a)]
+            found.append([(across[j], at), (across[j + 1], at)])
+    return found
 
 
 def judge(data: Datasets) -> list[Claim]:
@@ -168,7 +190,8 @@ STUDY = Study(
     caption="The Gram loss of figure 5. (a): from the opposite side; what is "
     "higher than three times the plateau without v "
     "is left out. "
-    "(b): from above, colours on a logarithmic scale. White dots: steepest descent over the plane's points ends at the "
+    "(b): from above, colours up to the same height. White line: border of the patterns, and of what had not settled. "
+    "White dots: steepest descent over the plane's points ends at the "
     "truth (star). Red crosses: the points among the patterns where it ends elsewhere.",
     alt="A surface and a map of the Gram loss. Among the patterns are many dips; descent from few points ends at the "
     "truth.",

@@ -39,7 +39,11 @@ def shifts(by_step: xr.Dataset, by_pixel: xr.Dataset) -> xr.Dataset:
     by_steps = (places - places.sel(steps=WHOLE.name)) / unit
     same = places.sel(steps=QUARTER.name, drop=True)
     by_pixels = (small - same) / unit
-    left = max(float((abs(d["outer"] - d["inner"]) / unit).max()) for d in (by_step, by_pixel))
+    open_ = [float((abs(d["outer"] - d["inner"]) / unit).max()) for d in (by_step, by_pixel)]
+    left = xr.DataArray(  # half an interval at either place
+        [open_[0]] * places.sizes["steps"] + [sum(open_) / 2] * small.sizes["steps"],
+        coords={"steps": [*places["steps"].values, *small["steps"].values]},
+    )
     shift = xr.concat([by_steps.mean("seed"), by_pixels.mean("seed")], "steps")
     spread = xr.concat([(x.max("seed") - x.min("seed")) / 2 for x in (by_steps, by_pixels)], "steps")
     mean = by_steps.mean("seed")

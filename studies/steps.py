@@ -2,10 +2,10 @@
 
 The paper sets its time step and its pixels to 1 (sec. 2.1). (a) to (d): the loss along k, F, Dv and Du with steps of 1,
 1/2 and 1/4, over equal times: the stop is the same rate, the cap the same time. (e) Where patterns end on each line, by
-bisection between the line's end and a place among the patterns, against where they end with steps of 1. Pixels of 1/2
-are marched with steps of 1/4 and compared with pixels of 1 and the same step. Their start is the paper's, each of its
-pixels cut into four: noise and square are the same functions of the place. (f) The F-k plane with steps of 1/2, and the
-cliffs it has in common with that of steps of 1.
+bisection between two of its points, against where they end with steps of 1. Pixels of 1/2 are marched with steps of
+1/4 and compared with pixels of 1 and the same step. Their start is the paper's, each of its pixels cut into four: noise
+and square are the same functions of the place. (f) The F-k plane with steps of 1/2, and the cliffs it has in common
+with that of steps of 1.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from studies.fig2 import RANGES, TRUTH
 
 SIZES = {
     "quick": (64, 12, 1, 1, 1, 7, 1),
-    "default": (128, 34, 3, 2, 1, 13, 1),
+    "default": (128, 34, 3, 2, 1, 9, 1),
     "paper": (128, 100, 8, 4, 3, 50, 2),
 }
 """Pixels a side, points a line, seeds for steps, for pixels and for the later stop, points and samples of the plane."""
 TELLING = 25
 """Points a side with which a plane tells of shifts."""
-FINENESS = {"quick": 4, "default": 16, "paper": 16}
-"""Parts of a cell to which ends are known."""
+FINENESS = {"quick": (4, 4), "default": (16, 8), "paper": (16, 16)}
+"""Parts of a cell to which ends are known: with steps, and with pixels, at which a step costs four times as much."""
 
 
 def compute(scale: str, folder: Path) -> Datasets:
@@ -46,7 +46,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     side, points, seeds, fine, late, rows, samples = SIZES[scale]
     start = gs.initial_state(grid=(side, side))
     lines = {name: list(ends) for name, ends in RANGES.items()}  # as JSON has them, or a store is not known again
-    kinds, parts = (WHOLE, HALF, QUARTER), FINENESS[scale]
+    kinds, (parts, parts_of_pixels) = (WHOLE, HALF, QUARTER), FINENESS[scale]
     data = {}
     for (name, ends), steps in product(RANGES.items(), kinds):
         file = f"steps_{name}_{round(1 / steps.dt)}"
@@ -66,8 +66,8 @@ def compute(scale: str, folder: Path) -> Datasets:
     data["steps_dx"] = filled(
         folder / "steps_dx.nc",
         scripts,
-        {**asked, "steps": [SMALL.name], "seeds": [fine, seeds]},
-        partial(_ends.ends, (SMALL,), fine, side, parts, reference=places.sel(steps=QUARTER.name, drop=True)),
+        {**asked, "steps": [SMALL.name], "seeds": [fine, seeds], "parts": [parts_of_pixels, parts]},
+        partial(_ends.ends, (SMALL,), fine, side, parts_of_pixels, reference=places.sel(steps=QUARTER.name, drop=True)),
     )
     data["steps_stop"] = filled(
         folder / "steps_stop.nc",

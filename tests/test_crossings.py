@@ -180,6 +180,13 @@ def test_shifts_are_in_cells_each_seed_against_itself_and_those_of_pixels_at_the
     assert float(moved["error"].max()) == pytest.approx(0, abs=1e-9)
 
 
+def test_a_shift_is_as_uncertain_as_half_of_both_intervals_together() -> None:
+    by_step, by_pixel = two_lines(0.5, 0.75, -2.0)
+    by_step["outer"], by_pixel["outer"] = by_step["outer"] + cell("k") / 16, by_pixel["outer"] + cell("k") / 8
+    error = shifts(by_step, by_pixel)["error"].sel(line="k", side="upper")
+    assert error.sel(steps=[HALF.name, SMALL.name]).values == pytest.approx([1 / 16, 3 / 32])
+
+
 @pytest.mark.parametrize(
     ("quarter", "verdict"),
     [(0.8, Verdict.HOLDS), (1.2, Verdict.REFUTED), (0.99, Verdict.OPEN), (math.nan, Verdict.OPEN)],

@@ -14,9 +14,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from studies import _ablation, _ill_posed, _lanczos, _network_weights, _pinn_bowl, _pinn_data, _space_time
+from studies import _ablation, _backward, _ill_posed, _lanczos, _network_weights, _pinn_bowl, _pinn_data, _space_time
+from studies._claims import Claim
 from studies._common import Datasets, Study, filled
-from studies._pinn_claims import judge
+from studies._pinn_claims import judge as of_trainings
 
 SEEDS = {"quick": 1, "default": 2, "paper": 5}
 """Networks that are looked at."""
@@ -56,8 +57,14 @@ def compute(scale: str, folder: Path) -> Datasets:
         "pinn_steady": kept("pinn_steady", lambda: _network_weights.fits(small, seeds), *weights),
         "pinn_space_time": kept("pinn_space_time", lambda: _space_time.runs(scale), _space_time, _network_weights),
         "pinn_lines": kept("pinn_lines", lambda: _ill_posed.lines(small), _ill_posed),
+        "pinn_backward": kept("pinn_backward", lambda: _backward.networks(_backward.SIZES[scale]), _backward),
         "pinn_descents": kept("pinn_descents", lambda: _ill_posed.descents(small, starts), _ill_posed),
     }
+
+
+def judge(data: Datasets) -> list[Claim]:
+    """All claims, in the order of the paper."""
+    return [*_backward.judge(data["pinn_backward"]), *of_trainings(data)]
 
 
 def plot(data: Datasets) -> Figure:

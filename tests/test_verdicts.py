@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import invert, noise
+from helpers import PAPER, invert, noise
 
 import gsimplicit as gs
 from gsimplicit.inverse.pictures.edges import PERIODIC
@@ -48,6 +48,32 @@ def test_a_valley_of_answers_is_not_called_found(onset: torch.Tensor) -> None:
     assert found.verdict.item() == gs.Recovery.UNIDENTIFIED
     assert "family" in found.reason[0]
     assert found.params.tensor().isnan().all()
+
+
+@pytest.fixture(scope="module")
+def whole() -> torch.Tensor:
+    """A root at the paper's point, shape (64, 64) of v."""
+    state = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(64, 64)), refine=True)
+    assert state.has_root.all()
+    return state.v[0]
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.1])
+def test_a_camera_that_bends_v_is_named(whole: torch.Tensor, gamma: float) -> None:
+    """The parameters would be 26 to 43 % off, with deviations that pass for noise."""
+    picture = whole[5:37, 9:41] ** gamma
+    found = invert(picture + noise(picture.shape, 0.01 * float(picture.std())), periodic=False)
+    assert found.verdict.item() == gs.Recovery.MISFIT
+    assert "does not show v as it is" in found.reason[0]
+
+
+def test_a_window_of_a_pattern_that_moves_is_not_called_found() -> None:
+    """It would be 9 % off."""
+    v = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(64, 64)), tol=0.0, max_steps=1000).v[0]
+    picture = v[5:53, 9:57]
+    found = invert(picture + noise(picture.shape, 0.01 * float(picture.std())), periodic=False)
+    assert found.verdict.item() == gs.Recovery.MISFIT
+    assert "is the pattern at rest?" in found.reason[0]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 
 from gsimplicit.equations import Model
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
+from gsimplicit.inverse.answers.doubts import doubt
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
@@ -214,6 +215,9 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
     if not explains(problem, fit, accept) or not _explains(data, size):
         return replace(sums, reason=_deviates(problem, fit, data, size))
+    why = doubt(problem, fit, least)
+    if why:
+        return replace(sums, reason=why)
     unit = min(fit.chi2, 1.0) if data.known else fit.chi2
     rivals = tuple(
         f.place.values

@@ -45,7 +45,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         tol: Change of every free coordinate to reach.
         residual: Max norm of the bordered residual to reach, by the model's scale.
     """
-    place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
+    place, ended, n, size, first = start, Ended.STEPS, 0, np.inf, np.inf
     columns = np.zeros((0, 0))
     for n in range(1, iterations + 1):
         # anew each time: noise breaks translations that the state it leads to does not
@@ -76,9 +76,9 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
         unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
         if size <= residual * problem.model.scale and (moved <= tol or unseen):
-            ended, absorbed = Ended.CONVERGED, step.absorbed()
-            break
-    return Fit(place, ended, n, size, columns, problem.misfit(place), first, absorbed)
+            misfit, weighed = problem.misfit(place), step.deviations(place)
+            return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, step.absorbed(), weighed, step.camera())
+    return Fit(place, ended, n, size, columns, problem.misfit(place), first)
 
 
 def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:

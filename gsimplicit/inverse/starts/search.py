@@ -21,8 +21,9 @@ NEAR = 1.0
 """Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
 WHITE = 5.0
 """Standard deviations by which deviations of neighbouring pixels may agree."""
-STEADY = 1e-3
-"""Largest residual per unit time, by the noise, of a fit that was left unfinished where a steady state is."""
+STEADY, CERTAIN = 1e-3, 1e-6
+"""Largest residual per unit time of a fit that was left unfinished where a steady state is, by the noise and by the
+model's scale."""
 SAME = 1e-5
 """Relative difference of parameters below which two answers are one."""
 
@@ -68,7 +69,7 @@ def search(
         found = by(problem, start)
         if found.ended != Ended.CONVERGED:
             last = found if last is None or found.chi2 < last.chi2 else last
-            if found.residual <= STEADY * problem.noise:
+            if found.residual <= min(STEADY * problem.noise, CERTAIN * problem.model.scale):
                 halted.append(found)
         else:
             same = [i for i, f in enumerate(fits) if _same(f, found)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from gsimplicit.equations import Model
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
+from gsimplicit.inverse.answers.doubts import doubt
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
@@ -29,6 +31,10 @@ APART, ROUNDED = 8.0, 1e-6
 """Standard deviations by which snapshots of one set of parameters may differ, and relative rounding that may, too."""
 CLEANEST = 1e-9
 """Noise, by the model's scale, that intervals stand for at least: a clean picture is steady to its residual only."""
+WEAK = 1e4
+"""Condition from which little noise does not tell a right answer from a wrong one: a second start must agree."""
+FAMILY = 0.02
+"""Relative difference of parameters from which unfinished fits are a family of answers."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -100,15 +106,26 @@ def recover(
     first = () if wanted.start is None else starts_of(problem, data.guess, [wanted.start])
     if wanted.start is not None and not (noisy and model.presets and elsewhere):
         answer = judged(problem, search(problem, first, accept, noisy=False), data, accept)
-        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) or not (model.presets and elsewhere):
+        if not (model.presets and elsewhere):
+            return answer
+        if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) and not _alone(answer):
             return answer
         first = ()
     box = Search.of(model, wanted.ranges)
     parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
-    whole = pictures.whole
-    starts = starts_of(problem, data.guess, parameters) if whole else pulled(problem, data.guess, parameters, box)
+    by = starts_of if pictures.whole else partial(pulled, box=box)
     # where noise could hide a wrong answer the start's own is one among others
-    return judged(problem, search(problem, chain(first, starts), accept, noisy=noisy), data, accept)
+    found = search(problem, chain(first, by(problem, data.guess, parameters)), accept, noisy=noisy)
+    answer = judged(problem, found, data, accept)
+    if not _alone(answer):
+        return answer
+    return judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
+
+
+def _alone(answer: Answer) -> bool:
+    """Whether an answer that the data hold weakly was met once: its misfit alone does not tell it from others."""
+    weak = answer.certainty is not None and answer.certainty.condition > WEAK
+    return answer.verdict == Recovery.FOUND and weak and answer.starts[1] < 2
 
 
 def differing(model: Model, each: Sequence[Answer]) -> str:
@@ -181,6 +198,11 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     """What the fits decide."""
     scales = problem.scales
     if not found.fits:
+        valley = [f.place.values for f in found.halted if (f.misfit**2).sum() <= accept * f.freedom]
+        if len(valley) > 1 and _wide(scales, valley):
+            reason = _along(problem, scales, valley)
+            size = (found.starts, 0)
+            return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=size, noise=data.noise)
         how = "none" if found.last is None else f"the nearest ended with {found.last.ended}"
         reason = f"none of {found.starts} starts led to a steady state near the data: {how}"
         return Answer(Recovery.FAILED, reason, starts=(found.starts, 0), noise=data.noise, scales=scales)
@@ -193,12 +215,16 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
     if not explains(problem, fit, accept) or not _explains(data, size):
         return replace(sums, reason=_deviates(problem, fit, data, size))
+    why = doubt(problem, fit, least)
+    if why:
+        return replace(sums, reason=why)
     unit = min(fit.chi2, 1.0) if data.known else fit.chi2
     rivals = tuple(
         f.place.values
         for f in found.fits[1:]
         if (f.chi2 - fit.chi2) * certainty.freedom < SIGNIFICANT * max(unit, 1e-300)
     )
+    rivals += _elsewhere(found.halted, fit, certainty, scales, SIGNIFICANT * max(unit, 1e-300))
     names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if certainty.spread > UNSEEN:
         reason = certainty.family(names)
@@ -208,6 +234,35 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         return replace(sums, verdict=Recovery.SEVERAL, reason=reason, others=rivals)
     alone = f"found from {found.met[0]} of {found.starts} starts"
     return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size:.3g} are noise; {alone}")
+
+
+def _wide(scales: Scales, valley: list[Array]) -> bool:
+    """Whether fits that went on and on are far enough apart to be a family, not one answer that was nearly reached."""
+    return any(float(np.abs(scales.between(a, valley[0])).max()) > FAMILY for a in valley[1:])
+
+
+def _along(problem: Problem, scales: Scales, valley: list[Array]) -> str:
+    """What a family was seen of, in a sentence."""
+    told = [
+        f"{name} {min(a[j] for a in valley):.3g} to {max(a[j] for a in valley):.3g}"
+        for j, name in enumerate(problem.model.parameters)
+        if scales.directions[:, j].any()
+    ]
+    return (
+        f"{len(valley)} fits ended along a family that explains the data alike, without an end: {', '.join(told)}; "
+        "give the second species, or fix a parameter"
+    )
+
+
+def _elsewhere(halted: Sequence[Fit], fit: Fit, certainty: Certainty, scales: Scales, room: float) -> tuple[Array, ...]:
+    """Parameters of unfinished fits that explain the data as well as the answer does and are not near it."""
+    most, out = float((fit.misfit**2).sum()) + room, []
+    width = np.maximum(certainty.widths(scales), ROUNDED)
+    for other in halted:
+        there = scales.between(other.place.values, fit.place.values)
+        if float((other.misfit**2).sum()) < most and (np.abs(there) > APART * width).any():
+            out.append(other.place.values)
+    return tuple(out)
 
 
 def _explains(data: Measured, size: float) -> bool:

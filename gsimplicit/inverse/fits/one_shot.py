@@ -15,13 +15,13 @@ Nonlinear Problems, 2004, section 3.3): the next correction, measured with this 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gsimplicit.inverse.fits.open_step import OpenStep
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
-from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.fits.step import DAMPINGS, TRUST, Step
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -45,10 +45,12 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         tol: Change of every free coordinate to reach.
         residual: Max norm of the bordered residual to reach, by the model's scale.
     """
-    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
-    place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
+    place, ended, n, size, first = start, Ended.STEPS, 0, np.inf, np.inf
     columns = np.zeros((0, 0))
     for n in range(1, iterations + 1):
+        # anew each time: noise breaks translations that the state it leads to does not
+        directions = [problem.edges.moves(X, problem.model.scale) for X in place.fields]
+        place = replace(place, drifts=tuple(c @ d.T @ d for c, d in zip(place.drifts, directions, strict=True)))
         try:
             step = _step(problem, place, directions)
         except np.linalg.LinAlgError:
@@ -63,7 +65,8 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             ended = Ended.DIVERGED
             break
         place, share = onward
-        if np.abs(_distance(problem.scales, place.values, start.values)).max() > LEFT:
+        far = problem.scales.between(place.values, start.values)
+        if np.abs(far / np.where(problem.scales.positive, 1, 10)).max() > LEFT:
             ended = Ended.LEFT
             break
         if place.gain[1] <= 0:
@@ -73,9 +76,9 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
         unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
         if size <= residual * problem.model.scale and (moved <= tol or unseen):
-            ended, absorbed = Ended.CONVERGED, step.absorbed()
-            break
-    return Fit(place, ended, n, size, columns, problem.misfit(place), first, absorbed)
+            misfit, weighed = problem.misfit(place), step.deviations(place)
+            return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, step.absorbed(), weighed, step.camera())
+    return Fit(place, ended, n, size, columns, problem.misfit(place), first)
 
 
 def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:
@@ -145,10 +148,3 @@ def _level(step: Step, place: Place) -> float:
 
 def _finite(place: Place) -> bool:
     return all(bool(np.isfinite(X).all()) for X in place.fields) and bool(np.isfinite(place.values).all())
-
-
-def _distance(scales: Scales, a: Array, b: Array) -> Array:
-    """Change of every coordinate from b to a."""
-    with np.errstate(all="ignore"):
-        logs = np.log(np.where(scales.positive, a / np.where(b == 0, 1, b), 1.0))
-    return np.asarray(np.where(scales.positive, logs, (a - b) / scales.size / 10))

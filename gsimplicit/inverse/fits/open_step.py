@@ -228,6 +228,16 @@ class OpenStep(Step):
         ]
         return out, gain
 
+    def camera(self) -> Array:
+        """Derivatives in offset, gain and bend of the camera, with what the rims make of them, shape (rows, 3)."""
+        out = []
+        for w, s, X in zip(self.windows, self.problem.snapshots, self.place.fields, strict=True):
+            e = np.zeros((w.rows.shape[0], 3))
+            e[: s.count] = s.of_camera(X)
+            answered = w.solve(np.zeros((3, len(X), *(n - 2 for n in X.shape[1:]))), e)
+            out.append(e + np.stack([w.along(x) for x in answered], axis=1))
+        return np.concatenate(out)
+
     def absorbed(self) -> float:
         """Degrees of freedom of the data that the rims take."""
         return sum(w.absorbed() for w in self.windows)

@@ -57,6 +57,9 @@ class Fit:
         misfit: Deviations in standard deviations of the noise, shape (count,).
         level: First value of the level function: how far the start was from everything.
         absorbed: Degrees of freedom of the data that an unknown outside takes.
+        weighed: All deviations that were made small, those from what is believed of the rim of a window after the
+            misfit, shape (rows of the columns,).
+        camera: Their derivatives in offset, gain and bend of the camera, shape (rows, 3); none where not asked.
     """
 
     place: Place
@@ -67,6 +70,8 @@ class Fit:
     misfit: Array
     level: float = field(default=np.inf)
     absorbed: float = 0.0
+    weighed: Array = field(default_factory=lambda: np.zeros(0))
+    camera: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
     @property
     def freedom(self) -> int:

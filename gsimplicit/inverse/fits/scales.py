@@ -55,6 +55,12 @@ class Scales:
         z = by @ self.directions
         return bound(np.where(self.positive, values * np.exp(z), values + self.size * z), self.tied)
 
+    def between(self, a: Array, b: Array) -> Array:
+        """Change of each parameter's coordinate from b to a, shape (P,)."""
+        with np.errstate(all="ignore"):
+            logs = np.log(np.where(self.positive, a / np.where(b == 0, 1, b), 1.0))
+        return np.asarray(np.where(self.positive, logs, (a - b) / self.size))
+
     def slopes(self, values: Array) -> Array:
         """Derivative of the parameters in the free combinations, shape (m, P)."""
         return np.asarray(self.directions * np.where(self.positive, values, self.size))

@@ -64,6 +64,11 @@ class Step:
         """Degrees of freedom of the data that other unknowns take than those of the columns."""
         return 0.0
 
+    def camera(self) -> Array:
+        """Derivatives of the deviations in offset, gain and bend of the camera, shape (rows, 3)."""
+        pairs = zip(self.problem.snapshots, self.place.fields, strict=True)
+        return np.concatenate([s.of_camera(X) for s, X in pairs])
+
     def seen(self, changes: Sequence[Change]) -> Array:
         """What changes of all states change the deviations by."""
         gain = self.place.gain

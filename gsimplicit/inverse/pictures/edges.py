@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Equations, Model
-from gsimplicit.grid import Indices, around, broken_translations, stencil
+from gsimplicit.grid import Indices, along, around, broken_translations, stencil
 from gsimplicit.inverse.pictures import kriging, noise
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -21,6 +21,9 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 FELT = 6
 """Pixels inside the rim up to which a start feels its mirror."""
+FAINT = 0.01
+"""Slope along a direction, by the steepest, below which it is noise or rounding that breaks the translation along it.
+Stripes have one such; a drift along them would be a spurious unknown that makes their Jacobian singular."""
 GAP = 16
 """Pixels between the ends of a window that make it periodic."""
 
@@ -76,8 +79,12 @@ class Edges:
         return inner(Equations(model, values).residual(X)) + np.tensordot(drift, slopes_inside(X), axes=1)
 
     def moves(self, X: Array, scale: float) -> Array:
-        """Directions in which a state can drift, unit vectors (row, column), (r, 2)."""
-        return np.eye(2) if self.open else broken_translations(X, scale)
+        """Directions in which a state can drift, unit vectors (row, column), (r, 2): along stripes it cannot."""
+        if self.open:
+            return np.eye(2)
+        directions = broken_translations(X, scale)
+        steep = np.sqrt((along(directions, X) ** 2).reshape(len(directions), -1).sum(1))
+        return np.asarray(directions[steep >= FAINT * steep.max(initial=0)])
 
     def around(self, x: Array) -> Array:
         """Sum over the four nearest neighbours of fields (..., H, W)."""

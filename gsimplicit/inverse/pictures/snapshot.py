@@ -65,3 +65,12 @@ class Snapshot:
         ones, x = np.zeros_like(fields), np.zeros_like(fields)
         ones[self.seen], x[self.seen] = 1.0, fields[self.seen]
         return np.stack([(self.weights * one)[self.there] for one in (ones, x)], axis=1)
+
+    def of_camera(self, fields: Array) -> Array:
+        """The misfit's derivatives in what a camera does to the seen species, shape (count, 3).
+
+        Offset, gain, and a bend: the square of the distance from the mean.
+        """
+        bend = np.zeros_like(fields)
+        bend[self.seen] = (fields[self.seen] - fields[self.seen].mean()) ** 2
+        return np.column_stack([self.of_gain(fields), (self.weights * bend)[self.there]])

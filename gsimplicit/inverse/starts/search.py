@@ -21,6 +21,9 @@ NEAR = 1.0
 """Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
 WHITE = 5.0
 """Standard deviations by which deviations of neighbouring pixels may agree."""
+STEADY, CERTAIN = 1e-3, 1e-6
+"""Largest residual per unit time of a fit that was left unfinished where a steady state is, by the noise and by the
+model's scale."""
 SAME = 1e-5
 """Relative difference of parameters below which two answers are one."""
 
@@ -34,12 +37,14 @@ class Found:
         met: How many starts led to each.
         starts: Starts tried.
         last: The best of those that did not converge, if none did.
+        halted: Those that did not converge, but are at a steady state: in a valley of answers they go on and on.
     """
 
     fits: tuple[Fit, ...]
     met: tuple[int, ...]
     starts: int
     last: Fit | None
+    halted: tuple[Fit, ...] = ()
 
 
 def search(
@@ -57,12 +62,15 @@ def search(
     """
     fits: list[Fit] = []
     met: list[int] = []
+    halted: list[Fit] = []
     last, n = None, 0
     for start in starts:
         n += 1
         found = by(problem, start)
         if found.ended != Ended.CONVERGED:
             last = found if last is None or found.chi2 < last.chi2 else last
+            if found.residual <= min(STEADY * problem.noise, CERTAIN * problem.model.scale):
+                halted.append(found)
         else:
             same = [i for i, f in enumerate(fits) if _same(f, found)]
             if same:
@@ -76,7 +84,7 @@ def search(
         if n >= (ENOUGH if any(explains(problem, f, accept) for f in fits) else MOST):
             break
     order = sorted(range(len(fits)), key=lambda i: fits[i].chi2)
-    return Found(tuple(fits[i] for i in order), tuple(met[i] for i in order), n, None if fits else last)
+    return Found(tuple(fits[i] for i in order), tuple(met[i] for i in order), n, None if fits else last, tuple(halted))
 
 
 def explains(problem: Problem, fit: Fit, accept: float) -> bool:

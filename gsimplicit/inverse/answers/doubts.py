@@ -1,0 +1,81 @@
+"""What an answer that fits may still be wrong about: the camera, and whether the pattern is at rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gsimplicit.inverse.fits.problem import Fit, Problem
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+BENT = 15.0
+"""Fall of the sum of squares, by the noise's, from which the camera is not believed: 1 of 500 by chance."""
+PULLED = 3.0
+"""Standard deviations by which what is believed of a window's rim may move the answer."""
+
+
+def doubt(problem: Problem, fit: Fit, least: float) -> str:
+    """Why a fit that explains the data is not believed, with the number that says so; empty where it is.
+
+    Args:
+        problem: What was asked.
+        fit: The fit.
+        least: Sum of squares by degrees of freedom that is taken at least, as for its intervals.
+    """
+    if not len(fit.camera) or fit.columns.shape[0] != len(fit.weighed):
+        return ""
+    apart = pull(fit, least) if problem.edges.open else 0.0
+    if apart > PULLED:
+        return (
+            f"the window is no part of a steady state: what is needed of its rim pulls the parameters by {apart:.1f} "
+            f"standard deviations, up to {PULLED:g} are usual; is the pattern at rest?"
+        )
+    fall = bend(fit, least, affine=problem.affine)
+    if fall > BENT:
+        what = "a camera that bends v" if problem.affine else "an offset, a gain and a bend of v"
+        return (
+            f"the picture does not show v as it is: {what} would explain {fall:.0f} noises' squares more than the "
+            f"parameters can, chance up to {BENT:.0f}"
+        )
+    return ""
+
+
+def bend(fit: Fit, least: float, *, affine: bool) -> float:
+    """Fall of the sum of squares, by the noise's, where the camera may have offset, gain and bend as well.
+
+    To first order in them, with the parameters, the state and the rim of a window following: a score test.
+    """
+    camera = fit.camera[:, 2:] if affine else fit.camera
+    camera = _unit(camera - _on(_basis(fit.columns), camera))
+    basis = _basis(camera)
+    fall = float(((basis.T @ fit.weighed) ** 2).sum())
+    left = max(float((fit.weighed**2).sum()) - fall, 0.0) / fit.freedom
+    return fall / max(left, least)
+
+
+def pull(fit: Fit, least: float) -> float:
+    """Length of what data alone would change of the answer of a window, in standard deviations of the answer.
+
+    The answer is a balance of the data and of what is believed of the rim; g is the slope of the one, and minus that of
+    the other. With the inverse information C of both the length is that of `C^1/2 g`.
+    """
+    n, basis = len(fit.misfit), _basis(fit.columns)
+    slope = basis[:n].T @ fit.weighed[:n]
+    return float(np.sqrt((slope**2).sum() / max(fit.chi2, least)))
+
+
+def _unit(columns: Array) -> Array:
+    size = np.linalg.norm(columns, axis=0)
+    return columns / np.where(size > 0, size, 1.0)
+
+
+def _basis(columns: Array) -> Array:
+    """Orthonormal columns of the same space; directions that are hardly there are left out."""
+    left, size, _ = np.linalg.svd(_unit(columns), full_matrices=False)
+    return np.asarray(left[:, size > 1e-9 * max(float(size.max(initial=0)), 1e-300)])
+
+
+def _on(basis: Array, columns: Array) -> Array:
+    return np.asarray(basis @ (basis.T @ columns))

@@ -15,7 +15,7 @@ from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies._claims import Claim, ours
 from studies._common import Datasets, filled
-from studies._from_starts import FAILED, HIGH, LOW, TRUTH
+from studies._from_starts import FAILED, HIGH, LOW, TRUTH, root
 
 Array = np.ndarray[Any, Any]
 
@@ -73,15 +73,9 @@ def _large_job(side: int) -> Job:
 
 
 def _large(side: int) -> Values:
-    root = gs.steady_state(
-        gs.Params(*TRUTH),
-        gs.initial_state(grid=(side, side)),
-        max_steps=60_000,
-        refine=gs.Refine(tol=1e-12, lattice=True),
-        progress=False,
-    )
+    v = root(side // 2).v[0].numpy()
     begin = time.process_time()
-    return _told(gs.invert(root.v, progress=False), TRUTH, begin)
+    return _told(gs.invert(np.tile(v, (2, 2)), progress=False), TRUTH, begin)
 
 
 def _told(found: gs.Inversion, truth: Array, begin: float) -> Values:
@@ -108,8 +102,8 @@ def claims(data: Datasets) -> list[Claim]:
         ),
         Claim(
             ours("A clean picture of 128 x 128 pixels takes under 10 seconds"),
-            f"One-shot without a start at the paper's point, {side} x {side} pixels. Asked: at most {QUICK:g} s on one "
-            "core, and 1e-8 relative.",
+            f"One-shot without a start at the paper's point: a root of {side // 2} x {side // 2} pixels twice along each "
+            f"side, which is one of {side} x {side}. Asked: at most {QUICK:g} s on one core, and 1e-8 relative.",
             f"{seconds:.1f} s, error {off:.0e}",
             f"{seconds:.1f} s of processor time, largest relative error {off:.1e}, {side} x {side} pixels",
             bool(seconds <= QUICK and off <= EXACT / 100) if side >= 128 else None,

@@ -43,7 +43,7 @@ def test_starts_are_those_of_the_line_the_plane_the_random_ones_and_the_papers()
 
 @pytest.mark.slow
 def test_a_re_marched_descent_beside_the_truth_comes_nearer() -> None:
-    picture = _from_starts._root(32)
+    picture = _from_starts.root(32)
     start = _from_starts.TRUTH + np.array([0, 0, 0, 1e-4])
     values, calls = _from_starts._remarched(start, picture.v, 32)
     assert calls > 1

@@ -88,7 +88,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
     place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
     columns, before, last = np.zeros((0, 0)), _Way(), np.inf
     for n in range(1, FURTHER * iterations + 1):
-        if n > iterations and not last <= UNEXPLAINED * len(columns):
+        if n > iterations and not (problem.sure and last <= UNEXPLAINED * len(columns)):
             n -= 1
             break
         try:
@@ -100,7 +100,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         here = step.level(place, step.zeroth)
         first, last = here if n == 1 else first, here
         small = bool(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0) < 1e-6)
-        onward = _damped(step, here, before.reach, anyway=small)
+        onward = _damped(step, here, before.reach if problem.sure else 1.0, anyway=small)
         if onward is None:
             ended = Ended.DIVERGED
             break
@@ -158,7 +158,7 @@ def _damped(step: Step, here: float, reach: float, *, anyway: bool) -> tuple[Pla
     root a small share is enough too: along what is hardly seen it leads further than a damped step, which creeps.
     """
     best: tuple[Place, float, float] | None = None
-    steady = here <= (1 + STEADY) * float((step.start**2).sum())
+    steady = step.problem.sure and here <= (1 + STEADY) * float((step.start**2).sum())
     for damping in DAMPINGS:
         step.damp(damping)
         least = step.longest() / 2 ** (HALVINGS - 2)

@@ -102,8 +102,8 @@ def claims(data: Datasets) -> list[Claim]:
         ),
         Claim(
             ours("A clean picture of 128 x 128 pixels takes under 10 seconds"),
-            f"One-shot without a start at the paper's point: a root of {side // 2} x {side // 2} pixels twice along each "
-            f"side, which is one of {side} x {side}. Asked: at most {QUICK:g} s on one core, and 1e-8 relative.",
+            f"One-shot without a start at the paper's point: a root of {side // 2} x {side // 2} pixels twice along "
+            f"each side, which is one of {side} x {side}. Asked: at most {QUICK:g} s on one core, and 1e-8 relative.",
             f"{seconds:.1f} s, error {off:.0e}",
             f"{seconds:.1f} s of processor time, largest relative error {off:.1e}, {side} x {side} pixels",
             bool(seconds <= QUICK and off <= EXACT / 100) if side >= 128 else None,

@@ -67,7 +67,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     }
 
 
-def _cases(data: Datasets) -> list[xr.Dataset]:
+def cases(data: Datasets) -> list[xr.Dataset]:
     """One dataset over fits a case, with `found`."""
     fits = data["inversion_fits"].stack(fit=("truth", "draw"), create_index=False)
     fits = fits.assign(found=fits["verdict"] == int(gs.Recovery.FOUND))
@@ -80,13 +80,13 @@ def plot(data: Datasets) -> Figure:
     figure = Figure(figsize=(9.5, 9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3.8, 5.2))
     left, right = above.subplots(1, 2)
-    alone = sorted((d for d in _cases(data) if str(d["seen"].values) == "v"), key=lambda d: float(d["noise"]))
+    alone = sorted((d for d in cases(data) if str(d["seen"].values) == "v"), key=lambda d: float(d["noise"]))
     _dots(left, [f"{float(d['noise']):g} %" for d in alone], alone)
     left.set(
         xlabel="noise on v, of its standard deviation; truths found", ylabel="largest error of four parameters (%)"
     )
     left.set_title("(a) v seen", loc="left")
-    seen = [d for d in _cases(data) if float(d["noise"]) == 1.0]
+    seen = [d for d in cases(data) if float(d["noise"]) == 1.0]
     _dots(right, [SHORT.get(str(d["seen"].values), str(d["seen"].values)) for d in seen], seen)
     right.set(xlabel="what is seen, 1 % noise; truths found")
     right.set_title("(b) more or less seen", loc="left")
@@ -118,7 +118,7 @@ def judge(data: Datasets) -> list[Claim]:
     return [
         *claims_of_starts(data["inversion_starts"]),
         *_clean.claims(data),
-        *claims_of_truths(_cases(data), data["inversion_roots"].sizes["x"]),
+        *claims_of_truths(cases(data), data["inversion_roots"].sizes["x"]),
         *_other_models.claims(data["inversion_models"]),
     ]
 

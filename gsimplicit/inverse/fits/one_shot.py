@@ -57,17 +57,12 @@ class _Way:
     left: float = np.inf
     reach: float = 1.0
 
-    @property
-    def size(self) -> float:
-        """Length of the step, in standard deviations of the noise."""
-        return np.inf if self.change is None else float(np.linalg.norm(self.change))
-
     @classmethod
     def after(cls, before: _Way, change: Array, share: float) -> _Way:
-        """The way of a step, from that of the step before and what a share of this one changed."""
+        """The way of a step, from that of the step before and what the whole of this one changes."""
         if before.change is None or share != 1.0:
             return cls(change if share == 1.0 else None)
-        size, last = float(np.linalg.norm(change)), before.size
+        size, last = float(np.linalg.norm(change)), float(np.linalg.norm(before.change))
         left = size * size / (last - size) if size < last else np.inf
         factor = float(change @ before.change) / max(last**2, 1e-300)
         line = float(np.linalg.norm(change - factor * before.change)) < BENT * size
@@ -88,7 +83,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
     place, ended, n, size, first, absorbed = start, Ended.STEPS, 0, np.inf, np.inf, 0.0
     columns, before, last = np.zeros((0, 0)), _Way(), np.inf
     for n in range(1, FURTHER * iterations + 1):
-        if n > iterations and not (problem.sure and last <= UNEXPLAINED * len(columns)):
+        if n > iterations and not (problem.trusted and last <= UNEXPLAINED * len(columns)):
             n -= 1
             break
         try:
@@ -100,7 +95,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         here = step.level(place, step.zeroth)
         first, last = here if n == 1 else first, here
         small = bool(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0) < 1e-6)
-        onward = _damped(step, here, before.reach if problem.sure else 1.0, anyway=small)
+        onward = _damped(step, here, before.reach if problem.trusted else 1.0, anyway=small)
         if onward is None:
             ended = Ended.DIVERGED
             break
@@ -113,8 +108,9 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             break
         size = max(float(np.abs(R).max()) for R in problem.defects(place))
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
-        way = _Way.after(before, share * (step.columns @ step.z), share)
-        done = moved <= tol or way.size <= UNSEEN or way.left <= SETTLED * _unit(step)
+        change = step.columns @ step.z
+        way, unseen = _Way.after(before, change, share), float(np.linalg.norm(change)) <= UNSEEN
+        done = moved <= tol or unseen or way.left <= SETTLED * _unit(step)
         if size <= residual * problem.model.scale and done:
             ended, absorbed = Ended.CONVERGED, step.absorbed()
             break
@@ -158,7 +154,7 @@ def _damped(step: Step, here: float, reach: float, *, anyway: bool) -> tuple[Pla
     root a small share is enough too: along what is hardly seen it leads further than a damped step, which creeps.
     """
     best: tuple[Place, float, float] | None = None
-    steady = step.problem.sure and here <= (1 + STEADY) * float((step.start**2).sum())
+    steady = step.problem.trusted and here <= (1 + STEADY) * float((step.start**2).sum())
     for damping in DAMPINGS:
         step.damp(damping)
         least = step.longest() / 2 ** (HALVINGS - 2)

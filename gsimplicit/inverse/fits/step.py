@@ -19,8 +19,7 @@ FIELD_STEP = 0.2
 """Largest change of a species in one step, by the model's scale."""
 STEADY = 0.01
 """Square of the correction to a root, by that of the misfit after it, below which a level leaves it out: the next step
-takes it away, and it would make steps short where hardly seen parameters have far to go. Only where the noise is known:
-else a wrong root that is reached may pass for the answer."""
+takes it away, and it would make steps short where hardly seen parameters have far to go."""
 DAMPINGS = (1.0, 1e2, 1e4)
 """Standard deviations by which a step of one unit in a coordinate counts against it: tried in this order."""
 BLIND = 1e-7
@@ -110,7 +109,7 @@ class Step:
         """Misfit after the correction to a root, and the correction itself in units of the noise where it is large."""
         far = sum(float((c.fields**2).sum()) for c in corrections) / self.problem.noise**2
         misfit = float(((self.deviations(place) + self.seen(corrections)) ** 2).sum())
-        return misfit if self.problem.sure and far <= STEADY * misfit else misfit + far
+        return misfit if self.problem.trusted and far <= STEADY * misfit else misfit + far
 
     def moved(self, share: float) -> Place:
         """The place after a share of the step."""

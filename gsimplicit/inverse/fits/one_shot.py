@@ -110,7 +110,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
         change = step.columns @ step.z
         way, unseen = _Way.after(before, change, share), float(np.linalg.norm(change)) <= UNSEEN
-        done = moved <= tol or unseen or way.left <= SETTLED * _unit(step)
+        done = moved <= tol or unseen or (not problem.affine and way.left <= SETTLED * _unit(step))
         if size <= residual * problem.model.scale and done:
             ended, absorbed = Ended.CONVERGED, step.absorbed()
             break

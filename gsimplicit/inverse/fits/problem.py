@@ -106,8 +106,10 @@ class Problem:
 
     @property
     def trusted(self) -> bool:
-        """Whether a fit may go far along what is hardly seen: not where a wrong root may pass for the answer, since the
-        noise is not known, and not where an unknown gain leaves a family whose members all fit.
+        """Whether a fit may go far along what is hardly seen.
+
+        Not where a wrong root may pass for the answer, since the noise is not known, and not where an unknown gain
+        leaves a family whose members all fit.
         """
         return self.sure and not self.affine
 

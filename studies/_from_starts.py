@@ -36,12 +36,12 @@ LOW, HIGH = np.array([0.08, 0.03, 0.02, 0.045]), np.array([0.25, 0.10, 0.07, 0.0
 """Ranges of random starts."""
 PLANE = ((0.03, 0.07), (0.053, 0.068))
 """F and k of the plane of starts."""
-SIZES = {"quick": (32, 4, 2, 4, 8), "default": (32, 20, 6, 50, 40), "paper": (64, 20, 6, 50, 80)}
+SIZES = {"quick": (32, 4, 2, 4, 8), "default": (32, 20, 6, 50, 30), "paper": (64, 20, 6, 50, 60)}
 """Pixels a side, starts on the line, a side of the plane, random ones, and points a side of the landscape."""
 WAYS = ("one-shot", "followed", "re-marched", "variable projection")
 CLOSE = 0.1
 """Largest error of four parameters, in per cent, that counts as recovered."""
-CALLS, STEPS = 40, 40
+CALLS, STEPS = 20, 40
 """Gradients of a re-marched descent, and steps along a branch, at most."""
 FIRST, TRUST, SMALLEST, FLAT = 0.005, 0.1, 1e-9, 1e-4
 """Largest change of a logarithm in the first step of a re-marched descent, in any, the smallest; and a slope that is
@@ -96,7 +96,7 @@ def _job(kinds: list[str], values: Array, side: int) -> Job:
 
 
 @cache
-def _root(side: int) -> gs.SteadyState:
+def root(side: int) -> gs.SteadyState:
     """The picture: a steady state at the truth, from the initial field of seed 0."""
     return gs.steady_state(
         gs.Params(*TRUTH), gs.initial_state(grid=(side, side)), refine=gs.Refine(tol=1e-12, lattice=True)
@@ -109,7 +109,7 @@ def _at(item: tuple[str, Array, str, int]) -> Values:
     none = {"error": np.float64(np.nan), "seconds": np.float64(np.nan), "calls": np.int32(0), "asked": np.int8(0)}
     if (way == "variable projection" and not far) or (way == "followed" and far) or (way == "re-marched" and far):
         return none
-    picture, begin, calls = _root(side), time.process_time(), 0
+    picture, begin, calls = root(side), time.process_time(), 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gs.StabilityWarning)
         if way == "re-marched":

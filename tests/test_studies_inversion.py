@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from studies import _from_starts
+import gsimplicit as gs
+from studies import _from_starts, _inversion_table
 from studies._from_starts_claims import claims
+from studies._recovered_claims import claims as claims_of_truths
+from studies.inversion import cases
 
 
 def fits(error: dict[str, float]) -> xr.Dataset:
@@ -41,9 +44,54 @@ def test_starts_are_those_of_the_line_the_plane_the_random_ones_and_the_papers()
     assert values[-1].tolist() == [0.127, 0.1269, 0.05, 0.0501]
 
 
+def truths(errors: dict[float, float], fits: int, missed: int = 0, seconds: float = 1.0) -> dict[str, xr.Dataset]:
+    """Fits of v with the same error at each level of noise; the first ones have no answer."""
+    levels, over = list(errors), ("case", "truth", "draw")
+    shape = (len(levels), fits, 1)
+    verdict = np.full(shape, int(gs.Recovery.FOUND))
+    verdict[:, :missed] = int(gs.Recovery.FAILED)
+    error = np.broadcast_to(np.array(list(errors.values()))[:, None, None], shape)
+    data = xr.Dataset(
+        {
+            "error": (over, error),
+            "held": (over, np.full(shape, 0.95)),
+            "verdict": (over, verdict),
+            "seconds": (over, np.full(shape, seconds)),
+        },
+        {"seen": ("case", ["v"] * len(levels)), "noise": ("case", levels)},
+    )
+    return {"inversion_fits": data, "inversion_roots": xr.Dataset(coords={"x": np.arange(64)})}
+
+
+def test_verdicts_of_drawn_truths_follow_errors_refusals_intervals_and_seconds() -> None:
+    good = claims_of_truths(cases(truths({0.0: 1e-9, 1.0: 0.1}, 100, missed=2)), 64)
+    by = {c.about.words: c.holds for c in good}
+    assert by["Few pictures of v end without an answer, up to 10 % noise"] is True
+    assert by["A fit of v takes seconds"] is True
+    assert by["Clean v gives all four to 1e-8, without a start"] is False  # two of them were not answered
+    assert by["V with 1 % noise gives all four parameters"] is True
+    assert by["Intervals hold: v, 1 % noise"] is None  # 98 are too few to confirm it
+    bad = claims_of_truths(cases(truths({0.0: 1e-3, 1.0: 0.3}, 100, missed=20, seconds=4.0)), 64)
+    assert [c.holds for c in bad if "hold" not in c.about.words] == [False] * 4
+
+
+def test_few_fits_decide_nothing_and_none_break_nothing() -> None:
+    few = claims_of_truths(cases(truths({0.0: 1e-9, 1.0: 0.1}, 2)), 32)
+    assert [c.holds for c in few] == [None, None, True, None, None]
+    none = claims_of_truths(cases(truths({0.0: np.nan, 1.0: np.nan}, 2, missed=2)), 64)
+    assert len(none) == 5
+    assert all(c.found for c in none)
+
+
+def test_the_table_has_a_line_a_case() -> None:
+    table = _inversion_table.rows(truths({0.0: 1e-9, 1.0: 0.1}, 4, missed=1))
+    assert table[3] == "| v | 1 % | 3 of 4 | 0.1 % | 0.1 % | 95 % | 1.0 |"
+    assert len(table) == 4
+
+
 @pytest.mark.slow
 def test_a_re_marched_descent_beside_the_truth_comes_nearer() -> None:
-    picture = _from_starts._root(32)
+    picture = _from_starts.root(32)
     start = _from_starts.TRUTH + np.array([0, 0, 0, 1e-4])
     values, calls = _from_starts._remarched(start, picture.v, 32)
     assert calls > 1

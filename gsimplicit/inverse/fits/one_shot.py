@@ -15,14 +15,14 @@ Nonlinear Problems, 2004, section 3.3): the next correction, measured with this 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gsimplicit.inverse.fits.open_step import OpenStep
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
-from gsimplicit.inverse.fits.step import DAMPINGS, TRUST, Step
+from gsimplicit.inverse.fits.step import DAMPINGS, STEADY, TRUST, Step
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -33,6 +33,39 @@ UNSEEN = 1e-5
 """Change of all deviations together, in standard deviations, that ends an iteration: moved where nothing is seen."""
 ENOUGH = 0.25
 """Share of a step that is enough not to try the next."""
+FURTHER, UNEXPLAINED = 2, 2.0
+"""Factor of the iterations, and level by the number of values, up to which an iteration goes on that long."""
+SETTLED = 1e-3
+"""Way that is left, in standard deviations of the answer, that ends an iteration: far inside its interval."""
+CREEPING, FASTEST, BENT = 0.3, 0.95, 0.3
+"""Factors from one step to the next between which what is to come is taken at once, and how far two steps may be from
+one line for it. Noise that bends the states' surface makes Gauss and Newton's method creep along it."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """What a step changed the deviations by, and what that foretells where steps only creep.
+
+    Attributes:
+        change: Of all deviations, shape (count,); None before the first step and after one that was stretched.
+        left: Length of all steps to come, were each shorter than the one before by the same factor.
+        reach: Share of the next step that takes all of them at once; 1 where steps do not follow one line.
+    """
+
+    change: Array | None = None
+    left: float = np.inf
+    reach: float = 1.0
+
+    @classmethod
+    def after(cls, before: _Way, change: Array, share: float) -> _Way:
+        """The way of a step, from that of the step before and what the whole of this one changes."""
+        if before.change is None or share != 1.0:
+            return cls(change if share == 1.0 else None)
+        size, last = float(np.linalg.norm(change)), float(np.linalg.norm(before.change))
+        left = size * size / (last - size) if size < last else np.inf
+        factor = float(change @ before.change) / max(last**2, 1e-300)
+        line = float(np.linalg.norm(change - factor * before.change)) < BENT * size
+        return cls(change, left, 1 / (1 - factor) if line and CREEPING < factor < FASTEST else 1.0)
 
 
 def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e-8, residual: float = 1e-10) -> Fit:
@@ -41,13 +74,16 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
     Args:
         problem: What is asked.
         start: Where it begins.
-        iterations: Most of them.
+        iterations: Most of them; `FURTHER` times as many where hardly more than noise is left.
         tol: Change of every free coordinate to reach.
         residual: Max norm of the bordered residual to reach, by the model's scale.
     """
     place, ended, n, size, first = start, Ended.STEPS, 0, np.inf, np.inf
-    columns = np.zeros((0, 0))
-    for n in range(1, iterations + 1):
+    columns, before, last = np.zeros((0, 0)), _Way(), np.inf
+    for n in range(1, FURTHER * iterations + 1):
+        if n > iterations and not (problem.trusted and last <= UNEXPLAINED * len(columns)):
+            n -= 1
+            break
         # anew each time: noise breaks translations that the state it leads to does not
         directions = [problem.edges.moves(X, problem.model.scale) for X in place.fields]
         place = replace(place, drifts=tuple(c @ d.T @ d for c, d in zip(place.drifts, directions, strict=True)))
@@ -58,9 +94,9 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             break
         columns = step.columns
         here = step.level(place, step.zeroth)
-        first = here if n == 1 else first
+        first, last = here if n == 1 else first, here
         small = bool(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0) < 1e-6)
-        onward = _damped(step, here, anyway=small)
+        onward = _damped(step, here, before.reach if problem.trusted else 1.0, anyway=small)
         if onward is None:
             ended = Ended.DIVERGED
             break
@@ -74,11 +110,20 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             break
         size = max(float(np.abs(R).max()) for R in problem.defects(place))
         moved = share * float(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0))
-        unseen = float(np.linalg.norm(step.columns @ step.z)) <= UNSEEN
-        if size <= residual * problem.model.scale and (moved <= tol or unseen):
+        change = step.columns @ step.z
+        way, unseen = _Way.after(before, change, share), float(np.linalg.norm(change)) <= UNSEEN
+        done = moved <= tol or unseen or (not problem.affine and way.left <= SETTLED * _unit(step))
+        if size <= residual * problem.model.scale and done:
             misfit, weighed = problem.misfit(place), step.deviations(place)
             return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, step.absorbed(), weighed, step.camera())
+        before = way
     return Fit(place, ended, n, size, columns, problem.misfit(place), first)
+
+
+def _unit(step: Step) -> float:
+    """Standard deviation of what the linear model leaves, by that of the noise; that of the noise where it is more."""
+    left = step.start + step.columns @ step.z
+    return min(1.0, float(np.sqrt((left**2).mean())))
 
 
 def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:
@@ -103,19 +148,22 @@ def first_level(problem: Problem, start: Place) -> float:
     return float(np.log1p(left)) + far + TRUST * float(np.abs(z).max(initial=0))
 
 
-def _damped(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
+def _damped(step: Step, here: float, reach: float, *, anyway: bool) -> tuple[Place, float] | None:
     """The place after the step, halved until the level does not grow; None where nothing is finite.
 
     Where less than a quarter of a step is left, steps that move parameters less are tried, down to one of the fields
-    alone. Where no share lowers the level the smallest is taken: far from a root the level is a guide, not a law.
+    alone. Where no share lowers the level the smallest is taken: far from a root the level is a guide, not a law. At a
+    root a small share is enough too: along what is hardly seen it leads further than a damped step, which creeps.
     """
     best: tuple[Place, float, float] | None = None
+    steady = step.problem.trusted and here <= (1 + STEADY) * float((step.start**2).sum())
     for damping in DAMPINGS:
         step.damp(damping)
-        found = _halved(step, here, anyway=anyway)
+        least = step.longest() / 2 ** (HALVINGS - 2)
+        found = _halved(step, here, reach, anyway=anyway)
         if found is not None and (best is None or found[1] > best[1]):
             best = (*found, damping)
-        if best is not None and best[1] >= ENOUGH:
+        if best is not None and best[1] >= (least if steady else ENOUGH):
             break
     if best is None:
         return None
@@ -123,9 +171,9 @@ def _damped(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | N
     return best[0], best[1]
 
 
-def _halved(step: Step, here: float, *, anyway: bool) -> tuple[Place, float] | None:
-    """The place after a share of the step, and the share."""
-    share = step.longest()
+def _halved(step: Step, here: float, reach: float, *, anyway: bool) -> tuple[Place, float] | None:
+    """The place after a share of the step, and the share: at first the whole, or its reach, if that is not too far."""
+    share = step.longest(reach)
     for n in range(HALVINGS):
         place = step.moved(share)
         level = _level(step, place)

@@ -109,6 +109,15 @@ class Problem:
         """Smallest standard deviation of the noise, the unit in which fields are compared with it."""
         return float(1.0 / max(float(s.weights.max()) for s in self.snapshots))
 
+    @property
+    def trusted(self) -> bool:
+        """Whether a fit may go far along what is hardly seen.
+
+        Not where a wrong root may pass for the answer, since the noise is not known, and not where an unknown gain
+        leaves a family whose members all fit.
+        """
+        return self.sure and not self.affine
+
     def misfit(self, place: Place) -> Array:
         """Deviations of all snapshots."""
         return np.concatenate([s.misfit(X, place.gain) for s, X in zip(self.snapshots, place.fields, strict=True)])

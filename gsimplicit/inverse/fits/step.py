@@ -17,6 +17,9 @@ TRUST = 0.3
 """Largest change of a free coordinate in one step: by a third of a positive parameter."""
 FIELD_STEP = 0.2
 """Largest change of a species in one step, by the model's scale."""
+STEADY = 0.01
+"""Square of the correction to a root, by that of the misfit after it, below which a level leaves it out: the next step
+takes it away, and it would make steps short where hardly seen parameters have far to go."""
 DAMPINGS = (1.0, 1e2, 1e4)
 """Standard deviations by which a step of one unit in a coordinate counts against it: tried in this order."""
 BLIND = 1e-7
@@ -108,9 +111,10 @@ class Step:
         return out, self.z[at:] if self.problem.affine else np.zeros(2)
 
     def level(self, place: Place, corrections: Sequence[Change]) -> float:
-        """Misfit after the correction to a root, and the correction itself in units of the noise."""
+        """Misfit after the correction to a root, and the correction itself in units of the noise where it is large."""
         far = sum(float((c.fields**2).sum()) for c in corrections) / self.problem.noise**2
-        return float(((self.deviations(place) + self.seen(corrections)) ** 2).sum()) + far
+        misfit = float(((self.deviations(place) + self.seen(corrections)) ** 2).sum())
+        return misfit if self.problem.trusted and far <= STEADY * misfit else misfit + far
 
     def moved(self, share: float) -> Place:
         """The place after a share of the step."""
@@ -127,12 +131,12 @@ class Step:
             gain=(place.gain[0] + share * float(gain[0]), place.gain[1] + share * float(gain[1])),
         )
 
-    def longest(self) -> float:
-        """Share of the step that moves neither parameters nor fields too far."""
+    def longest(self, reach: float = 1.0) -> float:
+        """Share of the step, `reach` at most, that moves neither parameters nor fields too far."""
         m, scale = len(self.problem.scales.directions), self.problem.model.scale
         far = max(float(np.abs(c.fields).max()) for c in self.whole()[0])
         return min(
-            1.0, TRUST / max(float(np.abs(self.z[:m]).max(initial=0)), 1e-300), FIELD_STEP * scale / max(far, 1e-300)
+            reach, TRUST / max(float(np.abs(self.z[:m]).max(initial=0)), 1e-300), FIELD_STEP * scale / max(far, 1e-300)
         )
 
 

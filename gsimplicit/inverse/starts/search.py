@@ -26,6 +26,9 @@ STEADY, CERTAIN = 1e-3, 1e-6
 model's scale."""
 SAME = 1e-5
 """Relative difference of parameters below which two answers are one."""
+CLOSE, ALIKE = 0.02, 0.1
+"""The same where all deviations together differ by less than so many standard deviations, and so parameters by less of
+their own: an iteration ends that far from where it leads to at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +99,9 @@ def explains(problem: Problem, fit: Fit, accept: float) -> bool:
 
 
 def _same(a: Fit, b: Fit) -> bool:
-    x, y = a.place.values, b.place.values
-    return bool(np.allclose(x, y, rtol=SAME, atol=SAME * 1e-3))
+    x, y, unit = a.place.values, b.place.values, min(a.chi2, b.chi2, 1.0)
+    alike = float(np.linalg.norm(a.misfit - b.misfit)) < ALIKE * np.sqrt(unit)
+    return any(np.allclose(x, y, rtol=r, atol=r * 1e-3) for r in ((CLOSE, SAME) if alike else (SAME,)))
 
 
 def starts_of(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> Iterator[Place]:

@@ -55,7 +55,7 @@ def served() -> Iterator[Callable[..., str]]:
     for one in running:
         one.terminate()
     for one in running:
-        one.communicate(timeout=30)
+        one.communicate(timeout=90)
 
 
 @pytest.fixture(scope="session")

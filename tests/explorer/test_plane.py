@@ -109,7 +109,8 @@ def test_a_scan_that_still_runs_shows_what_is_stored_and_more_when_it_is_loaded_
     page.tab.mouse.click(*page.place("landscape", (column + 0.5) / 2, (row + 0.5) / 2))
     page.until("the point in words", lambda: "not stored yet" in page.text("point"))
     assert page.data("arrow_unrolled")["x0"] == []
-    page.until("its state", lambda: "As the scan left it" in page.text("report"))
+    here = [part["F"].values[row], part["k"].values[column]]
+    page.until("its state", lambda: (page.told()["steps"], page.told()["values"][2:]) == (100, here))
     page.press("Step downhill")
     page.until("a step", lambda: len(page.data("walk")["x"]) == 2)
     whole = scan()

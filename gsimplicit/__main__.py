@@ -189,7 +189,7 @@ def _explore(given: argparse.Namespace) -> int:
     if grid[0] * grid[1] > LARGEST_GRID:
         raise ValueError(f"--grid must have at most {LARGEST_GRID:,} pixels, got {grid[0]:,} x {grid[1]:,}")
     asked = Asked(params_of(given), grid, checks.integer("--seed", given.seed, 0, None), plane)
-    served = serve(asked, given.host, given.port, given.token)
+    served = serve(asked, given.host, given.port, given.token, given.visitors)
     print(f"the page is at {served.url}; end with Ctrl-C", flush=True)
     if given.open:
         import webbrowser

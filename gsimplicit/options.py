@@ -13,6 +13,7 @@ import torch
 
 import gsimplicit as gs
 from gsimplicit import checks, files
+from gsimplicit.explorer.guard import MOST_VISITORS
 from gsimplicit.routes.arguments import ROUTES
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def _add_explore(one: argparse.ArgumentParser) -> None:
     one.add_argument("--host", default="127.0.0.1", help="address to listen at; one that others reach needs a token")
     one.add_argument("--port", type=int, default=0, help="port to listen at; 0 takes a free one")
     one.add_argument("--token", default=None, help="16 letters, digits, - or _ or more; made where needed")
+    one.add_argument("--visitors", type=int, default=MOST_VISITORS, help="pages that may be open at a time")
     one.add_argument("--open", action="store_true", help="open the page in a browser")
 
 

@@ -65,6 +65,6 @@ def test_coordinates_that_are_no_grid_of_squares_are_refused_by_name(
 
 def test_coordinates_that_are_no_numbers_or_lie_elsewhere_are_refused(picture: xr.DataArray) -> None:
     with pytest.raises(TypeError, match="x of v must be numbers"):
-        gs.invert(picture.assign_coords(x=("x", np.arange(32).astype("datetime64[s]"))), progress=False)
+        gs.invert(picture.assign_coords(x=("x", np.arange(32).astype("datetime64[ns]"))), progress=False)
     with pytest.raises(ValueError, match="u must lie where v does: its columns have other coordinates"):
         gs.invert(picture, picture.assign_coords(x=("x", MM + 3.0)), progress=False)

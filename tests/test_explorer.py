@@ -328,10 +328,19 @@ def test_a_local_page_answers_to_its_own_names_alone() -> None:
     assert [guard.answer("GET", "/", name, None, {}).code for name in names] == [200, 200, 200, 403, 403]
 
 
+def test_there_is_room_for_so_many_pages_and_for_all_that_they_consist_of() -> None:
+    guard = guard_of("127.0.0.1", 80, None, most=2)
+    assert [guard.room("/", pages, 0).code for pages in (0, 1, 2, 3)] == [200, 200, 503, 503]
+    assert [guard.room(uri, 2, 2).code for uri in ("/autoload.js?x=/static/", "/ws", "/no")] == [503, 503, 503]
+    assert [guard.room(uri, 2, 1).code for uri in ("/ws?x", "/static/js/bokeh.min.js", "/favicon.ico")] == [200] * 3
+    assert "2 pages are open here" in guard.room("/", 2, 2).said
+
+
 def test_half_an_address_in_brackets_is_refused() -> None:
     guard = guard_of("127.0.0.1", 80, None)
     assert [guard.answer("GET", "/", name, None, {}).code for name in ("[", "[::1")] == [403, 403]
     assert guard.answer("GET", "/ws", "127.0.0.1:80", "http://[", {}).code == 403
+    assert guard.answer("GET", "//[", "127.0.0.1:80", None, {}).code == 403
 
 
 def test_work_beside_the_page_tells_what_came_and_takes_up_the_latest_that_waited() -> None:
@@ -359,6 +368,7 @@ def test_work_beside_the_page_tells_what_came_and_takes_up_the_latest_that_waite
     [
         (["absent.nc"], "absent.nc"),
         (["--port", "70000"], "port must"),
+        (["--visitors", "0"], "visitors must"),
         (["--host", "0.0.0.0", "--token", "short"], "token must be 16 or more"),
         (["--grid", "2", "2"], "--grid must"),
         (["--F", "-1"], "F must be finite"),

@@ -21,7 +21,7 @@ from helpers import mean_square, relative
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
-from gsimplicit.landscape import worker
+from gsimplicit.landscape import run, worker
 from gsimplicit.marching import TORCH, Marched
 from gsimplicit.routes import Derivatives, Route
 from gsimplicit.routes.route import Problem, nothing
@@ -156,6 +156,7 @@ def test_a_scan_of_ones_own_is_stored_interrupted_resumed_and_refused_to_others(
             raise KeyboardInterrupt
         return original(*work)
 
+    monkeypatch.setattr(run, "_INLINE_SECONDS", 1e9)  # on a busy machine too
     with monkeypatch.context() as patch:
         patch.setattr(worker, "evaluate_tile", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from gsimplicit.landscape import worker
+from gsimplicit.landscape import run, worker
 from gsimplicit.landscape.settings import decoded, encoded
 from gsimplicit.routes import Derivatives, Route
 from gsimplicit.routes.route import Problem, nothing
@@ -148,7 +148,8 @@ def test_an_error_in_a_users_route_ends_the_scan_with_its_place_and_not_the_work
     assert "in solve" in sent.value.__notes__[2]
 
 
-def test_numerical_failures_of_a_users_route_are_statuses() -> None:
+def test_numerical_failures_of_a_users_route_are_statuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_INLINE_SECONDS", 1e9)  # on a busy machine too, and then nothing is said of workers
     with pytest.raises(gs.NotSteady) as unsteady:
         gs.steady_state(gs.Params(0.16, 0.08, 0.03, 0.06), max_steps=1).require_steady()
     for error, status in [

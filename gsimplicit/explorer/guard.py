@@ -9,10 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-__all__ = ["Answer", "Guard", "guard_of", "is_loopback"]
+__all__ = ["MOST_VISITORS", "Answer", "Guard", "guard_of", "is_loopback"]
 
 SHORTEST = 16
 """Characters of a token of the user's own."""
+
+MOST_VISITORS = 8
+"""Pages open at a time, unless more are asked for: one thread draws them all, 4 ms a picture of 128 x 128."""
+
+_PARTS = ("/static/", "/components/", "/favicon.ico")
+"""Where the files that a page consists of are: they open none."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Answer:
     """What is done with a request.
 
     Attributes:
-        code: 200 lets it through, 302 sends it on, 403 refuses it.
+        code: 200 lets it through, 302 sends it on, 403 refuses it, 503 has no room for it.
         said: Why it is refused, or where it is sent.
         cookie: Cookie to set, as a header has it; empty for none.
     """
@@ -58,11 +64,13 @@ class Guard:
         port: Of the server: cookies are shared by all servers of a machine.
         local: Whether it listens to this machine alone. Requests must then name it: a page elsewhere whose name was
             made to point here would else read along.
+        most: Pages that may be open at a time.
     """
 
     token: str
     port: int
     local: bool
+    most: int = MOST_VISITORS
 
     @property
     def cookie(self) -> str:
@@ -81,6 +89,7 @@ class Guard:
         """
         try:
             name, page = urlsplit(f"//{host}").hostname or "", urlsplit(origin or "").netloc
+            parts = urlsplit(uri)
         except ValueError:  # half an address in brackets
             return Answer(403, "the request names no address")
         if self.local and not is_loopback(name):
@@ -89,27 +98,46 @@ class Guard:
             return Answer(403, "the request comes from another page")
         if not self.token or self._same(cookies.get(self.cookie, "")):
             return _THROUGH
-        parts = urlsplit(uri)
         given = parse_qsl(parts.query, keep_blank_values=True)
         if method == "GET" and any(name == "token" and self._same(value) for name, value in given):
             rest = urlencode([(name, value) for name, value in given if name != "token"])
-            path = "/" + parts.path.lstrip("/")  # a path that begins with two slashes would lead elsewhere
+            path = "/" + parts.path.lstrip("/\\")  # a path that begins with two slashes would lead elsewhere
             cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
             return Answer(302, f"{path}?{rest}" if rest else path, cookie)
         return Answer(403, "this page asks for a token: open the address that the server printed")
+
+    def room(self, uri: str, pages: int, shown: int) -> Answer:
+        """Whether there is room for what a request that was let through opens.
+
+        Args:
+            uri: Path and query.
+            pages: Open now; one that a browser has left counts until it is forgotten, some seconds.
+            shown: Those that a browser shows now: a websocket belongs to a page that is counted already, unless that
+                was forgotten.
+        """
+        path = uri.partition("?")[0]
+        if path.startswith(_PARTS) or (shown if path == "/ws" else pages) < self.most:
+            return _THROUGH
+        many = "1 page is" if self.most == 1 else f"{self.most} pages are"
+        return Answer(
+            503,
+            f"{many} open here, and no more may be. This one asks again every few seconds. "
+            "Who started the server can allow more: gsimplicit explore --visitors N",
+        )
 
     def _same(self, value: str) -> bool:
         """In a time that does not tell how much of it is right."""
         return hmac.compare_digest(value.encode(), self.token.encode())
 
 
-def guard_of(host: str, port: int, token: str | None) -> Guard:
+def guard_of(host: str, port: int, token: str | None, most: int = MOST_VISITORS) -> Guard:
     """The guard of a server that listens at an address.
 
     Args:
         host: Address.
         port: Port.
         token: Of the user's own; None makes one where others reach the server, and asks for none where they do not.
+        most: Pages that may be open at a time.
 
     Raises:
         ValueError: The token is short, or holds what an address and a cookie cannot.
@@ -119,4 +147,4 @@ def guard_of(host: str, port: int, token: str | None) -> Guard:
         len(token) >= SHORTEST and token.isascii() and all(c.isalnum() or c in "-_" for c in token)
     ):
         raise ValueError(f"token must be {SHORTEST} or more letters, digits, - and _, got {len(token)} characters")
-    return Guard(token if token is not None else "" if local else secrets.token_urlsafe(32), port, local)
+    return Guard(token if token is not None else "" if local else secrets.token_urlsafe(32), port, local, most)

@@ -90,6 +90,19 @@ class Landscape:
         """Number of initial fields."""
         return int(self.data.sizes["sample"])
 
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Number of points that the scan has come to, and of all."""
+        points = self.data.sizes[self.axes[0]] * self.data.sizes[self.axes[1]]
+        return int(self.data["done"].sum()) if "done" in self.data else points, points
+
+    def now(self) -> Landscape:
+        """The landscape with what a scan that still runs has stored since; itself where that cannot be read."""
+        try:
+            return opened(self.path) if self.stored[0] < self.stored[1] else self
+        except (OSError, ValueError):
+            return self
+
     def values(self, axis: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Values of an axis, 0 down or 1 across."""
         return np.asarray(self.data[self.axes[axis]].values, dtype=np.float64)

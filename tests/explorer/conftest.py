@@ -55,7 +55,7 @@ def served() -> Iterator[Callable[..., str]]:
     for one in running:
         one.terminate()
     for one in running:
-        one.communicate(timeout=30)
+        one.communicate(timeout=90)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +80,14 @@ class Page:
         host = url.split("/")[2]
         self.tab.on("request", lambda r: self._asked(r.url, host))
         self.tab.goto(url)
+        self._ready()
+
+    def load(self) -> None:
+        """Load the page again."""
+        self.tab.reload()
+        self._ready()
+
+    def _ready(self) -> None:
         self.tab.wait_for_function("() => window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
 
     def _asked(self, url: str, host: str) -> None:
@@ -110,6 +118,11 @@ class Page:
 
     def press(self, label: str) -> None:
         self.tab.get_by_role("button", name=label, exact=True).click()
+
+    def download(self, label: str) -> bytes:
+        with self.tab.expect_download() as coming:
+            self.tab.get_by_text(label, exact=True).click()
+        return bytes(coming.value.path().read_bytes())
 
     def pause(self) -> dict[str, Any]:
         """Pause, and wait until nothing new comes."""
@@ -153,9 +166,9 @@ def visit(browser: Any) -> Iterator[Callable[[str], Page]]:
 
 @pytest.fixture(scope="session")
 def landscape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small plane of one sample, with the patterns kept and two routes."""
+    """A small plane of two samples, with the patterns kept and two routes."""
     path = tmp_path_factory.mktemp("landscape") / "plane.nc"
-    start = gs.initial_state(grid=(32, 32), box=gs.Box(half=5))
+    start = gs.initial_state(2, grid=(32, 32), box=gs.Box(half=5))
     gs.scan(
         {"F": [0.030, 0.035, 0.040, 0.045], "k": [0.058, 0.060, 0.062, 0.064, 0.066]}, losses=["spectrum", "windowed"],
         routes=["unrolled", "tangent"], initial=start, tol=0.0, max_steps=400, keep="v", store=path, progress=False,

@@ -108,17 +108,43 @@ def test_another_model_and_another_map_are_shown(page: Any) -> None:
     )
 
 
-def test_what_is_taken_away_is_a_picture_an_animation_and_lines_that_repeat_the_fields(page: Any) -> None:
-    def download(label: str) -> bytes:
-        with page.tab.expect_download() as coming:
-            page.tab.get_by_text(label, exact=True).click()
-        return bytes(coming.value.path().read_bytes())
+def test_a_parameter_moved_by_hand_is_in_no_preset_and_the_preset_can_be_chosen_again(page: Any) -> None:
+    preset = page.tab.get_by_label("Preset")
+    preset.select_option("karl_sims")
+    page.until("the preset", lambda: page.told()["values"] == [0.15, 0.075, 0.055, 0.062])
+    handle = page.tab.locator(".noUi-handle").nth(2)
+    handle.press("ArrowRight")
+    page.until("no preset", lambda: preset.input_value() == "moved by hand")
+    assert page.told()["values"][2] > 0.055
+    preset.select_option("karl_sims")
+    page.until("the preset again", lambda: page.told()["values"] == [0.15, 0.075, 0.055, 0.062])
+    assert preset.locator("option").all_inner_texts() == list(gs.models.gray_scott.presets)
 
-    assert Image.open(io.BytesIO(download("Picture"))).size > (300, 300)
-    assert Image.open(io.BytesIO(download("Animation"))).n_frames > 3  # type: ignore[attr-defined]
-    fields = np.load(io.BytesIO(download("Fields")))["fields"]
+
+def test_what_is_erased_is_at_rest_for_another_model_too(page: Any) -> None:
+    page.tab.get_by_label("Model").select_option("schnakenberg")
+    page.until("another model", lambda: page.told()["values"] == list(gs.models.schnakenberg.presets["hexagons"]))
+    before = picture(page).reshape(64, 64)
+    page.press("erase")
+    page.tab.mouse.click(*page.place("field", 0.5, 0.5))
+    page.until("a disc", lambda: not np.array_equal(picture(page), before.ravel()))
+    after = picture(page).reshape(64, 64)
+    a, b = page.told()["values"][2:]
+    assert after[32, 32] == pytest.approx(b / (a + b) ** 2)
+    assert (after[after != before] == after[32, 32]).all()
+
+
+def test_the_preset_asked_for_is_the_one_named(visit: Callable[[str], Any], served: Callable[..., str]) -> None:
+    page = visit(served("--model", "schnakenberg", "--preset", "stripes", "--grid", "32", "32"))
+    assert page.tab.get_by_label("Preset").input_value() == "stripes"
+
+
+def test_what_is_taken_away_is_a_picture_an_animation_and_lines_that_repeat_the_fields(page: Any) -> None:
+    assert Image.open(io.BytesIO(page.download("Picture"))).size > (300, 300)
+    assert Image.open(io.BytesIO(page.download("Animation"))).n_frames > 3  # type: ignore[attr-defined]
+    fields = np.load(io.BytesIO(page.download("Fields")))["fields"]
     space: dict[str, Any] = {}
-    exec(download("Python").decode(), space)
+    exec(page.download("Python").decode(), space)
     assert np.array_equal(space["fields"].numpy(), fields)
     page.press("Show the lines")
     page.until("the lines", lambda: page.tab.get_by_text("gs.initial_state(seed=0").count() == 1)

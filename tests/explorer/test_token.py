@@ -52,6 +52,20 @@ def test_with_the_token_the_page_marches_and_the_address_forgets_it(url: str, vi
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
 
 
+def test_a_visitor_for_whom_there_is_no_room_is_told_and_gets_in_when_another_leaves(
+    served: Callable[..., str], visit: Callable[[str], Any], browser: Any
+) -> None:
+    url = served("--grid", "32", "32", "--visitors", "1")
+    first, waiting = visit(url), browser.new_page()
+    answer = waiting.goto(url)
+    assert answer.status == 503
+    assert "1 page is open here, and no more may be" in waiting.inner_text("body")
+    first.until("its page goes on", lambda: first.told()["steps"] > 0)
+    first.close()
+    waiting.wait_for_function("() => window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle")
+    waiting.close()
+
+
 def test_a_page_of_this_machine_is_not_served_under_another_name(served: Callable[..., str]) -> None:
     local = served("--grid", "32", "32")
     assert code_of(local) == 200

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 from bokeh.models import Div
 
@@ -16,7 +17,7 @@ from gsimplicit.explorer import export
 from gsimplicit.explorer.background import Background
 from gsimplicit.explorer.colours import MAPS
 from gsimplicit.explorer.page.field_view import FieldView, Place
-from gsimplicit.explorer.simulation import Simulation, span_of
+from gsimplicit.explorer.simulation import Array, Report, Simulation, span_of
 
 if TYPE_CHECKING:
     from gsimplicit.equations import ModelParams
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Controls"]
 
 _WIDTH = 280
+
+_MOVED = "moved by hand"
+"""Shown for a preset where a parameter has another value than in any."""
 
 _WORDS = 8
 """Pictures between two reports in words: a text that changes makes the browser lay out the page anew."""
@@ -58,7 +62,7 @@ class Controls:
         self._radius = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=30, value=6, width=_WIDTH)
         self._brush = pn.widgets.RadioButtonGroup(options=["draw", "erase"], width=_WIDTH)
         self._model = pn.widgets.Select(name="Model", options=list(models()), value=model.name, width=_WIDTH // 2 - 10)
-        self._preset = pn.widgets.Select(name="Preset", options=list(model.presets), width=_WIDTH // 2 - 10)
+        self._preset = pn.widgets.Select(name="Preset", width=_WIDTH // 2 - 10)
         self._sliders = pn.Column(width=_WIDTH + 20)
         self._lines = pn.pane.HTML("", width=580)
         self._choose_model = choose_model
@@ -76,6 +80,10 @@ class Controls:
             self._colours, width=_WIDTH + 40,
         )  # fmt: skip
         return pn.Row(left, pn.Column(pn.pane.Bokeh(self.view.plot), pn.pane.Bokeh(self._report), self._take_away()))
+
+    def picture_alone(self) -> pn.Column:
+        """The picture with what is said of it, where there is nothing to march."""
+        return pn.Column(self._colours, pn.pane.Bokeh(self.view.plot), pn.pane.Bokeh(self._report))
 
     def tick(self) -> None:
         """March on and show what came, if the browser keeps up."""
@@ -105,6 +113,13 @@ class Controls:
         said = f"<br><span style='color:#555'>{html.escape(self._said)}</span>" if self._said else ""
         self._report.text = " &middot; ".join(parts) + warning + said
 
+    def show_kept(self, picture: Array, text: str) -> None:
+        """Show a picture that no simulation stands behind, and a sentence under it."""
+        nan, finite = math.nan, picture[np.isfinite(picture)]
+        least, largest = (float(finite.min()), float(finite.max())) if finite.size else (nan, nan)
+        self.view.show(picture, Report(nan, 0, nan, least, largest, nan, "", "", ()))
+        self._report.text = html.escape(text)
+
     def say(self, text: str) -> None:
         """Put a sentence under the picture; none takes it away."""
         self._said = text
@@ -120,6 +135,7 @@ class Controls:
     def follow(self) -> None:
         """Sliders as the simulation's parameters are."""
         params, made = self.live.params, []
+        self._name_preset()
         for name in params.model.parameters:
             value = float(getattr(params, name)[0])
             low, high = span_of(params, name)
@@ -132,6 +148,15 @@ class Controls:
             made.append(slider)
         self._sliders.objects = made
         self.view.bar.title = params.model.observed
+
+    def _name_preset(self) -> None:
+        """The preset that has the parameters there are; with none of them chosen, each can be chosen."""
+        presets, values = self.live.params.model.presets, tuple(self.live.params.tensor()[0].tolist())
+        named = [name for name, known in presets.items() if tuple(known) == values]
+        chosen = str(self._preset.value) if self._preset.value in named else (named or [_MOVED])[0]
+        self._quiet = True
+        self._preset.param.update(options=[*presets, *([] if named else [_MOVED])], value=chosen)
+        self._quiet = False
 
     def _make_buttons(self) -> pn.Row:
         made = []
@@ -213,20 +238,17 @@ class Controls:
     def _move(self, name: str, value: float) -> None:
         try:
             self.live.move(name, value)
+            self._name_preset()
         except ValueError as error:
             self.say(str(error))
         if not self.running:
             self.show()
 
     def _switch_model(self, event: Any) -> None:
-        names = list(models()[event.new].presets)
-        self._quiet = True
-        self._preset.param.update(options=names, value=names[0])
-        self._quiet = False
-        self._switch(models()[event.new].preset(names[0]))
+        self._switch(models()[event.new].preset(next(iter(models()[event.new].presets))))
 
     def _switch_preset(self, event: Any) -> None:
-        if not self._quiet:
+        if not self._quiet and event.new != _MOVED:
             self._work.soon(lambda: self._switch(models()[self._model.value].preset(event.new)))
 
     def _switch(self, params: ModelParams) -> None:

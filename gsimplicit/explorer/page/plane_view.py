@@ -108,7 +108,7 @@ class PlaneView:
         return source
 
 
-def words_of(point: Point, objective: str, routes: Sequence[str]) -> str:
+def words_of(point: Point, objective: str, plane: Landscape) -> str:
     """What a file holds of a point, as HTML."""
     import html
 
@@ -117,11 +117,13 @@ def words_of(point: Point, objective: str, routes: Sequence[str]) -> str:
         f"{html.escape(n)} {x:.5g}" if math.isfinite(x) else f"{html.escape(n)} none" for n, x in point.losses.items()
     )
     rows = []
-    for route in routes:
+    for route in plane.routes:
         status, slopes = point.gradients[route]
-        slope = ", ".join(f"{x:.4g}" if math.isfinite(x) else "none" for x in slopes[objective])
-        swatch = f"<span style='color:{colour_of(route, routes)}'>&#9632;</span>"
-        rows.append(f"<tr><td>{swatch} {html.escape(route)}</td><td>{status}</td><td>{slope}</td></tr>")
-    head_of = "<tr><th align='left'>route</th><th align='left'>ended</th><th align='left'>derivatives</th></tr>"
-    table = f"<table cellpadding='3'>{head_of}{''.join(rows)}</table>" if rows else "The scan has no routes."
+        swatch = f"<span style='color:{colour_of(route, plane.routes)}'>&#9632;</span>"
+        slope = [f"{x:.4g}" if math.isfinite(x) else "none" for x in slopes[objective]]
+        cells = "".join(f"<td>{text}</td>" for text in (f"{swatch} {html.escape(route)}", status, *slope))
+        rows.append(f"<tr>{cells}</tr>")
+    heads = ("route", "ended", *(f"d {objective} / d {name}" for name in plane.axes))
+    head_of = "".join(f"<th align='left'>{html.escape(text)}</th>" for text in heads)
+    table = f"<table cellpadding='3'><tr>{head_of}</tr>{''.join(rows)}</table>" if rows else "The scan has no routes."
     return f"{head} &middot; losses: {losses}{table}"

@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 
+from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.ioloop import IOLoop
 from tornado.routing import Router
 
 from gsimplicit import checks
-from gsimplicit.explorer.guard import Answer, Guard, guard_of
+from gsimplicit.explorer.guard import MOST_VISITORS, Answer, Guard, guard_of
 
 if TYPE_CHECKING:
     from gsimplicit.explorer.page.visit import Asked
 
 __all__ = ["Served", "serve"]
+
+
+_FORGOTTEN = 3000
+"""Milliseconds after which a visitor who has left is forgotten; a page that is loaded slowly begins anew."""
+
+_AGAIN = 5
+"""Seconds after which a visitor for whom there was no room asks again."""
 
 
 class _Refusal(HTTPMessageDelegate):
@@ -36,7 +45,9 @@ class _Refusal(HTTPMessageDelegate):
         else:
             body = answer.said.encode()
         headers["Content-Length"] = str(len(body))
-        words = {302: "Found", 403: "Forbidden"}
+        if answer.code == 503:  # a page that waits asks again by itself
+            headers["Refresh"] = headers["Retry-After"] = str(_AGAIN)
+        words = {302: "Found", 403: "Forbidden", 503: "Service Unavailable"}
         self._request.connection.write_headers(
             ResponseStartLine("HTTP/1.1", answer.code, words[answer.code]), headers, body
         )
@@ -44,10 +55,16 @@ class _Refusal(HTTPMessageDelegate):
 
 
 class Guarded(Router):
-    """Asks the guard before the application sees a request; a websocket begins as one."""
+    """Asks the guard before the application sees a request; a websocket begins as one.
 
-    def __init__(self, application: Any, guard: Guard) -> None:
-        self._application, self._guard = application, guard
+    Args:
+        application: Answers what is let through.
+        guard: The rule.
+        pages: Gives the number of pages that are open, and of those the number that a browser shows.
+    """
+
+    def __init__(self, application: Any, guard: Guard, pages: Callable[[], tuple[int, int]]) -> None:
+        self._application, self._guard, self._pages = application, guard, pages
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:
         """The application's answer, or the guard's."""
@@ -60,6 +77,8 @@ class Guarded(Router):
             request.method or "", request.uri or "/", request.host, request.headers.get("Origin"),
             {name: one.value for name, one in cookies.items()},
         )  # fmt: skip
+        if answer.code == 200:
+            answer = self._guard.room(request.uri or "/", *self._pages())
         if answer.code == 200:
             found: HTTPMessageDelegate = self._application.find_handler(request, **kwargs)
             return found
@@ -81,7 +100,9 @@ class Served:
     stop: Callable[[], None]
 
 
-def serve(asked: Asked, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> Served:
+def serve(
+    asked: Asked, host: str = "127.0.0.1", port: int = 0, token: str | None = None, visitors: int = MOST_VISITORS
+) -> Served:
     """Listen, and serve a page of its own to each visitor.
 
     Args:
@@ -89,25 +110,38 @@ def serve(asked: Asked, host: str = "127.0.0.1", port: int = 0, token: str | Non
         host: Address to listen at; one that others reach asks visitors for a token.
         port: To listen at, 0..65535; 0 takes one that is free.
         token: Of the user's own, at least 16 letters, digits, - and _; None makes one where it is needed.
+        visitors: Pages that may be open at a time, >= 1.
 
     Raises:
         ValueError: An argument lies outside its range.
         OSError: The address cannot be listened at.
     """
     from bokeh.server.server import BaseServer
-    from panel.io.server import get_server
+    from bokeh.server.tornado import BokehTornado
+    from bokeh.server.util import bind_sockets
+    from panel.io.server import build_applications
 
     from gsimplicit.explorer.page.visit import page
 
     port = checks.integer("port", port, 0, 65535)
+    visitors = checks.integer("visitors", visitors, 1)
     guard_of(host, port, token)  # before anything listens
+    sockets, port = bind_sockets(host, port)
+    guard = guard_of(host, port, token, visitors)
     # where a page may come from is the guard's to say: it compares with what the browser calls this server
     logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)  # warns of the star
-    server: BaseServer = get_server(
-        lambda: page(asked), port=port, address=host, websocket_origin="*", start=False, show=False, title="gsimplicit"
-    )
-    guard = guard_of(host, server.port, token)
-    server._http.request_callback = Guarded(server._tornado, guard)
+    application = BokehTornado(
+        build_applications(lambda: page(asked), title="gsimplicit"), extra_websocket_origins=["*"],
+        unused_session_lifetime_milliseconds=_FORGOTTEN, check_unused_sessions_milliseconds=_FORGOTTEN // 3,
+    )  # fmt: skip
+
+    def pages() -> tuple[int, int]:
+        found = server.get_sessions()
+        return len(found), sum(one.connection_count > 0 for one in found)
+
+    http = HTTPServer(Guarded(application, guard, pages))
+    http.add_sockets(sockets)
+    server: BaseServer = BaseServer(IOLoop.current(), application, http)
     shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{server.port}/" + (f"?token={guard.token}" if guard.token else "")
+    url = f"http://{shown}:{port}/" + (f"?token={guard.token}" if guard.token else "")
     return Served(url, server.run_until_shutdown, server.stop)

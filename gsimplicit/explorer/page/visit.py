@@ -46,15 +46,16 @@ def page(asked: Asked) -> pn.Row:
     if asked.plane is None:
         live = Simulation(asked.params, grid=asked.grid, seed=asked.seed)
         controls = Controls(live, work, choose_model=True, running=True)
+        controls.show()
         made = controls.layout()
     else:
-        plane = asked.plane
-        live = Simulation(asked.params, grid=asked.grid, seed=asked.seed)
+        plane = asked.plane.now()
+        live = Simulation(asked.params, grid=(plane.data.sizes["y"], plane.data.sizes["x"]))  # never seen
         if plane.arguments is not None:
             live = Simulation(plane.params((plane.values(0)[0], plane.values(1)[0])), plane.start(0), dt=plane.dt())
         controls = Controls(live, work, choose_model=False, running=False)
-        made = pn.Row(Walker(plane, controls, work).layout(), controls.layout())
-    controls.show()
+        beside = controls.picture_alone if plane.unknown else controls.layout
+        made = pn.Row(Walker(plane, controls, work).layout(), beside())
 
     def loaded() -> None:
         controls.view.begin()

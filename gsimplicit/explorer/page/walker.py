@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 from bokeh.events import Tap
 from bokeh.models import Div
@@ -20,6 +21,7 @@ from gsimplicit.explorer.simulation import Simulation
 if TYPE_CHECKING:
     from gsimplicit.explorer.landscape import Landscape
     from gsimplicit.explorer.page.controls import Controls
+    from gsimplicit.explorer.simulation import Array
 
 __all__ = ["Walker"]
 
@@ -56,12 +58,17 @@ class Walker:
 
     def layout(self) -> pn.Column:
         """The map with its widgets."""
-        step = pn.widgets.Button(name="Step downhill", width=120, disabled=not self.plane.routes)
+        step = pn.widgets.Button(
+            name="Step downhill", width=120, disabled=not self.plane.routes or bool(self.plane.unknown)
+        )
         step.on_click(lambda event: self._work.soon(self.step))
-        lines = pn.widgets.Button(name="Lines of this point", width=140)
+        lines = pn.widgets.Button(name="Lines of this point", width=140, disabled=bool(self.plane.unknown))
         lines.on_click(lambda event: self._work.soon(self._lines))
+        stored, points = self.plane.stored
+        said = f"{stored:,} of {points:,} points are stored. Load the page again to see what has come since."
         return pn.Column(
             pn.Row(self._objective, self._sample, self._route, self._colours),
+            *([pn.pane.Bokeh(Div(text=said, name="stored", width=500))] if stored < points else []),
             pn.pane.Bokeh(self.view.plot), pn.pane.Bokeh(self._told),
             pn.Row(step, self._length, lines), pn.pane.Bokeh(self._walked),
         )  # fmt: skip
@@ -70,7 +77,7 @@ class Walker:
         """Show a point: what the file holds of it at once, and its fields when they have been marched again."""
         self.point, self.stops = point, []
         self.view.choose(point, str(self._objective.value))
-        self._told.text = self._heading(point.place) + words_of(point, str(self._objective.value), self.plane.routes)
+        self._told.text = self._heading(point.place) + words_of(point, str(self._objective.value), self.plane)
         self._walked.text = ""
         self._show_state(point.place, None)
 
@@ -80,11 +87,10 @@ class Walker:
         length, sample, point = float(self._length.value), int(self._sample.value), self.point
         here = self.stops[-1] if self.stops else walking.begin(point, route, objective)
         by = route, objective
+        there = by == self._walked_by if self.stops else point.stored
 
         def walk() -> walking.Stop:
-            known = (
-                here if by == self._walked_by or not self.stops else walking.look(self.plane, here.place, *by, sample)
-            )
+            known = here if there else walking.look(self.plane, here.place, *by, sample)
             return walking.look(self.plane, walking.step(self.plane, known, length), *by, sample)
 
         def done(stop: walking.Stop) -> None:
@@ -93,11 +99,11 @@ class Walker:
             self.stops.append(stop)
             self._walked_by = by
             self.view.walked(self.stops, point.place, point.losses[objective])
-            slope = ", ".join(f"{x:.4g}" for x in stop.slope)
+            slope = ", ".join(f"d/d{n} {x:.4g}" for n, x in zip(self.plane.axes, stop.slope, strict=True))
             said = f" {html.escape(stop.said)}" if stop.said else ""
             self._walked.text = (
                 f"Step {len(self.stops)} by {html.escape(route)}: {self._heading(stop.place)}"
-                f"loss {stop.loss:.6g}, derivatives {slope}, {stop.status}.{said}"
+                f"{html.escape(objective)} loss {stop.loss:.6g}, {slope}, {stop.status}.{said}"
             )
             self._show_state(stop.place, stop.state)
 
@@ -111,12 +117,13 @@ class Walker:
         """The simulation at a place, with the fields that the scan's own march comes to."""
         sample = int(self._sample.value)
         kept = self.plane.kept(self.point) if state is None else None
+        if self.plane.unknown:
+            self._show_kept(kept)
+            return
         try:
             live = Simulation(self.plane.params(place), self.plane.start(sample), dt=self.plane.dt())
         except ValueError as error:
             self._beside.say(str(error))
-            if kept is not None:
-                self._beside.view.show(kept, self._beside.live.report())
             return
         if state is not None:
             live.adopt(state, marched=True)
@@ -141,6 +148,13 @@ class Walker:
             return walking.state_at(self.plane, place, sample)
 
         self._work.ask(march, done, lambda error: self._beside.say(f"No state: {error}"))
+
+    def _show_kept(self, kept: Array | None) -> None:
+        """The pattern that the file holds, which cannot be marched again; grey where it holds none."""
+        said = "As the file has it" if kept is not None else "The file has no pattern of this point"
+        grey = np.full(self.plane.data["initial"].shape[2:], np.nan, dtype=np.float32)
+        shown = grey if kept is None else kept
+        self._beside.show_kept(shown, f"{said}. {self.plane.path.name} can only be looked at: {self.plane.unknown}")
 
     def _looked(self) -> None:
         """Another loss or another start."""

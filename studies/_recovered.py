@@ -46,7 +46,7 @@ def _root(item: tuple[int, int]) -> Values:
         marched = gs.steady_state(params, start, max_steps=20_000)
         if int(marched.kind[0]) != gs.Kind.PATTERN:
             continue
-        state = gs.steady_state(params, marched.fields, refine=gs.Refine(tol=1e-12, max_evaluations=300_000))
+        state = gs.steady_state(params, marched.fields, refine=gs.Refine(tol=1e-13, max_evaluations=300_000))
         if bool(state.has_root[0]) and int(state.kind[0]) == gs.Kind.PATTERN:
             return {"value": params.tensor()[0].numpy(), "fields": state.fields[0].numpy()}
 

@@ -101,7 +101,7 @@ def _written(dataset: xr.Dataset) -> xr.Dataset:
     for attrs in (out.attrs, *(variable.attrs for variable in out.variables.values())):
         for name, value in attrs.items():
             if isinstance(value, str) and not value.isascii():
-                attrs[name] = value.encode()
+                attrs[name] = np.array(value.encode())  # xarray 2024.7 takes no bare bytes
             elif np.ndim(value) and np.asarray(value).dtype.kind in "UO":
                 raise ValueError(f"attribute {name!r} must be a number, numbers or one text, got {value!r}")
     return out

@@ -13,6 +13,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 __all__ = ["loaded", "made_of", "package_sources"]
@@ -27,13 +29,20 @@ def made_of(module: ModuleType) -> bytes | None:
 
 def package_sources() -> dict[str, bytes]:
     """What each module of this package was made from, by its name; where that is not to be had, what equals nothing."""
-    root = __name__.partition(".")[0]
-    package = importlib.util.find_spec(root)
+    package = importlib.util.find_spec(__name__.partition(".")[0])
     assert package is not None
-    folders = list(package.submodule_search_locations or [])
-    names = [root, *(found.name for found in pkgutil.walk_packages(folders, f"{root}."))]
-    specs = {name: importlib.util.find_spec(name) for name in sorted(names)}
-    return {n: loaded(s.loader, n, s.origin) or uuid.uuid4().bytes for n, s in specs.items() if s is not None}
+    specs = {spec.name: spec for spec in (package, *_inside(package))}
+    return {n: loaded(specs[n].loader, n, specs[n].origin) or uuid.uuid4().bytes for n in sorted(specs)}
+
+
+def _inside(package: ModuleSpec) -> Iterator[ModuleSpec]:
+    """Modules of a package and of those in it. None is imported: figures need libraries that a scan does without."""
+    for found in pkgutil.iter_modules(package.submodule_search_locations, f"{package.name}."):
+        spec = found.module_finder.find_spec(found.name, None)
+        if spec is not None:
+            yield spec
+            if found.ispkg:
+                yield from _inside(spec)
 
 
 def loaded(loader: Any, name: str, path: str | None) -> bytes | None:

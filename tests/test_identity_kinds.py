@@ -500,6 +500,17 @@ def test_what_losses_commonly_hold_is_told_alike_in_every_process_and_after_use(
     assert [str(one)[:60] for one, a, b in zip(space["HELD"], here, there, strict=True) if a != b] == []
 
 
+def test_what_a_library_puts_down_for_copying_objects_of_others_does_not_count() -> None:
+    code = (
+        "import copyreg; from gsimplicit.identity import content; held = [Exception('a'), KeyError(1)];"
+        "before = [content('losses', 'loss', x) for x in held]; from tblib import pickling_support;"
+        "pickling_support.install(); assert KeyError in copyreg.dispatch_table;"  # as dask does
+        "print(before == [content('losses', 'loss', x) for x in held], len(set(before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "2"]
+
+
 def test_what_cannot_be_looked_into_is_refused() -> None:
     class Meta(type):
         @property

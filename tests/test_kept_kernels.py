@@ -185,6 +185,15 @@ def test_sources_are_known_by_file_by_byte_code_and_by_neither() -> None:
     assert made_of(type(sys)("nothing")) is None
 
 
+def test_sources_are_read_and_nothing_is_imported_for_them() -> None:
+    code = (
+        "import sys; from gsimplicit.sources import package_sources; before = set(sys.modules); package_sources();"
+        "print(*{n.partition('.')[0] for n in set(sys.modules) - before} & {'gsimplicit', 'matplotlib', 'panel'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_kernels_of_unknown_sources_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gray_scott_equations, "__spec__", None)
     assert kernels.fingerprint() is None

@@ -8,7 +8,7 @@ import gc
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -133,14 +133,24 @@ def _holds_nothing(cls: type) -> bool:
 def _is_plain(cls: type) -> bool:
     """A class without slots and without a way of its own to be copied: its objects hold what is in `__dict__`."""
     own = any(hook in vars(c) for c in cls.__mro__[:-1] for hook in HOOKS)
-    return not own and cls.__basicsize__ <= object.__basicsize__ + 16 and not copyreg.dispatch_table.get(cls)
+    return not own and cls.__basicsize__ <= object.__basicsize__ + 16 and _copier(cls) is None
+
+
+def _copier(cls: type) -> Callable[[Any], Any] | None:
+    """What the library of a class has put down for copying its objects; None where it has put down nothing.
+
+    What others put down for it counts for nothing, as dask does for all errors: it is not there in every process.
+    """
+    found = copyreg.dispatch_table.get(cls)
+    by = str(getattr(found, "__module__", "")).partition(".")[0]
+    return found if by in ("copyreg", str(cls.__module__).partition(".")[0]) else None
 
 
 def of_library(walk: Walk, value: Any) -> Any:
     """What an installed class says its object is made of, as for copying it; nothing of a user's is called."""
     try:
-        copied = copyreg.dispatch_table.get(type(value))
-        made = value.__reduce_ex__(2) if copied is None or parts.users(copied) else copied(value)
+        copied = _copier(type(value))
+        made = value.__reduce_ex__(2) if copied is None else copied(value)
     except Exception as error:
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:

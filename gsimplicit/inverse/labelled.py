@@ -44,7 +44,7 @@ def dataset(found: Inversion) -> xr.Dataset:
                 found.verdict.numpy().astype(np.int8),
                 {**_words("how it ended"), "flag_values": flags, "flag_meanings": meanings},
             ),
-            "reason": (("set",), np.array(found.reason, dtype=object), {"long_name": "why"}),
+            "reason": (("set",), np.array(found.reason, dtype=str), {"long_name": "why"}),
         },
         {
             "parameter": list(model.parameters),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cloudpickle
+import torch
 from cloudpickle import cloudpickle as inner
 
 from gsimplicit.identity import code, objects, origins, parts
@@ -238,6 +239,11 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> C
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def _values(data: bytes) -> Any:
+    """What a tensor holds."""
+    return torch.load(io.BytesIO(data), weights_only=False)
+
+
 class _Unpickler(pickle.Unpickler):
     """Makes classes anew: cloudpickle would give the caller's own class, and set its attributes to the values sent.
 
@@ -255,6 +261,8 @@ class _Unpickler(pickle.Unpickler):
             return functools.partial(self._class, found)
         if module.startswith("cloudpickle") and name == "_class_setstate":
             return self._filled
+        if found is torch.storage._load_from_bytes:  # that of torch 2.4 warns of itself
+            return _values
         return found
 
     def _class(self, make: Callable[..., Any], *given: Any) -> Any:

@@ -77,9 +77,8 @@ def gmres(
         The iterates of least true residual.
     """
     B = len(r)
-    # scaled by a power of two, so that the squares in the norms neither vanish nor overflow
-    largest = torch.ldexp(torch.ones_like(r[:, :1]), torch.frexp(r.abs().amax(dim=1, keepdim=True)).exponent)
-    r = r / largest
+    largest = _power_of_two(r.abs().amax(dim=1, keepdim=True))
+    r = r / largest  # so that the squares in the norms neither vanish nor overflow
     size = r.norm(dim=1).clamp(min=1e-300)
     best, residual = torch.zeros_like(r), np.where((r == 0).all(dim=1).cpu().numpy(), 0.0, 1.0)
     residual[~torch.isfinite(r).all(dim=1).cpu().numpy()] = np.inf
@@ -212,6 +211,14 @@ class _Cycle:
         chosen = torch.from_numpy(spread).to(V.device)
         slow = chosen[..., :k] @ kept + chosen[..., k:] @ new
         return weights, [slow[i, :n] if n else None for i, n in enumerate(counts)]
+
+
+def _power_of_two(size: torch.Tensor) -> torch.Tensor:
+    """The largest power of two that is not above a size; 1 where the size is zero or not finite.
+
+    By an exact quotient: the power in `torch.ldexp` of torch 2.4 is a float32, which overflows or vanishes.
+    """
+    return torch.where((size > 0) & size.isfinite(), size / (2 * torch.frexp(size).mantissa), 1.0)
 
 
 def _orthogonal(products: Array) -> Array:

@@ -17,6 +17,7 @@ from gsimplicit.inverse.fits import one_shot
 from gsimplicit.inverse.fits.linearised import Linearised
 from gsimplicit.inverse.fits.problem import Ended, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales
+from gsimplicit.inverse.pictures.edges import Edges
 from gsimplicit.inverse.pictures.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -387,3 +388,17 @@ def test_labelled_arrays_with_other_dimensions_are_refused(noisy: torch.Tensor) 
 def test_a_parameter_is_named_free_once(noisy: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="free must name a parameter once"):
         invert(noisy[:, 1], free=["F", "F"], start=gs.Params(*PAPER))
+
+
+def test_species_given_in_the_wrong_order_end_with_words_not_with_a_crash() -> None:
+    x = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32), box=gs.Box(half=7))).fields[0]
+    noise = 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3), dtype=x.dtype)
+    u, v = x + noise * x.std(dim=(1, 2), keepdim=True)
+    found = gs.invert(u, v, progress=False)
+    assert found.verdict[0] != gs.Recovery.FOUND
+    assert found.reason[0]
+
+
+def test_a_uniform_state_drifts_nowhere() -> None:
+    uniform = Edges().moves(np.full((2, 8, 8), 0.5), 1.0)
+    assert uniform.shape == (0, 2)

@@ -42,6 +42,27 @@ def doubt(problem: Problem, fit: Fit, least: float) -> str:
     return ""
 
 
+def nowhere(problem: Problem, starts: int, last: Fit | None) -> str:
+    """Why no start led to an answer, as far as is known, and what to look at.
+
+    Args:
+        problem: What was asked.
+        starts: How many starts were tried.
+        last: The fit that came nearest, if there was one.
+    """
+    how = "none" if last is None else f"the nearest ended with {last.ended}"
+    seen = [s for s in problem.snapshots[0].there.reshape(len(problem.model.species), -1) if s.any()]
+    names = [n for n, s in zip(problem.model.species, problem.snapshots[0].there, strict=True) if s.any()]
+    hints = [f"does it show {' and '.join(names)} of {problem.model.name} at rest"]
+    if not problem.edges.open:
+        hints.append("is it periodic, or a part that needs periodic=False")
+    if not all(s.all() for s in seen):
+        hints.append("are its gaps narrower than a wave")
+    if problem.affine:
+        hints.append("is more of the species brighter")
+    return f"none of {starts} starts led to a steady state near the data: {how}. Look: {'; '.join(hints)}?"
+
+
 def bend(fit: Fit, least: float, *, affine: bool) -> float:
     """Fall of the sum of squares, by the noise's, where the camera may have offset, gain and bend as well.
 

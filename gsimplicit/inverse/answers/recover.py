@@ -12,7 +12,7 @@ import numpy as np
 
 from gsimplicit.equations import Model
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
-from gsimplicit.inverse.answers.doubts import doubt
+from gsimplicit.inverse.answers.doubts import doubt, nowhere
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
@@ -203,9 +203,13 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
             reason = _along(problem, scales, valley)
             size = (found.starts, 0)
             return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=size, noise=data.noise)
-        how = "none" if found.last is None else f"the nearest ended with {found.last.ended}"
-        reason = f"none of {found.starts} starts led to a steady state near the data: {how}"
-        return Answer(Recovery.FAILED, reason, starts=(found.starts, 0), noise=data.noise, scales=scales)
+        return Answer(
+            Recovery.FAILED,
+            nowhere(problem, found.starts, found.last),
+            starts=(found.starts, 0),
+            noise=data.noise,
+            scales=scales,
+        )
     fit, m = found.fits[0], len(scales.directions)
     least = (CLEANEST * problem.model.scale / data.noise) ** 2
     if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise

@@ -52,7 +52,7 @@ class Linearised:
 
     def moves(self) -> list[Change]:
         """What moving the pattern by a pixel along each broken translation changes."""
-        sizes = (self._moves**2).reshape(len(self._moves), -1).sum(1)
+        sizes = (self._moves**2).sum(axis=tuple(range(1, self._moves.ndim)))
         none = np.zeros(self._moves.shape[1:])
         return [self._solved(none, size * np.eye(len(sizes))[i]) for i, size in enumerate(sizes)]
 

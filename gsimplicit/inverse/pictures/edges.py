@@ -83,7 +83,7 @@ class Edges:
         if self.open:
             return np.eye(2)
         directions = broken_translations(X, scale)
-        steep = np.sqrt((along(directions, X) ** 2).reshape(len(directions), -1).sum(1))
+        steep = np.sqrt((along(directions, X) ** 2).reshape(len(directions), X.size).sum(1))
         return np.asarray(directions[steep >= FAINT * steep.max(initial=0)])
 
     def around(self, x: Array) -> Array:

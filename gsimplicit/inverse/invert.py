@@ -63,7 +63,7 @@ def invert(
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
             not free stay as they are there. Where noise could hide a wrong answer (above 3 % of the pattern's standard
             deviation, or unknown in gaps) the answer from it is one among others.
-        noise: Standard deviation of the noise, > 0, one for all or one a seen species in the model's order (u before v);
+        noise: Standard deviation of the noise, > 0, one for all or one a seen species in the model's order: u, v.
             None estimates it. Pictures
             with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then. It
             decides what counts as explained. Intervals come from the deviations themselves; those of open windows

@@ -203,13 +203,8 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
             reason = _along(problem, scales, valley)
             size = (found.starts, 0)
             return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=size, noise=data.noise)
-        return Answer(
-            Recovery.FAILED,
-            nowhere(problem, found.starts, found.last),
-            starts=(found.starts, 0),
-            noise=data.noise,
-            scales=scales,
-        )
+        why, tried = nowhere(problem, found.starts, found.last), (found.starts, 0)
+        return Answer(Recovery.FAILED, why, starts=tried, noise=data.noise, scales=scales)
     fit, m = found.fits[0], len(scales.directions)
     least = (CLEANEST * problem.model.scale / data.noise) ** 2
     if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise

@@ -64,10 +64,9 @@ def invert(
             not free stay as they are there. Where noise could hide a wrong answer (above 3 % of the pattern's standard
             deviation, or unknown in gaps) the answer from it is one among others.
         noise: Standard deviation of the noise, > 0, one for all or one a seen species in the model's order: u, v.
-            None estimates it. Pictures
-            with gaps do not tell theirs: deviations up to a tenth of the pattern's own are taken for noise then. It
-            decides what counts as explained. Intervals come from the deviations themselves; those of open windows
-            stand for this noise at least.
+            None estimates it. Pictures with gaps do not tell theirs: deviations up to a tenth of the pattern's own are
+            taken for noise then. It decides what counts as explained. Intervals come from the deviations themselves;
+            those of open windows stand for this noise at least.
         method: A name of `gsimplicit.inverse.methods.METHODS`, or an object from there with settings of its own.
         model: The model; None is that of `start`, or Gray-Scott.
         free: Names of the parameters that are sought; None seeks all.

@@ -51,12 +51,11 @@ def nowhere(problem: Problem, starts: int, last: Fit | None) -> str:
         last: The fit that came nearest, if there was one.
     """
     how = "none" if last is None else f"the nearest ended with {last.ended}"
-    seen = [s for s in problem.snapshots[0].there.reshape(len(problem.model.species), -1) if s.any()]
-    names = [n for n, s in zip(problem.model.species, problem.snapshots[0].there, strict=True) if s.any()]
-    hints = [f"does it show {' and '.join(names)} of {problem.model.name} at rest"]
+    seen = {n: s for n, s in zip(problem.model.species, problem.snapshots[0].there, strict=True) if s.any()}
+    hints = [f"does it show {' and '.join(seen)} of {problem.model.name} at rest"]
     if not problem.edges.open:
         hints.append("is it periodic, or a part that needs periodic=False")
-    if not all(s.all() for s in seen):
+    if not all(s.all() for s in seen.values()):
         hints.append("are its gaps narrower than a wave")
     if problem.affine:
         hints.append("is more of the species brighter")

@@ -32,7 +32,7 @@ APART, ROUNDED = 8.0, 1e-6
 CLEANEST = 1e-9
 """Noise, by the model's scale, that intervals stand for at least: a clean picture is steady to its residual only."""
 WEAK = 1e4
-"""Condition from which little noise does not tell a right answer from a wrong one: a second start must agree."""
+"""Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
 FAMILY = 0.02
 """Relative difference of parameters from which unfinished fits are a family of answers."""
 SIGNIFICANT = 25.0

@@ -363,6 +363,21 @@ def test_work_beside_the_page_tells_what_came_and_takes_up_the_latest_that_waite
     assert not work.busy
 
 
+def test_what_shall_begin_from_a_result_waits_for_it_and_is_done_at_once_when_nothing_runs() -> None:
+    told: list[str] = []
+    later: list[Any] = []
+    work = Background(later.append)
+    work.ask(lambda: "found", told.append, lambda error: None)
+    work.then(lambda: told.append("never"))
+    work.then(lambda: told.append(f"after {told[-1]}"))
+    while not later:
+        pass
+    later.pop()()
+    work.then(lambda: told.append("at once"))
+    work.close()
+    assert told == ["found", "after found", "at once"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -52,7 +52,7 @@ class Background:
             failed: Gets what it raised.
         """
         if self.busy:
-            self._next = lambda: self.ask(work, done, failed)
+            self.then(lambda: self.ask(work, done, failed))
             return
         self.busy = True
 
@@ -61,6 +61,16 @@ class Background:
                 self._later(lambda: self._tell(future, done, failed))
 
         self._pool.submit(work).add_done_callback(ended)
+
+    def then(self, act: Callable[[], None]) -> None:
+        """Run something short on the page's thread when what is being worked on has ended: it begins from its result.
+
+        Of what waits only the latest is taken up.
+        """
+        if self.busy:
+            self._next = act
+        else:
+            act()
 
     def _tell(self, future: Future[Found], done: Callable[[Found], None], failed: Callable[[Exception], None]) -> None:
         self.busy = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,11 @@ def page(visit: Callable[[str], Any], url: str) -> Any:
 
 def shown(page: Any) -> np.ndarray:
     return np.array(page.data("picture")["image"][0], dtype=np.float32)
+
+
+def starts_at(page: Any, arrow: str, x: float, y: float) -> bool:
+    ends = page.data(arrow)
+    return bool(ends["x0"] == [x] and ends["y0"] == [y])
 
 
 def click(page: Any, row: int, column: int) -> None:
@@ -108,7 +114,7 @@ def test_a_scan_that_still_runs_shows_what_is_stored_and_more_when_it_is_loaded_
     row, column = missing[-1]
     page.tab.mouse.click(*page.place("landscape", (column + 0.5) / 2, (row + 0.5) / 2))
     page.until("the point in words", lambda: "not stored yet" in page.text("point"))
-    assert page.data("arrow_unrolled")["x0"] == []
+    page.until("no arrow", lambda: page.data("arrow_unrolled")["x0"] == [])
     here = [part["F"].values[row], part["k"].values[column]]
     page.until("its state", lambda: (page.told()["steps"], page.told()["values"][2:]) == (100, here))
     page.press("Step downhill")
@@ -134,7 +140,7 @@ def test_a_landscape_that_can_only_be_looked_at_shows_its_patterns_and_nothing_t
     page = visit(served(str(tmp_path / "own.nc")))
     kept = data["v"].isel(sample=0).values.astype(np.float32)
     page.until("its pattern", lambda: np.array_equal(shown(page), kept[1, 1].ravel()))
-    assert "own.nc can only be looked at" in page.text("report")
+    page.until("why", lambda: "own.nc can only be looked at" in page.text("report"))
     page.tab.mouse.click(*page.place("landscape", 0.25, 0.25))
     page.until("another", lambda: np.array_equal(shown(page), kept[0, 0].ravel()))
     for button in ("Run", "Refine", "Fields"):
@@ -149,9 +155,11 @@ def test_a_click_shows_the_pattern_status_losses_and_an_arrow_of_each_route(
     one = data.isel(F=2, k=1, sample=0)
     assert np.abs(shown(page) - one["v"].values.ravel()).max() < 1e-5
     page.until("the point in words", lambda: "<b>fixed</b>, pattern" in page.text("point"))
-    text = page.text("point")
-    assert f"spectrum {float(one['loss'].sel(objective='spectrum')):.5g}" in text
+    loss = f"spectrum {float(one['loss'].sel(objective='spectrum')):.5g}"
+    page.until("its loss", lambda: loss in page.text("point"))
     for route in ("unrolled", "tangent"):
+        from_there = functools.partial(starts_at, page, f"arrow_{route}", float(one["k"]), float(one["F"]))
+        page.until("its arrow", from_there)
         arrow = {name: ends[0] for name, ends in page.data(f"arrow_{route}").items()}
         slope = one["gradient"].sel(route=route, objective="spectrum", parameter=["F", "k"]).values
         steep = slope * [0.005, 0.002]
@@ -175,7 +183,7 @@ def test_a_step_goes_one_cell_downhill_and_the_gradient_there_is_taken_anew(page
         data["initial"].values[:1], tol=how["tol"], max_steps=how["max_steps"], progress=False,
     )  # fmt: skip
     assert walk["loss"][1] == there.loss.item()
-    assert page.told()["values"][2:] == [walk["y"][1], walk["x"][1]]
+    page.until("the picture there", lambda: page.told()["values"][2:] == [walk["y"][1], walk["x"][1]])
     page.until("the step in words", lambda: "Step 1 by unrolled" in page.text("walked"))
 
 

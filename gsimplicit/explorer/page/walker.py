@@ -83,6 +83,10 @@ class Walker:
 
     def step(self) -> None:
         """One step along the descent of the chosen route; the gradient is taken where one stands."""
+        if self._work.busy:  # where one stands is not known yet
+            self._say("Still at work: the step comes after it.")
+            self._work.then(self.step)
+            return
         route, objective = str(self._route.value), str(self._objective.value)
         length, sample, point = float(self._length.value), int(self._sample.value), self.point
         here = self.stops[-1] if self.stops else walking.begin(point, route, objective)
@@ -107,9 +111,6 @@ class Walker:
             )
             self._show_state(stop.place, stop.state)
 
-        if self._work.busy:  # where one stands is not known yet
-            self._say("Still at work: once more in a moment.")
-            return
         self._work.ask(walk, done, lambda error: self._say(f"No step: {error}"))
         self._say("Taking the gradient ...")
 

@@ -37,7 +37,7 @@ class Recovery(IntEnum):
     SEVERAL = 2
     """More than one does; the best is given, with the others beside it."""
     UNIDENTIFIED = 3
-    """It explains the data, and so does a family of others: some combination of parameters is not seen."""
+    """It explains the data, and so do, or may do, others: some combination of parameters is not or hardly seen."""
     MISFIT = 4
     """The nearest steady state found does not explain the data."""
     REFUSED = 5

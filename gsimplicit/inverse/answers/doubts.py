@@ -1,4 +1,4 @@
-"""What an answer that fits may still be wrong about: the camera, and whether the pattern is at rest."""
+"""What an answer that fits may still be wrong about: the camera, whether the pattern is at rest, and its family."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.inverse.fits.problem import Fit, Problem
+from gsimplicit.inverse.fits.scales import Scales
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -14,6 +15,8 @@ BENT = 15.0
 """Fall of the sum of squares, by the noise's, from which the camera is not believed: 1 of 500 by chance."""
 PULLED = 3.0
 """Standard deviations by which what is believed of a window's rim may move the answer."""
+FAMILY = 0.02
+"""Relative difference of parameters from which unfinished fits are a family of answers."""
 
 
 def doubt(problem: Problem, fit: Fit, least: float) -> str:
@@ -99,3 +102,21 @@ def _basis(columns: Array) -> Array:
 
 def _on(basis: Array, columns: Array) -> Array:
     return np.asarray(basis @ (basis.T @ columns))
+
+
+def wide(scales: Scales, valley: list[Array]) -> bool:
+    """Whether fits that went on and on are far enough apart to be a family, not one answer that was nearly reached."""
+    return any(float(np.abs(scales.between(a, valley[0])).max()) > FAMILY for a in valley[1:])
+
+
+def along(problem: Problem, scales: Scales, valley: list[Array]) -> str:
+    """What a family was seen of, in a sentence."""
+    told = [
+        f"{name} {min(a[j] for a in valley):.3g} to {max(a[j] for a in valley):.3g}"
+        for j, name in enumerate(problem.model.parameters)
+        if scales.directions[:, j].any()
+    ]
+    return (
+        f"{len(valley)} fits ended along a family that explains the data alike, without an end: {', '.join(told)}; "
+        "give the second species, or fix a parameter"
+    )

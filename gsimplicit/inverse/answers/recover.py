@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.equations import Model
-from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
-from gsimplicit.inverse.answers.doubts import doubt, nowhere
+from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery, combination
+from gsimplicit.inverse.answers.doubts import along, doubt, nowhere, wide
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
@@ -33,8 +33,6 @@ CLEANEST = 1e-9
 """Noise, by the model's scale, that intervals stand for at least: a clean picture is steady to its residual only."""
 WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
-FAMILY = 0.02
-"""Relative difference of parameters from which unfinished fits are a family of answers."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -119,7 +117,17 @@ def recover(
     answer = judged(problem, found, data, accept)
     if not _alone(answer):
         return answer
-    return judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
+    answer = judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
+    return _hardly(problem, answer) if _alone(answer) else answer
+
+
+def _hardly(problem: Problem, answer: Answer) -> Answer:
+    """An answer that all starts could not confirm, as what it is: its values and intervals stay."""
+    assert answer.certainty is not None
+    names = [problem.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
+    seen = f"{combination(names, answer.certainty.blind)} is hardly seen (condition {answer.certainty.condition:.3g})"
+    met = f"{answer.starts[1]} of {answer.starts[0]} starts led here: noise may hide another answer"
+    return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=f"{seen}, and {met}")
 
 
 def _alone(answer: Answer) -> bool:
@@ -199,8 +207,8 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
     scales = problem.scales
     if not found.fits:
         valley = [f.place.values for f in found.halted if (f.misfit**2).sum() <= accept * f.freedom]
-        if len(valley) > 1 and _wide(scales, valley):
-            reason = _along(problem, scales, valley)
+        if len(valley) > 1 and wide(scales, valley):
+            reason = along(problem, scales, valley)
             size = (found.starts, 0)
             return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=size, noise=data.noise)
         why, tried = nowhere(problem, found.starts, found.last), (found.starts, 0)
@@ -233,24 +241,6 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         return replace(sums, verdict=Recovery.SEVERAL, reason=reason, others=rivals)
     alone = f"found from {found.met[0]} of {found.starts} starts"
     return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size:.3g} are noise; {alone}")
-
-
-def _wide(scales: Scales, valley: list[Array]) -> bool:
-    """Whether fits that went on and on are far enough apart to be a family, not one answer that was nearly reached."""
-    return any(float(np.abs(scales.between(a, valley[0])).max()) > FAMILY for a in valley[1:])
-
-
-def _along(problem: Problem, scales: Scales, valley: list[Array]) -> str:
-    """What a family was seen of, in a sentence."""
-    told = [
-        f"{name} {min(a[j] for a in valley):.3g} to {max(a[j] for a in valley):.3g}"
-        for j, name in enumerate(problem.model.parameters)
-        if scales.directions[:, j].any()
-    ]
-    return (
-        f"{len(valley)} fits ended along a family that explains the data alike, without an end: {', '.join(told)}; "
-        "give the second species, or fix a parameter"
-    )
 
 
 def _elsewhere(halted: Sequence[Fit], fit: Fit, certainty: Certainty, scales: Scales, room: float) -> tuple[Array, ...]:

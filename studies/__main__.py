@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from studies._record import load
 STUDIES: dict[str, Study] = {name: import_module(f"studies.{name}").STUDY for name in ORDER}
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the studies asked for, leave a page and a list of all claims, and print a screenful."""
     parser = argparse.ArgumentParser(prog="studies", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="study", help=f"any of {', '.join(STUDIES)}; all by default")
@@ -25,7 +26,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the files")
     parser.add_argument("--device", help="where scans march that do no more, for example cuda; the CPU by default")
     parser.add_argument("--list", action="store_true", help="list the studies and stop")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     if given.list:
         for study in STUDIES.values():
             print(f"{study.name:20} {study.title}")

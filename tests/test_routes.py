@@ -89,7 +89,7 @@ MARCHED = pytest.mark.parametrize(
     ("grid", "seed"),
     [
         pytest.param((128, 128), 0, id="128x128"),
-        pytest.param((96, 64), 0, id="96x64"),
+        pytest.param((96, 64), 0, id="96x64", marks=pytest.mark.slow),
     ],
 )
 

@@ -67,6 +67,7 @@ def cluster() -> Iterator[Any]:
             yield client
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Dask's own, of its workers
 def test_a_dask_cluster_that_loses_workers_gives_the_same_bits(cluster: Any, tmp_path: Path) -> None:
     """Workers are killed while tiles are stored; Dask starts new ones and gives them the tiles again."""

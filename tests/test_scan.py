@@ -221,7 +221,7 @@ def test_the_pool_of_processes_gives_the_same_bits_and_takes_functions_defined_a
     xr.testing.assert_identical(inline.drop_attrs(), scan(losses=["spectrum", local]).drop_attrs())
 
 
-@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("stored", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_pool_of_multiprocessing_gives_the_same_bits_in_every_variable(stored: bool, tmp_path: Path) -> None:
     """Its pickling moves tensors to shared memory; fields and targets of the dataset must not be views of those."""
     given: dict[str, Any] = {"losses": ["spectrum", "residual"], "routes": ["unrolled"], "initial": fields(2)}

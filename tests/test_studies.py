@@ -12,31 +12,29 @@ import torch
 import gsimplicit as gs
 from gsimplicit import models
 from gsimplicit.routes.arguments import default_target
+from studies.__main__ import main
 from studies._claims import Claim, ours
 from studies._names import ORDER
 
 ROOT = Path(__file__).parents[1]
 
 
-def studies(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "studies", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
-
-
 def test_the_list_names_every_study() -> None:
-    done = studies("--list")
+    command = [sys.executable, "-m", "studies", "--list"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(ORDER)
 
 
-def test_an_unknown_study_is_refused_with_the_choices() -> None:
-    done = studies("fig99")
-    assert done.returncode == 2
-    assert f"choose from {', '.join(ORDER)}" in done.stderr
-
-
-def test_a_study_misspelt_is_refused_with_the_nearest_name() -> None:
-    assert "did you mean 'bifurcations'?" in studies("bifurcation").stderr
+@pytest.mark.parametrize(
+    ("name", "said"), [("fig99", f"choose from {', '.join(ORDER)}"), ("bifurcation", "did you mean 'bifurcations'?")]
+)
+def test_an_unknown_study_is_refused_with_the_choices_and_the_nearest_name(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([name])
+    assert said in capsys.readouterr().err
 
 
 def test_a_claim_that_decides_must_say_what_would_have_refuted_it() -> None:

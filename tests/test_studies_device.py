@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from helpers import small_start
-from test_studies import studies
 
 import gsimplicit as gs
 from studies import _common
+from studies.__main__ import main
 from studies._common import scanned
 from studies._device import device_for, on_device
 
@@ -60,8 +60,10 @@ def test_what_does_more_runs_on_the_cpu_and_it_is_said_once(
     assert said.count("on the CPU: 2 of the datasets") == said.count("on the CPU") == 1
 
 
-def test_a_device_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    done = studies("fig2", "--scale", "quick", "--device", ABSENT, "--output", str(tmp_path / "output"))
-    assert done.returncode == 2
-    assert "device must be one torch can use" in done.stderr
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fig2", "--scale", "quick", "--device", ABSENT, "--output", str(tmp_path / "output")])
+    assert "device must be one torch can use" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()

@@ -99,7 +99,7 @@ def test_a_re_marched_descent_beside_the_truth_comes_nearer() -> None:
 
 
 @pytest.mark.slow
-def test_a_window_that_hardly_holds_its_parameters_and_was_met_once_is_not_called_found() -> None:
+def test_a_window_that_hardly_holds_its_parameters_is_not_called_found() -> None:
     """Its answer is 26 % off, and its interval of k misses the truth."""
     root = _recovered._root((2, 64))
     v = root["fields"][1]

@@ -99,6 +99,7 @@ def invert(
         >>> low < 0.065 < high, high - low < 0.002
         (True, True)
     """
+    from gsimplicit.inverse.answers.recover import firm
     from gsimplicit.inverse.starts.starts import Search
 
     begin = time.perf_counter()
@@ -126,7 +127,7 @@ def invert(
     for question in questions:
         by.check(question)
     with progress_line.line("invert", shown):
-        answers = each(by.recover, questions)
+        answers = [firm(model, answer) for answer in each(by.recover, questions)]
     found = _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
     return replace(found, axes=axes)
 

@@ -33,6 +33,8 @@ CLEANEST = 1e-9
 """Noise, by the model's scale, that intervals stand for at least: a clean picture is steady to its residual only."""
 WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
+HARDLY = 0.1
+"""Standard deviation of a logarithm from which a combination is hardly seen, where the condition is `WEAK` too."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -117,17 +119,22 @@ def recover(
     answer = judged(problem, found, data, accept)
     if not _alone(answer):
         return answer
-    answer = judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
-    return _hardly(problem, answer) if _alone(answer) else answer
+    return judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
 
 
-def _hardly(problem: Problem, answer: Answer) -> Answer:
-    """An answer that all starts could not confirm, as what it is: its values and intervals stay."""
-    assert answer.certainty is not None
-    names = [problem.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
-    seen = f"{combination(names, answer.certainty.blind)} is hardly seen (condition {answer.certainty.condition:.3g})"
-    met = f"{answer.starts[1]} of {answer.starts[0]} starts led here: noise may hide another answer"
-    return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=f"{seen}, and {met}")
+def firm(model: Model, answer: Answer) -> Answer:
+    """An answer with a combination that is hardly seen, as what it is: its values and intervals stay."""
+    certainty, scales = answer.certainty, answer.scales
+    if answer.verdict != Recovery.FOUND or certainty is None or scales is None:
+        return answer
+    if certainty.condition < WEAK or certainty.spread < HARDLY:
+        return answer
+    names = [model.parameters[int(np.argmax(row))] for row in scales.directions]
+    reason = (
+        f"{combination(names, certainty.blind)} is hardly seen (condition {certainty.condition:.3g}, relative "
+        f"uncertainty {certainty.spread:.2g}): noise may hide another answer"
+    )
+    return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=reason)
 
 
 def _alone(answer: Answer) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gsimplicit import checks, dataset
-from gsimplicit.descent.asked import BOX, NOISE, UNROLLED, Asked, as_asked
+from gsimplicit.descent.asked import UNROLLED, Asked, as_asked
+from gsimplicit.descent.drawn import BOX, NOISE
 from gsimplicit.descent.kept import Keeper
 from gsimplicit.descent.record import Outcome, frame_of, names_of
 from gsimplicit.descent.row import OptimizerFactory, Row

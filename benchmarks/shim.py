@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gsimplicit.marching.gpu import Job
+    from gsimplicit.marching.machine import Job
 
 COMPILER = shutil.which("g++")
 HEADER = Path(__file__).with_name("shim.h")

@@ -15,7 +15,7 @@ import torch
 from gsimplicit.marching import kept
 
 if TYPE_CHECKING:
-    from gsimplicit.marching.gpu import Job
+    from gsimplicit.marching.machine import Job
 
 HEAD = """
 #define DEVICE __device__ __forceinline__

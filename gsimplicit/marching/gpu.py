@@ -7,10 +7,9 @@ and launches: CUDA's, or one of threads that tests the same source without a GPU
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -18,6 +17,7 @@ from gsimplicit.equations import constants
 from gsimplicit.marching import source, warned
 from gsimplicit.marching.backend import TORCH, Marched, values_of
 from gsimplicit.marching.layouts import Layout, in_memory, in_registers
+from gsimplicit.marching.machine import DoubleJob, Job, Machine, SingleJob
 from gsimplicit.progress import note
 from gsimplicit.threads import look
 
@@ -35,68 +35,6 @@ BACKWARD = 6
 
 HISTORY = 0.4
 """Share of the free memory that recorded states may take."""
-
-
-class Job(ctypes.Structure):
-    """What a kernel is told, as `Job` in `kernels.cu`: pointers, counts, and the tolerance in the dtype marched in."""
-
-    _fields_: ClassVar = [
-        *((name, ctypes.c_void_p) for name in ("fields", "other", "tangents", "other_tangents", "constants", "which",
-                                               "steps", "change", "history", "sums")),
-        ("capacity", ctypes.c_longlong),
-        *((name, ctypes.c_int) for name in ("instances", "most", "limit", "check")),
-    ]  # fmt: skip
-
-
-class SingleJob(Job):
-    """In float32."""
-
-    _fields_: ClassVar = [("tol", ctypes.c_float)]
-
-
-class DoubleJob(Job):
-    """In float64."""
-
-    _fields_: ClassVar = [("tol", ctypes.c_double)]
-
-
-class Kernel(Protocol):
-    """A compiled kernel."""
-
-    def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
-        """Start it, on the stream of the moment."""
-        ...
-
-
-class Machine(Protocol):
-    """What compiles and launches.
-
-    Attributes:
-        processors: Multiprocessors.
-        shared_limit: Bytes of shared memory that a block may have.
-    """
-
-    @property
-    def processors(self) -> int:
-        """Multiprocessors."""
-        ...
-
-    @property
-    def shared_limit(self) -> int:
-        """Bytes of shared memory that a block may have."""
-        ...
-
-    def compiled(self, name: str, text: str) -> Kernel:
-        """A kernel of a source text; kept."""
-        ...
-
-    def free_bytes(self) -> int:
-        """Memory for fields that is free."""
-        ...
-
-    def wait(self) -> None:
-        """Until what was launched is done."""
-        ...
 
 
 @dataclass(frozen=True)

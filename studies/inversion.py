@@ -83,12 +83,12 @@ def plot(data: Datasets) -> Figure:
     alone = sorted((d for d in cases(data) if str(d["seen"].values) == "v"), key=lambda d: float(d["noise"]))
     _dots(left, [f"{float(d['noise']):g} %" for d in alone], alone)
     left.set(
-        xlabel="noise on v, of its standard deviation; truths found", ylabel="largest error of four parameters (%)"
+        xlabel="noise on v, of its standard deviation; pictures answered", ylabel="largest error of four parameters (%)"
     )
     left.set_title("(a) v seen", loc="left")
     seen = [d for d in cases(data) if float(d["noise"]) == 1.0]
     _dots(right, [SHORT.get(str(d["seen"].values), str(d["seen"].values)) for d in seen], seen)
-    right.set(xlabel="what is seen, 1 % noise; truths found")
+    right.set(xlabel="what is seen, 1 % noise; pictures answered")
     right.set_title("(b) more or less seen", loc="left")
     for ax in (left, right):
         ax.set_yscale("log")

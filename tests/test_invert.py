@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,9 @@ def test_snapshots_of_one_set_of_parameters_are_fitted_together(noisy: torch.Ten
 def test_an_unknown_gain_is_found_where_one_diffusion_coefficient_is_known(noisy: torch.Tensor) -> None:
     start = gs.Params(0.16, 0.09, 0.04, 0.06)
     found = invert(10 + 255 * noisy[:, 1], gain=True, free=["Dv", "F", "k"], start=start)
+    said = re.search(r"deviations of ([\d.e-]+)", found.reason[0])
+    assert said is not None
+    assert float(said[1]) == pytest.approx(found.noise.item(), rel=0.01)  # in the picture's own unit
     found.require_found()
     assert error(found) < 0.02
     assert torch.allclose(found.gain, torch.tensor([[10.0, 255.0]], dtype=torch.float64), rtol=0.02)
@@ -360,6 +364,14 @@ def test_the_same_call_gives_the_same_bits_and_changes_nothing(noisy: torch.Tens
     assert torch.equal(v, noisy[:, 1])
     assert torch.equal(first.params.tensor(), second.params.tensor())
     assert torch.equal(first.interval, second.interval)
+
+
+def test_grey_values_of_torch_are_taken_as_those_of_numpy(noisy: torch.Tensor) -> None:
+    grey = (10 + 200 * noisy[0, 1]).to(torch.uint8)
+    with pytest.raises(ValueError, match="mask must leave"):
+        gs.invert(grey, mask=torch.zeros_like(grey, dtype=torch.bool))
+    with pytest.raises(ValueError, match="mask must leave"):
+        gs.invert(grey.numpy(), mask=torch.zeros_like(grey, dtype=torch.bool))
 
 
 def test_an_unknown_gain_leaves_every_parameter_of_the_family_open() -> None:

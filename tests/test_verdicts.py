@@ -58,6 +58,18 @@ def whole() -> torch.Tensor:
     return state.v[0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_clean_picture_of_a_root_is_found_and_its_intervals_hold(dtype: torch.dtype) -> None:
+    """Its residual of 1e-10 is an error alike in all pixels, as rounding nearly is: no camera that bends v."""
+    state = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(32, 32), seed=3), refine=True)
+    found = gs.invert(state.v.to(dtype), progress=False)
+    assert found.verdict.item() == gs.Recovery.FOUND, found.reason
+    low, high = found.interval[0].unbind(-1)
+    truth = torch.tensor(PAPER, dtype=torch.float64)
+    assert ((low <= truth) & (truth <= high)).all()
+    assert ((high - low) < 1e-5 * truth).all()
+
+
 @pytest.mark.parametrize("gamma", [0.9, 1.1])
 def test_a_camera_that_bends_v_is_named(whole: torch.Tensor, gamma: float) -> None:
     """The parameters would be 26 to 43 % off, with deviations that pass for noise."""

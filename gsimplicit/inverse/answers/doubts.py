@@ -116,7 +116,12 @@ def along(problem: Problem, scales: Scales, valley: list[Array]) -> str:
         for j, name in enumerate(problem.model.parameters)
         if scales.directions[:, j].any()
     ]
+    unseen = len(problem.snapshots[0].there) - sum(bool(s.any()) for s in problem.snapshots[0].there)
+    if problem.affine:
+        what = "with an unknown gain the unit of time is unknown too: fix a parameter"
+    else:
+        what = "give the second species, or fix a parameter" if unseen else "fix a parameter"
     return (
         f"{len(valley)} fits ended along a family that explains the data alike, without an end: {', '.join(told)}; "
-        "give the second species, or fix a parameter"
+        f"{what}"
     )

@@ -29,8 +29,8 @@ UNTOLD = 0.1
 """Deviations from pictures with gaps, by their standard deviation, that may be noise; more must be told."""
 APART, ROUNDED = 8.0, 1e-6
 """Standard deviations by which snapshots of one set of parameters may differ, and relative rounding that may, too."""
-CLEANEST = 1e-9
-"""Noise, by the model's scale, that intervals stand for at least: a clean picture is steady to its residual only."""
+CLEANEST = 1e-8
+"""Error of a picture, by the model's scale, allowed for at least, alike in all pixels: of residuals, of rounding."""
 WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
 HARDLY = 0.1
@@ -196,7 +196,7 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
         return Answer(Recovery.REFUSED, why, noise=data.noise * by[1])
     problem, accept = as_problem(model, data, wanted, noise, affine=True)
     found_fits = search(problem, gains.starts(problem, data.guess, found), accept, noisy=data.guess.noise > NOISY)
-    answer = judged(problem, found_fits, data, accept)
+    answer = judged(problem, found_fits, data, accept, by[1])
     fit = None if answer.fit is None else replace(answer.fit, place=gains.led_back(answer.fit.place, by))
     return replace(answer, fit=fit, noise=answer.noise * by[1])
 
@@ -209,8 +209,8 @@ def _accepted(problem: Problem, data: Measured, *, given: bool) -> float:
     return float(1 + SURE * np.sqrt(2 / count)) * (1.0 if given else (1 + ROUGH) ** 2)
 
 
-def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Answer:
-    """What the fits decide."""
+def judged(problem: Problem, found: Found, data: Measured, accept: float, unit: float = 1.0) -> Answer:
+    """What the fits decide; `unit` is what sizes are told in: the picture's gain where it was standardised."""
     scales = problem.scales
     if not found.fits:
         valley = [f.place.values for f in found.halted if (f.misfit**2).sum() <= accept * f.freedom]
@@ -221,24 +221,24 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         why, tried = nowhere(problem, found.starts, found.last), (found.starts, 0)
         return Answer(Recovery.FAILED, why, starts=tried, noise=data.noise, scales=scales)
     fit, m = found.fits[0], len(scales.directions)
-    least = (CLEANEST * problem.model.scale / data.noise) ** 2
+    least = fit.freedom * (CLEANEST * problem.model.scale / data.noise) ** 2
     if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise
         least = 1.0
     certainty = Certainty.of(fit, m, least)
     size = data.noise * np.sqrt(fit.chi2)
     sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
     if not explains(problem, fit, accept) or not _explains(data, size):
-        return replace(sums, reason=_deviates(problem, fit, data, size))
+        return replace(sums, reason=_deviates(problem, fit, data, size, unit))
     why = doubt(problem, fit, least)
     if why:
         return replace(sums, reason=why)
-    unit = min(fit.chi2, 1.0) if data.known else fit.chi2
+    one = min(fit.chi2, 1.0) if data.known else fit.chi2
     rivals = tuple(
         f.place.values
         for f in found.fits[1:]
-        if (f.chi2 - fit.chi2) * certainty.freedom < SIGNIFICANT * max(unit, 1e-300)
+        if (f.chi2 - fit.chi2) * certainty.freedom < SIGNIFICANT * max(one, 1e-300)
     )
-    rivals += _elsewhere(found.halted, fit, certainty, scales, SIGNIFICANT * max(unit, 1e-300))
+    rivals += _elsewhere(found.halted, fit, certainty, scales, SIGNIFICANT * max(one, 1e-300))
     names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if certainty.spread > UNSEEN:
         reason = certainty.family(names)
@@ -247,7 +247,7 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float) -> Ans
         reason = f"{1 + len(rivals)} answers explain the data alike"
         return replace(sums, verdict=Recovery.SEVERAL, reason=reason, others=rivals)
     alone = f"found from {found.met[0]} of {found.starts} starts"
-    return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size:.3g} are noise; {alone}")
+    return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size * unit:.3g} are noise; {alone}")
 
 
 def _elsewhere(halted: Sequence[Fit], fit: Fit, certainty: Certainty, scales: Scales, room: float) -> tuple[Array, ...]:
@@ -271,19 +271,20 @@ def _spread(data: Measured) -> float:
     return min(float(X[seen].std()) for X in data.guess.pictures)
 
 
-def _deviates(problem: Problem, fit: Fit, data: Measured, size: float) -> str:
+def _deviates(problem: Problem, fit: Fit, data: Measured, size: float, unit: float) -> str:
     """Why a fit does not explain the data, with the number that says so."""
+    left = f"the nearest steady state found leaves deviations of {size * unit:.3g}"
     if data.known:
-        return f"the nearest steady state found leaves deviations of {size:.3g}, the noise is {data.noise:.3g}"
+        return f"{left}, the noise is {data.noise * unit:.3g}"
     if size > UNTOLD * _spread(data):
         return (
-            f"the nearest steady state found leaves deviations of {size:.3g}, more than {UNTOLD:g} of the pattern's "
-            "standard deviation: if there is so much noise, say so with noise"
+            f"{left}, more than {UNTOLD:g} of the pattern's standard deviation: if there is so much noise, say so with "
+            "noise"
         )
     value, sd = agreement(problem.snapshots, fit.misfit)
     return (
-        f"the nearest steady state found leaves deviations of {size:.3g} that are no noise: those of neighbouring "
-        f"pixels have correlation {value:.2g}, {value / sd:.0f} times what noise has"
+        f"{left} that are no noise: those of neighbouring pixels have correlation {value:.2g}, {value / sd:.0f} times "
+        "what noise has"
     )
 
 

@@ -15,6 +15,7 @@ from gsimplicit.equations import DEFAULT, Model, ModelParams
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -86,7 +87,9 @@ def as_pictures(model: Model, v: Any, u: Any, mask: Any, edges: Edges = PERIODIC
 
 
 def _batch(name: str, given: Any) -> Array:
-    if isinstance(given, torch.Tensor):
+    if isinstance(given, torch.Tensor) and given.dtype in INTEGERS:  # grey values, as numpy's are taken
+        given = given.cpu().numpy()
+    elif isinstance(given, torch.Tensor):
         given = real_fields(name, given, attached=False, device="cpu").numpy()
     values = real_array(name, given)
     if values.ndim not in (2, 3, 4):

@@ -112,6 +112,10 @@ class Landscape:
         chosen = self.data["loss"].sel(objective=objective).isel(sample=sample)
         return np.asarray(chosen.transpose(*self.axes).values, dtype=np.float64)
 
+    def highest(self, objective: str, sample: int) -> float:
+        """The highest loss of the plane; NaN where there is none."""
+        return float(np.fmax.reduce(self.loss(objective, sample), axis=None))
+
     def cell(self) -> tuple[float, float]:
         """Mean distance of neighbouring points, down and across."""
         down, across = (self.values(n) for n in (0, 1))

@@ -16,7 +16,8 @@ from bokeh.plotting import figure
 from gsimplicit.explorer.colours import palette
 
 if TYPE_CHECKING:
-    from gsimplicit.explorer.simulation import Array, Report
+    from gsimplicit.explorer.report import Report
+    from gsimplicit.explorer.simulation import Array
 
 __all__ = ["FieldView"]
 

@@ -206,7 +206,12 @@ def opened(path: str | os.PathLike[str]) -> Landscape:
         raise ValueError(
             f"{file} must hold at most {LARGEST_FILE / 2**30:g} GiB, got {file.stat().st_size / 2**30:.1f}"
         )
-    data = gs.partial_scan(file)
+    try:
+        data = gs.partial_scan(file)
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except OSError as error:
+        raise OSError(f"{file} is no NetCDF file, or a part of it is missing: {error}") from error
     try:
         _check(data)
     except (ValueError, TypeError, KeyError) as error:

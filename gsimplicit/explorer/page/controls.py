@@ -156,7 +156,7 @@ class Controls:
             words = params.model.words.get(name, "")
             slider = pn.widgets.FloatSlider(
                 name=f"{name}, {words}" if words else name, start=low, end=high, step=(high - low) / 400, value=value,
-                format="0.0000", width=_WIDTH, margin=(2, 10),
+                format="0.0000[0000]", width=_WIDTH, margin=(2, 10),
             )  # fmt: skip
             slider.param.watch(lambda event, name=name: self._work.soon(lambda: self._move(name, event.new)), "value")
             made.append(slider)

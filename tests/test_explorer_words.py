@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from pathlib import Path
 from typing import Any
@@ -160,30 +159,3 @@ def test_pictures_for_an_animation_take_no_more_than_their_memory(monkeypatch: p
     monkeypatch.setattr(simulation, "_REMEMBERED_BYTES", 1)
     live.advance(1)
     assert len(live.recent) == 1
-
-
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [
-        (errno.EADDRINUSE, "port 80 is in use: choose another with --port"),
-        (errno.EACCES, "port 80 is not for this user: choose another with --port"),
-        (errno.EADDRNOTAVAIL, "host 192.0.2.1 is no address of this machine (words): see --host"),
-    ],
-)
-def test_an_address_that_cannot_be_listened_at_is_named_with_its_option(number: int, said: str) -> None:
-    pytest.importorskip("panel")
-    from gsimplicit.explorer.page.server import _cannot
-
-    assert said in _cannot("192.0.2.1", 80, OSError(number, "words"))
-
-
-def test_losses_of_many_decades_are_coloured_by_their_logarithm() -> None:
-    pytest.importorskip("panel")
-    from gsimplicit.explorer.page.plane_view import shade_of
-
-    wide, narrow = np.array([0.0, 1e-16, 1.0, np.nan]), np.array([0.2, 185.0])
-    shade, logarithm = shade_of(wide)
-    assert logarithm
-    assert np.allclose(shade, [-16, -16, 0, np.nan], equal_nan=True)
-    assert shade_of(narrow)[1] is False
-    assert shade_of(np.array([-1.0, 1e-16, 1.0]))[1] is False

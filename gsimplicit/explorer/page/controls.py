@@ -229,7 +229,7 @@ class Controls:
 
     def _reset(self) -> None:
         self.live.reset()
-        self._said = ""
+        self._said, self._ended = "", False
         self.show()
 
     def _refine(self) -> None:

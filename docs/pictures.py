@@ -120,7 +120,7 @@ def explorer() -> None:
             tab.goto(url)
             said = tab.get_by_text("As the scan left it")
             said.wait_for(timeout=120_000)
-            tab.mouse.click(205, 296)
+            tab.mouse.click(220, 299)
             tab.wait_for_timeout(3_000)
             tab.get_by_label("Route").select_option("unrolled")
             for n in range(3):

@@ -229,6 +229,29 @@ def test_no_more_is_marched_between_two_pictures_than_a_button_can_wait_for(monk
     work.close()
 
 
+def test_the_picture_that_is_taken_away_says_paused_when_the_page_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    as_it_stands = export.as_it_stands
+    monkeypatch.setattr(export, "as_it_stands", lambda text: (titles.append(text), as_it_stands(text))[1])
+    work = Background(lambda act: act())
+    page = Controls(Simulation(gs.Params.preset("paper"), grid=(16, 16)), work, choose_model=True, running=False)
+    page._step()
+    for running, word in ((False, "paused"), (True, "marching")):
+        page._set_running(running)
+        page._png()
+        assert f", {word}, residual" in titles[-1]
+    work.close()
+
+
+def test_a_slider_shows_the_digits_that_its_value_has() -> None:
+    work = Background(lambda act: act())
+    live = Simulation(gs.Params.preset("paper").replace(F=0.0401015), grid=(16, 16))
+    page = Controls(live, work, choose_model=True, running=False)
+    slider = page._sliders.objects[2]
+    assert (slider.value, slider.format) == (0.0401015, "0.0000[0000]")
+    work.close()
+
+
 def test_large_fields_are_sent_thinned_and_shown_at_their_size() -> None:
     live = Simulation(gs.Params.preset("paper"), grid=(600, 1100))
     view = FieldView(live.picture(), live.report(), "v", "cividis")

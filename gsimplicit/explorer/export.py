@@ -43,8 +43,7 @@ def png(live: Simulation, colours: str, *, running: bool = False) -> bytes:
     shown = ax.imshow(live.picture(), origin="lower", cmap=colours, interpolation="nearest")
     figure.colorbar(shown, ax=ax, label=as_it_stands(model.observed), shrink=0.85)
     values = ", ".join(f"{n} {x:.5g}" for n, x in _values(live.params).items())
-    state = told.status if running or told.status != "marching" else "paused"
-    title = f"{model.name}: {values}\nt = {told.time:g}, {state}, residual {told.residual:.1e}"
+    title = f"{model.name}: {values}\nt = {told.time:g}, {told.word(running)}, residual {told.residual:.1e}"
     ax.set_title(as_it_stands(title), loc="left", fontsize=9)
     ax.set(xlabel="column, pixels", ylabel="row, pixels")
     stream = io.BytesIO()

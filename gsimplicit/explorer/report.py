@@ -50,3 +50,7 @@ class Report:
     evaluations: int
     warning: str
     values: tuple[float, ...]
+
+    def word(self, running: bool) -> str:
+        """How it stands, where it is known whether it is marched just now."""
+        return self.status if running or self.status != "marching" else "paused"

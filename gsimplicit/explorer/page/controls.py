@@ -113,10 +113,9 @@ class Controls:
         told = self.live.report()
         self.view.show(self.live.picture(), told)
         rate = self.view.rate()
-        state = told.status if self.running or told.status != "marching" else "paused"
         parts = [f"t = {told.time:,.6g}", f"{told.steps:,} steps of {told.dt:g}"]
         parts += [f"refined with {told.evaluations:,} evaluations"] if told.evaluations else []
-        parts += [f"<b>{state}</b>"]
+        parts += [f"<b>{told.word(self.running)}</b>"]
         if told.status == "diverged":
             parts += ["press Reset or choose a preset"]
         else:

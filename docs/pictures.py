@@ -15,8 +15,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+import xarray as xr
 
 import gsimplicit as gs
+from gsimplicit.explorer.walking import least_change
 from gsimplicit.plotting import cliff_lines, landscape, plane
 
 mpl.use("Agg")
@@ -48,20 +50,21 @@ def point() -> None:
         loss = data["loss"].isel(sample=0, objective=0)
         plane(loss, ax, cmap="Blues", vmin=-0.15 * high, vmax=1.5 * high)
         cliff_lines(data.isel(sample=0), "spectrum", ax, color="#b2182b", width=2)
-        _arrows(ax, data, route, high)
+        _arrows(ax, data, route)
         ax.plot(0.065, 0.035, "*", ms=13, mfc="#ffd92f", mec="k")
         ax.set_title(f"loss, and descent by the {route} route")
     figure.savefig(HERE / "point.png", dpi=110)
 
 
-def _arrows(ax: plt.Axes, data: object, route: str, high: float) -> None:
-    """Where one step of the plane would go downhill; a dot where the gradient sees next to nothing."""
+def _arrows(ax: plt.Axes, data: xr.Dataset, route: str) -> None:
+    """Where one step of the plane would go downhill; a dot where the gradient says nothing, as in the explorer."""
     k, F = data["k"].values, data["F"].values
     of = data["gradient"].sel(route=route).isel(sample=0, objective=0).transpose("F", "k", "parameter")
     steps = np.stack([of.sel(parameter="k").values * (k[1] - k[0]), of.sel(parameter="F").values * (F[1] - F[0])], -1)
     size = np.linalg.norm(steps, axis=-1)
     K, f = np.meshgrid(k, F)
-    flat = size < 1e-3 * high
+    loss = data["loss"].isel(sample=0, objective=0).transpose("F", "k").values
+    flat = size <= least_change(loss, float(np.nanmax(loss)))
     ax.plot(K[flat], f[flat], ".", ms=3, color="0.25")
     seen = ~flat & np.isfinite(size)
     along = -steps[seen] / size[seen][:, None] * np.array([k[1] - k[0], F[1] - F[0]]) * 0.8
@@ -117,7 +120,7 @@ def explorer() -> None:
             tab.goto(url)
             said = tab.get_by_text("As the scan left it")
             said.wait_for(timeout=120_000)
-            tab.mouse.click(205, 296)
+            tab.mouse.click(220, 299)
             tab.wait_for_timeout(3_000)
             tab.get_by_label("Route").select_option("unrolled")
             for n in range(3):

@@ -10,7 +10,7 @@ import numpy as np
 
 import gsimplicit as gs
 from gsimplicit import checks, files
-from gsimplicit.options import fields_of, model_of, params_of, parser, start_of, writable
+from gsimplicit.options import fields_of, live_options, model_of, params_of, parser, start_of, writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,13 +184,18 @@ def _explore(given: argparse.Namespace) -> int:
     from gsimplicit.explorer.page.server import serve
     from gsimplicit.explorer.page.visit import Asked
 
+    said = live_options(given)
+    if given.file is not None and said:
+        raise ValueError(f"a landscape has its own model, parameters, grid and start: leave out {', '.join(said)}")
     plane = None if given.file is None else opened(given.file)
-    grid = (checks.integer("--grid", given.grid[0], 3), checks.integer("--grid", given.grid[1], 3))
+    given.model, rows_and_columns = getattr(given, "model", "gray_scott"), getattr(given, "grid", (128, 128))
+    grid = (checks.integer("--grid", rows_and_columns[0], 3), checks.integer("--grid", rows_and_columns[1], 3))
     if grid[0] * grid[1] > LARGEST_GRID:
         raise ValueError(f"--grid must have at most {LARGEST_GRID:,} pixels, got {grid[0]:,} x {grid[1]:,}")
-    asked = Asked(params_of(given), grid, checks.integer("--seed", given.seed, 0, None), plane)
+    asked = Asked(params_of(given), grid, checks.integer("--seed", getattr(given, "seed", 0), 0, None), plane)
     served = serve(asked, given.host, given.port, given.token, given.visitors)
-    print(f"the page is at {served.url}; end with Ctrl-C", flush=True)
+    others = f"; from other machines at {served.others}" if served.others else ""
+    print(f"the page is at {served.url}{others}; end with Ctrl-C", flush=True)
     if given.open:
         import webbrowser
 

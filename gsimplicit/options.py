@@ -19,7 +19,7 @@ from gsimplicit.routes.arguments import ROUTES
 if TYPE_CHECKING:
     from gsimplicit.equations import ModelParams
 
-__all__ = ["fields_of", "model_of", "params_of", "parser", "start_of", "writable"]
+__all__ = ["fields_of", "live_options", "model_of", "params_of", "parser", "start_of", "writable"]
 
 _LONGEST = 1_000_000
 """Values of an axis of the command line."""
@@ -56,9 +56,9 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _add_model(one: argparse.ArgumentParser) -> None:
+def _add_model(one: argparse.ArgumentParser, default: str = "gray_scott", text: str = "what is solved") -> None:
     """Options on what is solved."""
-    one.add_argument("--model", default="gray_scott", choices=sorted(_models()), help="what is solved")
+    one.add_argument("--model", default=default, choices=sorted(_models()), help=text)
     one.add_argument("--preset", default=None, help="parameters to start from; the model's first by default")
     for name in gs.models.gray_scott.parameters:
         one.add_argument(f"--{name}", type=float, default=None, help=f"replaces {name} of the preset")
@@ -150,14 +150,23 @@ def model_of(given: argparse.Namespace) -> gs.Model:
 def _add_explore(one: argparse.ArgumentParser) -> None:
     """Options on what the page shows and who may see it."""
     one.add_argument("file", nargs="?", default=None, help="NetCDF landscape of two axes; without it a live simulation")
-    _add_model(one)
-    one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
-    one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
+    unsaid = argparse.SUPPRESS  # what is given beside a landscape must be told from what is not
+    _add_model(one, unsaid, "what is solved; gray_scott by default")
+    one.add_argument(
+        "--grid", type=int, nargs=2, default=unsaid, metavar=("H", "W"), help="rows and columns; 128 128 by default"
+    )
+    one.add_argument("--seed", type=int, default=unsaid, help="seed of the initial fields; 0 by default")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at; one that others reach needs a token")
     one.add_argument("--port", type=int, default=0, help="port to listen at; 0 takes a free one")
     one.add_argument("--token", default=None, help="16 letters, digits, - or _ or more; made where needed")
     one.add_argument("--visitors", type=int, default=MOST_VISITORS, help="pages that may be open at a time")
     one.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def live_options(given: argparse.Namespace) -> list[str]:
+    """Options of `explore` on its live simulation that were given: a landscape has all of that itself."""
+    names = ("model", "preset", *gs.models.gray_scott.parameters, "set", "grid", "seed")
+    return [f"--{name}" for name in names if getattr(given, name, None) not in (None, [])]
 
 
 def params_of(given: argparse.Namespace) -> ModelParams:

@@ -112,6 +112,10 @@ class Landscape:
         chosen = self.data["loss"].sel(objective=objective).isel(sample=sample)
         return np.asarray(chosen.transpose(*self.axes).values, dtype=np.float64)
 
+    def highest(self, objective: str, sample: int) -> float:
+        """The highest loss of the plane; NaN where there is none."""
+        return float(np.fmax.reduce(self.loss(objective, sample), axis=None))
+
     def cell(self) -> tuple[float, float]:
         """Mean distance of neighbouring points, down and across."""
         down, across = (self.values(n) for n in (0, 1))
@@ -202,7 +206,12 @@ def opened(path: str | os.PathLike[str]) -> Landscape:
         raise ValueError(
             f"{file} must hold at most {LARGEST_FILE / 2**30:g} GiB, got {file.stat().st_size / 2**30:.1f}"
         )
-    data = gs.partial_scan(file)
+    try:
+        data = gs.partial_scan(file)
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except OSError as error:
+        raise OSError(f"{file} is no NetCDF file, or a part of it is missing: {error}") from error
     try:
         _check(data)
     except (ValueError, TypeError, KeyError) as error:

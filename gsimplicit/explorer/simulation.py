@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,13 @@ import torch
 import gsimplicit as gs
 from gsimplicit import checks
 from gsimplicit.equations import warn_if_unstable
+from gsimplicit.explorer.report import Leg, Report
 from gsimplicit.marching import KERNELS
 
 if TYPE_CHECKING:
     from gsimplicit.equations import ModelParams
 
-__all__ = ["Leg", "Report", "Simulation", "span_of", "step_of"]
+__all__ = ["Simulation", "span_of", "step_of"]
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -27,52 +27,16 @@ _STEPS = tuple(m * 10.0**-n for n in range(6) for m in ((1, 0.5, 0.2)))
 """Lengths of a step that are taken, the longest first: 1, 0.5, 0.2, 0.1, ..."""
 
 _REMEMBERED = 150
-"""Pictures kept for an animation: five seconds at 30 a second."""
+"""Pictures kept for an animation: three seconds at 50 a second."""
+
+_REMEMBERED_BYTES = 64 * 2**20
+"""Memory that they take at most: 16 pictures of 1024 x 1024."""
 
 SETTLED = 1e-4
-"""Change over a step below which a march is said to have settled: the paper's stop, no steady state yet."""
+"""Rate of change, per unit time, below which a march is said to have settled: the library's stop for a step of 1."""
 
-
-@dataclass(frozen=True)
-class Leg:
-    """A part of a march with the same parameters.
-
-    Attributes:
-        values: Of the parameters, in the model's order.
-        dt: Length of a step, time units.
-        steps: Steps taken, >= 1.
-    """
-
-    values: tuple[float, ...]
-    dt: float
-    steps: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """What is to be said of the fields that are shown.
-
-    Attributes:
-        time: Time units since the start.
-        steps: Steps since the start.
-        dt: Length of the next step, time units.
-        least: Smallest value of the observed species.
-        largest: Its largest value.
-        residual: Largest rate of change of any species, per unit time; NaN before the first step.
-        status: How it stands, in a word: new, marching, settled, steady, drifting, unsteady, failed, diverged.
-        warning: Why the step is too long for the parameters, empty where it is not.
-        values: Of the parameters, in the model's order.
-    """
-
-    time: float
-    steps: int
-    dt: float
-    least: float
-    largest: float
-    residual: float
-    status: str
-    warning: str
-    values: tuple[float, ...]
+_NOISE = 1e-6
+"""Rate of change that float32 makes of fields at rest: below it none is said to grow."""
 
 
 def step_of(params: ModelParams) -> float:
@@ -132,6 +96,7 @@ class Simulation:
         box: The square in them, where they are drawn and the model has one.
         began_with: The parameters at whose state of rest they were drawn.
         recent: The last pictures of the observed species, the oldest first.
+        lines: Lines of Python that give `start`, where it was found elsewhere; empty where there are none.
 
     Examples:
         >>> import gsimplicit as gs
@@ -151,7 +116,8 @@ class Simulation:
         dt: float | None = None,
     ) -> None:
         self.fields: torch.Tensor
-        self.steps, self.time = 0, 0.0
+        self.steps, self.time, self.evaluations = 0, 0.0, 0
+        self.lines, self._found = "", ""
         self.seed, self._given_dt = checks.integer("seed", seed, 0, None), dt
         self._grid, self.initial = grid, initial
         self.recent: deque[Array] = deque(maxlen=_REMEMBERED)
@@ -180,10 +146,11 @@ class Simulation:
             ValueError: The value is not finite, or lies outside the model's range.
         """
         self._take(self.params.replace(**{name: float(value)}))
-        self._found, self.residual = "", math.nan  # of the fields with these parameters nothing is known yet
+        if self._found != "diverged":
+            self._found, self.residual = "", math.nan  # of the fields with these parameters nothing is known yet
 
     def draw(self, row: float, column: float, radius: float = 6.0, *, erase: bool = False) -> None:
-        """Paint a disc, over the edges of the grid where it reaches them.
+        """Paint a disc, over the edges of the grid where it reaches them; fields that diverged stay as they are.
 
         Args:
             row: Of its centre, pixels; what is not on the grid is taken round it.
@@ -198,6 +165,8 @@ class Simulation:
         radius = checks.real("radius", radius)
         if radius <= 0:
             raise ValueError(f"radius must be > 0, got {radius:g}")
+        if self._found == "diverged":
+            return
         H, W = self.fields.shape[2:]
         down = np.abs((np.arange(H) - row + H / 2) % H - H / 2)
         across = np.abs((np.arange(W) - column + W / 2) % W - W / 2)
@@ -221,8 +190,8 @@ class Simulation:
         if self._found == "diverged":
             return
         marched = KERNELS.march(self.params, self.fields, 0.0, steps, steps, self.dt)
-        change = float(marched.change[0])
-        self.fields, self.residual, self._found = marched.fields, change / self.dt, ""
+        before, self.residual = self.residual, float(marched.change[0]) / self.dt
+        self.fields = marched.fields
         self.steps += steps
         self.time += steps * self.dt
         values = tuple(self.params.tensor()[0].tolist())
@@ -231,25 +200,31 @@ class Simulation:
             self.legs[-1] = Leg(values, self.dt, last.steps + steps)
         else:
             self.legs.append(Leg(values, self.dt, steps))
-        if math.isfinite(change):
-            self._found = "settled" if change < SETTLED else "marching"
-        else:
+        if not math.isfinite(self.residual):
             self._found = "diverged"
-        self.recent.append(self.picture())
+        else:  # a pattern that still grows changes slowly at first
+            at_rest = self.residual < SETTLED and self.residual <= max(before, _NOISE)
+            self._found = "settled" if at_rest else "marching"
+        self._remember()
 
-    def adopt(self, state: gs.SteadyState, *, marched: bool = False) -> None:
+    def adopt(self, state: gs.SteadyState, *, marched: bool = False, lines: str = "") -> None:
         """Show a state that was found elsewhere, for example a refined one.
 
         Args:
             state: The state.
-            marched: Whether it was marched from the start: its steps then are those of the simulation.
+            marched: Whether it was marched from the start: its steps then are those of the simulation. Else they come
+                on top.
+            lines: Of Python, that find it again as `fields`.
         """
         self._begin(state.fields[:1].detach().to("cpu", torch.float32), drawn=True, keep_time=True)
         if marched:
-            self.steps = int(state.steps[0])
-            self.time = self.steps * self.dt
+            self.steps, self.time, self.evaluations = 0, 0.0, 0
             self.recent.clear()
-        self.recent.append(self.picture())
+        self.steps += int(state.steps[0])
+        self.time += int(state.steps[0]) * self.dt
+        self.evaluations += int(state.evaluations[0])
+        self.lines = lines
+        self._remember()
         self.residual = float(state.residual[0])
         self._found = gs.Status(int(state.status[0])).name.lower()
 
@@ -275,6 +250,7 @@ class Simulation:
             float(seen.max()),
             self.residual,
             self._found or "new",
+            self.evaluations,
             self._warning,
             tuple(self.params.tensor()[0].tolist()),
         )
@@ -291,11 +267,18 @@ class Simulation:
         """Fields from which what follows is repeated."""
         self.fields, self.start, self.drawn = fields, fields, drawn
         self.legs: list[Leg] = []
-        self.residual, self._found = math.nan, ""
+        self.residual, self._found, self.lines = math.nan, "", ""
         if not keep_time:
-            self.steps, self.time = 0, 0.0
+            self.steps, self.time, self.evaluations = 0, 0.0, 0
             self.recent.clear()
-            self.recent.append(self.picture())
+            self._remember()
+
+    def _remember(self) -> None:
+        """Keep the picture for an animation, and no more of them than memory allows."""
+        picture = self.picture()
+        self.recent.append(picture)
+        while len(self.recent) * picture.nbytes > max(_REMEMBERED_BYTES, picture.nbytes):
+            self.recent.popleft()
 
     def _paint(self, erase: bool) -> list[float]:
         """What is painted, a value a species: the paper's box, or rest with half a scale more of what is observed."""

@@ -92,6 +92,26 @@ def test_what_is_taken_away_from_a_landscape_repeats_what_is_shown(
     assert Image.open(io.BytesIO(page.download("Picture"))).format == "PNG"
 
 
+def test_python_of_a_point_that_nothing_was_done_to_repeats_it_without_a_file(page: Any) -> None:
+    click(page, 1, 2)
+    page.until("its steps", lambda: page.told()["steps"] == 400)
+    lines = page.download("Python").decode()
+    assert "np.load" not in lines
+    space: dict[str, Any] = {}
+    exec(lines, space)
+    assert np.array_equal(space["fields"][0, -1].numpy().ravel(), shown(page))
+
+
+def test_another_point_is_marched_and_refined_while_a_refinement_runs(page: Any, data: xr.Dataset) -> None:
+    page.press("Refine")
+    page.tab.mouse.click(*page.place("landscape", 0.9, 0.1))  # F 0.030, k 0.066
+    page.press("Refine")
+    here = [data["F"].values[0], data["k"].values[4]]
+    page.until("the other point", lambda: page.told()["values"][2:] == here)
+    page.until("its root", lambda: "Refined: " in page.text("report"))
+    page.until("its march and more", lambda: page.told()["steps"] >= 400 and page.told()["values"][2:] == here)
+
+
 def test_a_scan_that_still_runs_shows_what_is_stored_and_more_when_it_is_loaded_again(
     visit: Callable[[str], Any], served: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from gsimplicit.explorer import export
 from gsimplicit.explorer.background import Background
 from gsimplicit.explorer.colours import MAPS
 from gsimplicit.explorer.page.field_view import FieldView, Place
-from gsimplicit.explorer.simulation import Array, Report, Simulation, span_of
+from gsimplicit.explorer.report import Report
+from gsimplicit.explorer.simulation import Array, Simulation, span_of
 
 if TYPE_CHECKING:
     from gsimplicit.equations import ModelParams
@@ -28,6 +30,9 @@ _WIDTH = 280
 
 _MOVED = "moved by hand"
 """Shown for a preset where a parameter has another value than in any."""
+
+_LONGEST = 0.1
+"""Seconds of marching between two pictures: what is pressed meanwhile waits."""
 
 _WORDS = 8
 """Pictures between two reports in words: a text that changes makes the browser lay out the page anew."""
@@ -50,7 +55,8 @@ class Controls:
 
     def __init__(self, live: Simulation, work: Background, *, choose_model: bool, running: bool) -> None:
         self.live, self.running, self._work, self._quiet = live, running, work, False
-        self._said, self._ticks = "", 0
+        self._said, self._ticks, self._within = "", 0, 8
+        self._ended = False  # whether it ran until it diverged
         model = live.params.model
         self.view = FieldView(live.picture(), live.report(), model.observed, MAPS[0])
         self.view.on_draw(self._draw)
@@ -88,11 +94,14 @@ class Controls:
     def tick(self) -> None:
         """March on and show what came, if the browser keeps up."""
         if self.running and self.view.ready():
-            self.live.advance(int(self._steps.value))
+            steps, began = min(int(self._steps.value), self._within), time.perf_counter()
+            self.live.advance(steps)
+            self._within = max(1, math.floor(steps * _LONGEST / (time.perf_counter() - began)))
             self._ticks += 1
             told = self.live.report()
             if told.status == "diverged":
                 self._set_running(False)
+                self._ended = True
                 self.show()
             elif self._ticks % _WORDS:
                 self.view.show(self.live.picture(), told)
@@ -104,9 +113,13 @@ class Controls:
         told = self.live.report()
         self.view.show(self.live.picture(), told)
         rate = self.view.rate()
-        state = told.status if self.running or told.status != "marching" else "paused"
-        parts = [f"t = {told.time:,.6g}", f"{told.steps:,} steps of {told.dt:g}", f"<b>{state}</b>"]
-        parts += [f"{self.live.params.model.observed} from {told.least:.4g} to {told.largest:.4g}"]
+        parts = [f"t = {told.time:,.6g}", f"{told.steps:,} steps of {told.dt:g}"]
+        parts += [f"refined with {told.evaluations:,} evaluations"] if told.evaluations else []
+        parts += [f"<b>{told.word(self.running)}</b>"]
+        if told.status == "diverged":
+            parts += ["press Reset or choose a preset"]
+        else:
+            parts += [f"{self.live.params.model.observed} from {told.least:.4g} to {told.largest:.4g}"]
         parts += [f"residual {told.residual:.2e}"] if math.isfinite(told.residual) else []
         parts += [f"{rate:.0f} pictures a second"] if self.running and math.isfinite(rate) else []
         warning = f"<br><span style='color:#a33'>{html.escape(told.warning)}</span>" if told.warning else ""
@@ -117,7 +130,7 @@ class Controls:
         """Show a picture that no simulation stands behind, and a sentence under it."""
         nan, finite = math.nan, picture[np.isfinite(picture)]
         least, largest = (float(finite.min()), float(finite.max())) if finite.size else (nan, nan)
-        self.view.show(picture, Report(nan, 0, nan, least, largest, nan, "", "", ()))
+        self.view.show(picture, Report(nan, 0, nan, least, largest, nan, "", 0, "", ()))
         self._report.text = html.escape(text)
 
     def say(self, text: str) -> None:
@@ -142,7 +155,7 @@ class Controls:
             words = params.model.words.get(name, "")
             slider = pn.widgets.FloatSlider(
                 name=f"{name}, {words}" if words else name, start=low, end=high, step=(high - low) / 400, value=value,
-                format="0.0000", width=_WIDTH, margin=(2, 10),
+                format="0.0000[0000]", width=_WIDTH, margin=(2, 10),
             )  # fmt: skip
             slider.param.watch(lambda event, name=name: self._work.soon(lambda: self._move(name, event.new)), "value")
             made.append(slider)
@@ -176,7 +189,7 @@ class Controls:
     def _take_away(self) -> pn.Column:
         """Files to download, and the lines of Python."""
         kinds: tuple[tuple[str, str, Callable[[], bytes]], ...] = (
-            ("Picture", "gsimplicit.png", lambda: export.png(self.live, str(self._colours.value))),
+            ("Picture", "gsimplicit.png", self._png),
             ("Animation", "gsimplicit.gif", lambda: export.gif(list(self.live.recent), str(self._colours.value))),
             ("Fields", export.START_FILE, lambda: export.npz(self.live)),
             ("Python", "gsimplicit_repeat.py", lambda: export.lines_of(self.live).encode()),
@@ -191,15 +204,20 @@ class Controls:
         show.on_click(lambda event: self._work.soon(lambda: self.show_lines(export.lines_of(self.live))))
         return pn.Column(pn.Row(*made, show), self._lines)
 
+    def _png(self) -> bytes:
+        return export.png(self.live, str(self._colours.value), running=self.running)
+
     def show_lines(self, lines: str) -> None:
         """Show lines of Python under the picture."""
         self._lines.object = f"<pre style='font-size:11px;overflow:auto'>{html.escape(lines)}</pre>"
 
     def _set_running(self, running: bool) -> None:
-        self.running = running
+        self.running, self._ended = running, False
         self._toggle.name = "Pause" if running else "Run"
 
     def _pause(self) -> None:
+        if not self.running and self.live.report().status == "diverged":
+            self.live.reset()
         self._set_running(not self.running)
         self.show()
 
@@ -210,11 +228,18 @@ class Controls:
 
     def _reset(self) -> None:
         self.live.reset()
-        self._said = ""
+        self._said, self._ended = "", False
         self.show()
 
     def _refine(self) -> None:
-        """A certified root from the fields there are, on a thread; shown unless the fields were changed meanwhile."""
+        """A certified root, from the fields that there are when all that was asked for before has ended."""
+        self._set_running(False)
+        if self._work.busy:
+            self.say("Still at work: refining comes after it.")
+        self._work.ask("refine", self._begin_refining)
+
+    def _begin_refining(self) -> None:
+        """Begin from the fields there are; shown unless they are changed meanwhile."""
         self._set_running(False)
         asked, fields, params = self.live, self.live.fields, self.live.params
 
@@ -223,11 +248,11 @@ class Controls:
                 return
             if self.live.fields is fields and self.live.params is params:
                 self.live.adopt(state)
-                self.say(f"Refined: {state.description(0)}.")
+                self.say(f"Refined: {state.description(0)}. These steps and evaluations are counted above.")
             else:
                 self.say("Refined, and not shown: fields or parameters were changed meanwhile.")
 
-        self._work.ask(asked.refined, done, lambda error: self.say(f"Not refined: {error}"))
+        self._work.start(asked.refined, done, lambda error: self.say(f"Not refined: {error}"))
         self.say("Refining: marching on until Newton's method closes ...")
 
     def _draw(self, begin: Place, end: Place) -> None:
@@ -254,5 +279,7 @@ class Controls:
     def _switch(self, params: ModelParams) -> None:
         self.live.switch(params)
         self._said = ""
+        if self._ended:
+            self._set_running(True)
         self.follow()
         self.show()

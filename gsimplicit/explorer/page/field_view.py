@@ -16,11 +16,15 @@ from bokeh.plotting import figure
 from gsimplicit.explorer.colours import palette
 
 if TYPE_CHECKING:
-    from gsimplicit.explorer.simulation import Array, Report
+    from gsimplicit.explorer.report import Report
+    from gsimplicit.explorer.simulation import Array
 
 __all__ = ["FieldView"]
 
 _PAINTED = "requestAnimationFrame(() => { painted.data = {frame: [source.data.frame[0]]} })"
+
+_SENT = 512
+"""Rows and columns of a picture that are sent at most: of larger fields each second pixel, each third ..."""
 
 Place = tuple[float, float]
 
@@ -70,7 +74,9 @@ class FieldView:
         told["values"] = list(report.values)
         self._sent = time.monotonic()
         self._scale(picture)
-        self.source.data = {"image": [picture], **{name: [value] for name, value in told.items()}}
+        every = -(-max(H, W) // _SENT)  # the frame has no more pixels to show it with
+        thinned = np.ascontiguousarray(picture[::every, ::every])
+        self.source.data = {"image": [thinned], **{name: [value] for name, value in told.items()}}
         self.plot.x_range.end, self.plot.y_range.end = W, H
 
     def begin(self) -> None:

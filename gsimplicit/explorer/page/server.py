@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -91,11 +93,13 @@ class Served:
 
     Attributes:
         url: Address to open, with the token where there is one.
+        others: The same for other machines, where the server listens to all; empty where `url` is what they open.
         run: Serves until it is interrupted.
         stop: Ends it.
     """
 
     url: str
+    others: str
     run: Callable[[], None]
     stop: Callable[[], None]
 
@@ -114,7 +118,7 @@ def serve(
 
     Raises:
         ValueError: An argument lies outside its range.
-        OSError: The address cannot be listened at.
+        OSError: The address cannot be listened at; host and port are named.
     """
     from bokeh.server.server import BaseServer
     from bokeh.server.tornado import BokehTornado
@@ -126,7 +130,10 @@ def serve(
     port = checks.integer("port", port, 0, 65535)
     visitors = checks.integer("visitors", visitors, 1)
     guard_of(host, port, token)  # before anything listens
-    sockets, port = bind_sockets(host, port)
+    try:
+        sockets, port = bind_sockets(host, port)
+    except OSError as error:
+        raise OSError(_cannot(host, port, error)) from error
     guard = guard_of(host, port, token, visitors)
     # where a page may come from is the guard's to say: it compares with what the browser calls this server
     logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)  # warns of the star
@@ -142,6 +149,25 @@ def serve(
     http = HTTPServer(Guarded(application, guard, pages))
     http.add_sockets(sockets)
     server: BaseServer = BaseServer(IOLoop.current(), application, http)
-    shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}/" + (f"?token={guard.token}" if guard.token else "")
-    return Served(url, server.run_until_shutdown, server.stop)
+    rest = f":{port}/" + (f"?token={guard.token}" if guard.token else "")
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    others = f"http://{_own_address()}{rest}" if host in ("0.0.0.0", "::") else ""
+    return Served(f"http://{shown}{rest}", others, server.run_until_shutdown, server.stop)
+
+
+def _own_address() -> str:
+    """The address by which other machines reach this one, as far as it knows itself; its name where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect(("192.0.2.1", 9))  # sends nothing: it asks which of its own addresses would be used
+        except OSError:
+            return socket.gethostname()
+        return str(one.getsockname()[0])
+
+
+def _cannot(host: str, port: int, error: OSError) -> str:
+    """Why an address cannot be listened at."""
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        why = "in use" if error.errno == errno.EADDRINUSE else "not for this user"
+        return f"port {port} is {why}: choose another with --port, or leave it out for a free one"
+    return f"host {host} is no address of this machine ({error.strerror or error}): see --host"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class Walker:
 
     def choose(self, point: Point) -> None:
         """Show a point: what the file holds of it at once, and its fields when they have been marched again."""
+        self._work.forget()
         self.point, self.stops = point, []
         self.view.choose(point, str(self._objective.value))
         self._told.text = self._heading(point.place) + words_of(point, str(self._objective.value), self.plane)
@@ -85,11 +87,12 @@ class Walker:
         """One step along the descent of the chosen route; the gradient is taken where one stands."""
         if self._work.busy:  # where one stands is not known yet
             self._say("Still at work: the step comes after it.")
-            self._work.then(self.step)
-            return
+        self._work.ask("step", self._begin_step)
+
+    def _begin_step(self) -> None:
         route, objective = str(self._route.value), str(self._objective.value)
         length, sample, point = float(self._length.value), int(self._sample.value), self.point
-        here = self.stops[-1] if self.stops else walking.begin(point, route, objective)
+        here = self.stops[-1] if self.stops else walking.begin(self.plane, point, route, objective)
         by = route, objective
         there = by == self._walked_by if self.stops else point.stored
 
@@ -109,15 +112,17 @@ class Walker:
                 f"Step {len(self.stops)} by {html.escape(route)}: {self._heading(stop.place)}"
                 f"{html.escape(objective)} loss {stop.loss:.6g}, {slope}, {stop.status}.{said}"
             )
-            self._show_state(stop.place, stop.state)
+            self._show_state(stop.place, stop, by)
 
-        self._work.ask(walk, done, lambda error: self._say(f"No step: {error}"))
+        self._work.start(walk, done, lambda error: self._say(f"No step: {error}"))
         self._say("Taking the gradient ...")
 
-    def _show_state(self, place: tuple[float, float], state: gs.SteadyState | None) -> None:
-        """The simulation at a place, with the fields that the scan's own march comes to."""
+    def _show_state(
+        self, place: tuple[float, float], stop: walking.Stop | None, by: tuple[str, str] = ("", "")
+    ) -> None:
+        """The simulation at a place, with the fields that the scan's own march comes to, or those of a stop."""
         sample = int(self._sample.value)
-        kept = self.plane.kept(self.point) if state is None else None
+        kept = self.plane.kept(self.point) if stop is None else None
         if self.plane.unknown:
             self._show_kept(kept)
             return
@@ -126,21 +131,27 @@ class Walker:
         except ValueError as error:
             self._beside.say(str(error))
             return
-        if state is not None:
-            live.adopt(state, marched=True)
+        if stop is not None and stop.state is not None:
+            found = math.isfinite(stop.loss)
+            lines = export.lines_of_point(self.plane, place, sample, *by, walked=True) if found else ""
+            live.adopt(stop.state, marched=True, lines=lines)
         self._beside.take(live, running=False)
-        if state is not None:
+        if stop is not None:
             return
-        params = live.params
         self._beside.say("Marching as the scan did ...")
         if kept is not None:
             self._beside.view.show(kept, live.report())
+        self._work.ask("march", lambda: self._begin_march(live, place, sample))
+
+    def _begin_march(self, live: Simulation, place: tuple[float, float], sample: int) -> None:
+        """March as the scan did; shown unless the fields are changed meanwhile."""
+        params = live.params
 
         def done(found: gs.SteadyState) -> None:
             if self._beside.live is not live:
                 return
             if live.steps == 0 and not live.drawn and live.params is params:
-                live.adopt(found, marched=True)
+                live.adopt(found, marched=True, lines=export.lines_of_point(self.plane, place, sample, "", ""))
                 self._beside.say(f"As the scan left it: {found.description(0)}.")
             else:
                 self._beside.say("Marched, and not shown: fields or parameters were changed meanwhile.")
@@ -148,7 +159,7 @@ class Walker:
         def march() -> gs.SteadyState:
             return walking.state_at(self.plane, place, sample)
 
-        self._work.ask(march, done, lambda error: self._beside.say(f"No state: {error}"))
+        self._work.start(march, done, lambda error: self._beside.say(f"No state: {error}"))
 
     def _show_kept(self, kept: Array | None) -> None:
         """The pattern that the file holds, which cannot be marched again; grey where it holds none."""

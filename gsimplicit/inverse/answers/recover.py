@@ -127,7 +127,7 @@ def firm(model: Model, answer: Answer) -> Answer:
     certainty, scales = answer.certainty, answer.scales
     if answer.verdict != Recovery.FOUND or certainty is None or scales is None:
         return answer
-    if certainty.condition < WEAK or certainty.spread < HARDLY:
+    if not (certainty.condition > WEAK and certainty.spread > HARDLY):  # a loss of its own has neither: NaN
         return answer
     names = [model.parameters[int(np.argmax(row))] for row in scales.directions]
     reason = (

@@ -80,7 +80,7 @@ def _planes(one: xr.Dataset, panels: np.ndarray) -> None:
                 continue
             _plain(ax.collections[0].colorbar)
             if ax is row[0]:
-                ax.set_title(f"({letter})", loc="left", fontsize=9)
+                ax.set_title(f"({letter}) dominant wavelength", loc="left", fontsize=9)
 
 
 def _plain(bar: Colorbar | None) -> None:

@@ -26,7 +26,9 @@ SEVEN = {
 """Du, Dv, F, k. #1: the paper's first guess; #2, #3: where its run was turned (appendix D); #4: the truth. The paper
 gives no numbers for #5 to #7. Ours were visited by a training of our own (`studies.long_training inside`, steps 0, 3
 and 2): #7 is that of its patterns whose loss is nearest to that of #3."""
-WHENCE = "The paper gives no numbers for #5 to #7: ours are points that a training of our own visited"
+WHENCE = (
+    "The paper gives no numbers for #5 to #7: ours are the start of a training of our own and two points it visited"
+)
 """What is said of #5 to #7."""
 WRONG = ("#1", "#2", "#5", "#6", "#7")
 """Those that neither are the truth nor were found to match it."""

@@ -138,6 +138,6 @@ STUDY = Study(
     "the final cliffs, as a share of the loss's range at each time. (d): how regularly the mean of v and that "
     "wavelength change along lines of F and k, in each part of the plane. (e): how far patterns are apart, 500 steps "
     "being 1.",
-    alt="Ten maps of loss and wavelength over time and three line plots. The right cliff is there after 500 steps; "
+    alt="Twelve maps of loss and wavelength over time and three line plots. The right cliff is there after 500 steps; "
     "left of the left cliff patterns stand at 500 steps and are gone at 5,000.",
 )

@@ -58,5 +58,6 @@ STUDY = Study(
     "at a random place. Every column has the same box. (b): noise all over, six times the paper's, and no box. Below: "
     "the step of the stop. The first column and the last two lie beyond the cliffs of the paper's start.",
     alt="Two blocks of three rows of patterns. They grow from the random box, or everywhere from noise; at the stop "
-    "the columns show holes, labyrinths and spots as from the paper's start.",
+    "the columns show holes, labyrinths and spots. From noise the last two columns have spots too, where the paper's "
+    "start dies.",
 )

@@ -127,8 +127,9 @@ def judge(data: Datasets) -> list[Claim]:
         ),
         Claim(
             _paper.STEP_LIMIT,
-            "Diffusion coefficients up to 1/4 are stable with steps of 1. Asked here: v diverges nowhere on the Du "
-            "line, which ends at 1/4. The reaction takes a part of what the step allows.",
+            "Diffusion coefficients up to 1/4 are stable with steps of 1: the paper's criterion, which it does not "
+            "strictly keep to. Asked here: v diverges nowhere on the Du line, which ends at 1/4. The reaction takes a "
+            "part of what the step allows.",
             f"diverges at Du {_reach(ends['Du'])}",
             f"diverged at Du {_reach(ends['Du'])} of {RANGES['Du'][0]:g} to {RANGES['Du'][1]:g}",
             len(ends["Du"]) == 0,

@@ -48,14 +48,14 @@ def plot(data: Datasets) -> Figure:
     truth = {"k": 0.065, "Dv": 0.08}
     for (name, row), letters in zip(zip(PLANES, panels, strict=True), ("ab", "cd"), strict=True):
         one = data[f"fig3_F_{name}"].isel(sample=0)
-        plane(one["loss"].sel(objective="spectrum"), row[0], colorbar="spectrum loss", cmap="viridis", vmin=0, vmax=270)
+        plane(one["loss"].sel(objective="spectrum"), row[0], colorbar="spectrum loss", cmap="cividis", vmin=0, vmax=270)
         cliff_lines(one, "spectrum", row[0], color="w")
         class_map(one, row[1])
         for ax, title, letter in zip(
-            row, ("loss; cliffs white, dotted where not settled", "kind of state"), letters, strict=True
+            row, ("loss; cliffs white, dotted where unsteady", "kind of state"), letters, strict=True
         ):
             ax.plot(truth[name], 0.035, marker="*", ms=9, mfc="w", mec="k", ls="none")
-            ax.set_title(f"({letter}) {title}", loc="left")
+            ax.set_title(f"({letter}) F and {name}: {title}", loc="left", fontsize=9)
     return figure
 
 

@@ -285,7 +285,9 @@ def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) ->
         _paper.ROUTES.get(route, _paper.OTHER_ROUTES),
         f"{plane}, {route} route, {objective} loss: the cliffs are inherited. Asked here: at 95 % of them the "
         "gradient misses the jump by a quarter of the landscape's height or more (U >= 0.25).",
-        f"misses {row['inherited']:.0%} of {row['cliffs']}, {objective}" if row["cliffs"] else f"no cliff, {objective}",
+        f"misses {row['inherited']:.0%}, foresees {row['explained']:.0%} of {row['cliffs']}, {objective}"
+        if row["cliffs"]
+        else f"no cliff, {objective}",
         f"missed {row['inherited']:.0%} of {row['cliffs']} cliff faces ({row['mean']:.0%} of {row['places']} places"
         f"{between}), foreseen {row['explained']:.0%}; forecast beyond the jump on {row['beyond']:.0%}, of the wrong "
         f"sign on {row['wrong']:.0%}; of {row['others']} other faces {row['smooth']:.0%} foreseen, of the "

@@ -17,6 +17,7 @@ import xarray as xr
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import loss_range
@@ -117,6 +118,7 @@ def _reaches_drawn(one: xr.Dataset, ax: Any) -> None:
         ms=4,
         mew=1.0,
         color="r",
+        path_effects=[withStroke(linewidth=2.5, foreground="w")],
         label="it ends here,\namong patterns",
     )
 

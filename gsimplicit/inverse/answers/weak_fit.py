@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +25,9 @@ def recovered(ready: Prepared, weights: Sequence[float], iterations: int, *, els
     def by(problem: Problem, start: Place) -> Fit:
         return weak.fit(problem, start, weights, iterations=iterations)[0]
 
-    problem, guess = ready.problem, ready.data.guess
-    parameters = list(ready.parameters(elsewhere=elsewhere))
-    if ready.question.pictures.whole:
-        starts = starts_of(problem, guess, parameters)
-    else:
-        starts = pulled(problem, guess, parameters, Search.of(problem.model, ready.question.wanted.ranges))
-    found = search(problem, starts, ready.accept, noisy=guess.noise > NOISY, by=by)
+    problem = ready.problem
+    begins = starts(ready, elsewhere=elsewhere)
+    found = search(problem, begins, ready.accept, noisy=ready.data.guess.noise > NOISY, by=by)
     answer = judged(problem, found, ready.data, ready.accept)
     if answer.fit is None or answer.verdict == Recovery.MISFIT:
         return answer
@@ -44,3 +40,12 @@ def recovered(ready: Prepared, weights: Sequence[float], iterations: int, *, els
         )
         return replace(answer, verdict=Recovery.MISFIT, reason=reason)
     return answer
+
+
+def starts(ready: Prepared, *, elsewhere: bool) -> Iterator[Place]:
+    """Where fits of fields and parameters begin, the likeliest first; `elsewhere`: whether guesses follow a start."""
+    problem, guess = ready.problem, ready.data.guess
+    parameters = list(ready.parameters(elsewhere=elsewhere))
+    if ready.question.pictures.whole:
+        return starts_of(problem, guess, parameters)
+    return pulled(problem, guess, parameters, Search.of(problem.model, ready.question.wanted.ranges))

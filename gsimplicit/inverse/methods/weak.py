@@ -22,11 +22,15 @@ class Weak(Method):
     the model may be a little wrong. Takes pictures with gaps, and several of one set.
 
     Attributes:
-        weights: Times, rising, each > 0: one after the other, each begun where the one before ended.
+        weights: Times, rising, each > 0: one after the other, each begun where the one before ended. Not used where
+            `moving`.
         iterations: Most at each weight, >= 1.
         elsewhere: Whether other starts are looked for where the given one leads nowhere.
+        moving: For pictures that have not come to rest. du/dt is an unknown then, noise of a size that is found: the
+            weight is raised as far as noise allows. The noise of the picture must be known or can be estimated, and
+            its error goes into that size. Intervals allow for du/dt that agrees between pixels.
 
-    Method: see `gsimplicit.inverse.fits.weak`.
+    Method: see `gsimplicit.inverse.fits.weak` and `gsimplicit.inverse.fits.moving`.
 
     Examples:
         >>> import gsimplicit as gs
@@ -40,6 +44,7 @@ class Weak(Method):
     weights: tuple[float, ...] = (1e2, 1e3, 1e4)
     iterations: int = 30
     elsewhere: bool = True
+    moving: bool = False
 
     def __post_init__(self) -> None:
         times = [checks.real("entry of weights", w, above=0) for w in checks.listed("weights", self.weights)]
@@ -48,6 +53,7 @@ class Weak(Method):
         object.__setattr__(self, "weights", tuple(times))
         checks.integer("iterations", self.iterations, 1)
         checks.flag("elsewhere", self.elsewhere)
+        checks.flag("moving", self.moving)
 
     def check(self, question: Question) -> None:
         """Refuse an unknown gain.
@@ -61,8 +67,11 @@ class Weak(Method):
 
     def recover(self, question: Question) -> Answer:
         """Fits from several starts, and what they decide."""
+        from gsimplicit.inverse.answers import moving_fit
         from gsimplicit.inverse.answers.prepared import answered
         from gsimplicit.inverse.answers.weak_fit import recovered
 
+        if self.moving:
+            return answered(question, lambda r: moving_fit.recovered(r, self.iterations, elsewhere=self.elsewhere))
         settings = (self.weights, self.iterations)
         return answered(question, lambda ready: recovered(ready, *settings, elsewhere=self.elsewhere))

@@ -1,0 +1,65 @@
+"""Pictures that have not come to rest: fits from several starts, and what they decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gsimplicit.equations import Equations
+from gsimplicit.grid import laplacian
+from gsimplicit.inverse.answers.answer import Certainty, Recovery
+from gsimplicit.inverse.answers.prepared import Prepared
+from gsimplicit.inverse.answers.recover import Answer, judged
+from gsimplicit.inverse.answers.weak_fit import starts
+from gsimplicit.inverse.fits import moving
+from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
+from gsimplicit.inverse.starts.search import NOISY, search
+
+FAST = 0.1
+"""Size of du/dt, by that of diffusion, from which a picture tells nothing of the model."""
+
+
+def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
+    """Fields, parameters and the size of du/dt with which deviations are noise."""
+    problem, data = ready.problem, ready.data
+    if not data.known:
+        reason = "the size of du/dt is told from that of the noise, which is not known here: give noise"
+        return Answer(Recovery.REFUSED, reason, noise=data.noise)
+    tried: list[moving.Moved] = []
+
+    def by(problem: Problem, start: Place) -> Fit:
+        one = moving.fit(problem, start, iterations=iterations)
+        ended = one.fit.ended if one.low or one.fit.ended != Ended.CONVERGED else Ended.STEPS
+        tried.append(replace(one, fit=replace(one.fit, ended=ended)))
+        return tried[-1].fit
+
+    found = search(problem, starts(ready, elsewhere=elsewhere), ready.accept, noisy=data.guess.noise > NOISY, by=by)
+    answer = judged(problem, found, data, ready.accept)
+    if answer.fit is None or answer.certainty is None or answer.verdict == Recovery.MISFIT:
+        return answer
+    best = next(one for one in tried if one.fit is answer.fit)
+    rate = problem.noise / best.weight
+    share = rate / turnover(problem, best.fit.place)
+    if share > FAST:
+        reason = (
+            f"it would take du/dt of {rate:.2g} to explain the picture, {share:.2g} of what diffusion does; "
+            f"up to {FAST:g} is a picture near rest"
+        )
+        return replace(answer, verdict=Recovery.MISFIT, reason=reason)
+    wider = moving.agreement(problem, best.fit) / max(best.fit.chi2, 1e-300)
+    certainty = Certainty.from_covariance(answer.certainty.covariance * wider, answer.certainty.freedom)
+    reason = f"{answer.reason}; fields change by about {rate:.2g} per unit time"
+    return replace(answer, certainty=certainty, reason=reason)
+
+
+def turnover(problem: Problem, place: Place) -> float:
+    """Root mean square of the change that diffusion alone would make, the least over species and pictures."""
+    D = Equations(problem.model, place.values).diffusivity
+    spread = laplacian(place.fields[0].shape[1:])
+    parts = (
+        d * np.fft.ifft2(spread * np.fft.fft2(X)).real
+        for fields in place.fields
+        for d, X in zip(D, fields, strict=True)
+    )
+    return min(float(np.sqrt((part**2).mean())) for part in parts)

@@ -19,6 +19,9 @@ from gsimplicit.inverse.starts.search import NOISY, search
 FAST = 0.1
 """Size of du/dt, by that of diffusion, from which a picture tells nothing of the model."""
 
+IN_STEP = 4.0
+"""Factor of the variance for what a spectrum does not show: du/dt in step with the pattern itself. From trials."""
+
 
 def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
     """Fields, parameters and the size of du/dt with which deviations are noise."""
@@ -47,7 +50,7 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
             f"up to {FAST:g} is a picture near rest"
         )
         return replace(answer, verdict=Recovery.MISFIT, reason=reason)
-    wider = moving.agreement(problem, best.fit) / max(best.fit.chi2, 1e-300)
+    wider = IN_STEP * moving.agreement(problem, best.fit) / max(best.fit.chi2, 1e-300)
     certainty = Certainty.from_covariance(answer.certainty.covariance * wider, answer.certainty.freedom)
     reason = f"{answer.reason}; fields change by about {rate:.2g} per unit time"
     return replace(answer, certainty=certainty, reason=reason)

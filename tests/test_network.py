@@ -143,6 +143,41 @@ def test_a_training_cut_short_is_not_called_found(root: torch.Tensor) -> None:
     assert "training left" in found.reason[0]
 
 
+def test_what_no_picture_tells_is_not_called_found() -> None:
+    # Gierer and Meinhardt's: all five parameters times one number are the same activator
+    model = gs.models.gierer_meinhardt
+    start = gs.initial_state(grid=(32, 32), seed=3, model=model)
+    refine = gs.Refine(max_evaluations=300_000)
+    state = gs.steady_state(model.preset("spots"), start, dt=0.2 / 15, tol=1e-9, max_steps=80_000, refine=refine)
+    assert state.has_root.all()
+    found = gs.invert(state.fields[:, 0], model=model, method=Network(fields="pixels", adam=200, lbfgs=600))
+    assert found.verdict.tolist() == [gs.Recovery.UNIDENTIFIED]
+    assert "Da^0.45 Dh^0.45 s^0.45 b^0.45 c^0.45" in found.reason[0]
+    assert bool(found.params.tensor().isnan().all())
+
+
+def test_another_reaction_of_the_same_name_begins_anew(root: torch.Tensor, tmp_path: Path) -> None:
+    def wrong(u: Any, v: Any, F: Any, k: Any) -> Any:
+        return F * (1 - u) - u * v * v, u * v * v - k * v
+
+    def right(u: Any, v: Any, F: Any, k: Any) -> Any:
+        return F * (1 - u) - u * v * v, u * v * v - (F + k) * v
+
+    settings = small(parameters="gradient", store=tmp_path, adam=5, lbfgs=0)
+    for reaction in (wrong, right):
+        model = gs.Model.of(reaction, name="mine", presets={"paper": PAPER})
+        pictures = as_pictures(model, root, None, None)
+        start = model.params(**dict(zip(model.parameters, START.tensor()[0].tolist(), strict=True)))
+        settings.train(Question(model, pictures, as_wanted(model, start, None, None), [None, None]))
+    assert len(list(tmp_path.glob("*.pt"))) == 2
+
+
+def test_a_store_that_is_no_folder_is_refused_before_any_work(root: torch.Tensor, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(ValueError, match="store must be a folder"):
+        gs.invert(root[:, 1], method=small(store=tmp_path / "file"))
+
+
 def test_polished_by_one_shot_it_has_intervals_that_hold_the_truth(root: torch.Tensor) -> None:
     size = 0.01 * float(root[:, 1].std())
     noise = size * torch.randn(root.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -176,6 +211,8 @@ def test_other_models_are_learned_too() -> None:
         ({"weight": 0.0}, "weight must be"),
         ({"width": 0}, "width must be"),
         ({"seconds": -1.0}, "seconds must be"),
+        ({"seconds": float("nan")}, "seconds must be"),
+        ({"weight": 1e300}, "weight must be"),
     ],
 )
 def test_settings_outside_their_range_are_refused_by_name(settings: dict[str, Any], words: str) -> None:

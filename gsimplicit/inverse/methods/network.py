@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 RATES = {"network": 2e-3, "pixels": 1e-2, "smooth": 1e-2}
 """Adam's rate by what stands for the fields."""
 
+HEAVIEST = 1e9
+"""Most of a rate, a reach or a weight: beyond it a loss is rounding."""
+
 
 @dataclass(frozen=True)
 class Network(Method):
@@ -32,24 +35,28 @@ class Network(Method):
     It gives no intervals: those of its answers are NaN. An answer is FOUND where three things hold: the deviations are
     noise, or at most 1 % of the pattern; the residual is below 1 % of its terms; the loss no longer falls, or no
     parameter changed by more than 1 % over the last fifth of the iterations. `polish` lets the one-shot method go on
-    from there, which decides and gives intervals. Drift is not modelled.
+    from there, which decides and gives intervals. Drift is not modelled. Of a noisy picture a FOUND may be several per
+    cent off. Where picture and equations leave a combination of the parameters uncertain by a factor of e,
+    it is UNIDENTIFIED.
 
     Attributes:
         fields: What stands for them: "network", "pixels" or "smooth".
         width: Units of each hidden layer, >= 1.
         depth: Hidden layers, >= 1.
         waves: Integer wave vectors at most whose sine and cosine the network sees, >= 1.
-        reach: Their standard deviation, radians a pixel, > 0; of smooth pixels, the wave number that passes to a half.
-        weight: By which the residual loss counts, > 0.
+        reach: Their standard deviation, radians a pixel, > 0, <= 1e9; of smooth pixels, the wave number that passes to
+            a half.
+        weight: By which the residual loss counts, > 0, <= 1e9.
         parameters: Learned by "gradient", or in "closed form" at every evaluation, which needs a residual that is
             linear in what is sought with a part without it (Gray-Scott has).
         adam: Steps of Adam, >= 0.
         lbfgs: Iterations of L-BFGS at most, >= 0.
-        rate: Adam's first rate, > 0; None is one that suits `fields`.
+        rate: Adam's first rate, > 0, <= 1e9; None is one that suits `fields`.
         seconds: CPU seconds at most, > 0, a quarter of them for Adam; the numbers then depend on the machine.
         dtype: Of Adam's arithmetic, torch.float32 or torch.float64; L-BFGS computes in float64.
         seed: Of wave vectors and first weights.
-        store: Folder in which the training is kept, and gone on from after a kill; None keeps nothing.
+        store: Folder in which the training is kept, and gone on from after a kill; made where it is missing. Other
+            settings, more steps or seconds among them, begin anew. None keeps nothing.
         polish: Whether the one-shot method goes on from where the training ends.
 
     Raises:
@@ -89,12 +96,14 @@ class Network(Method):
             "parameters": checks.choice("parameters", self.parameters, ("gradient", "closed form")),
             **{n: checks.integer(n, getattr(self, n), 1) for n in ("width", "depth", "waves")},
             **{n: checks.integer(n, getattr(self, n), 0) for n in ("adam", "lbfgs")},
-            **{n: checks.real(n, getattr(self, n), above=0) for n in positive},
+            **{n: checks.real(n, getattr(self, n), above=0, most=HEAVIEST) for n in positive},
             "seconds": checks.real("seconds", self.seconds, above=0, finite=False),
             "dtype": checks.floats("dtype", self.dtype) or torch.float64,
             "seed": checks.integer("seed", self.seed, 0, 2**50),
             "polish": checks.flag("polish", self.polish),
         }
+        if math.isnan(self.seconds):
+            raise ValueError("seconds must be > 0, got nan")
         if self.store is not None and not isinstance(self.store, str | os.PathLike):
             raise TypeError(f"store must be a folder or None, got {checks.shown(self.store)}")
         checks.keep(self, values)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gsimplicit.equations import Equations
-from gsimplicit.inverse.answers.answer import Certainty, Recovery
+from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
+from gsimplicit.inverse.answers.followed_fit import named
 from gsimplicit.inverse.answers.prepared import Prepared, answered
 from gsimplicit.inverse.answers.recover import Answer, judged
+from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Ended as FitEnded
-from gsimplicit.inverse.fits.problem import Fit, Place
+from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.network.trained import Ended, Trained
 from gsimplicit.inverse.starts.measured import Measured
 from gsimplicit.inverse.starts.search import search
@@ -30,6 +32,10 @@ STILL = 0.01
 """Relative change of a parameter over the last part of a training below which it stands still."""
 LAST = 0.2
 """That last part."""
+BLIND = 1e5
+"""Condition from which a combination counts as not seen, however clean the picture: what rounding leaves of it."""
+HEAVIEST = 1e6
+"""Most of the weight of a residual, a time, where it is asked what a picture tells."""
 
 
 def recover(settings: Network, question: Question) -> Answer:
@@ -54,9 +60,33 @@ def _judged(settings: Network, ready: Prepared) -> Answer:
     answer = Answer(Recovery.FOUND, "", fit, unknown, (), (1, 1), size, problem.scales)
     why = _unmet(trained, data, size, fit.chi2 <= accept)
     if why:
+        why = f"{why}; it ended at {named(ready, trained.values)}"
         return replace(answer, verdict=Recovery.MISFIT, reason=why, starts=(1, 0))
+    seen = _seen(problem, place)
+    if seen is not None and (seen.spread > UNSEEN or seen.condition > BLIND):
+        seen = replace(seen, spread=math.inf if seen.condition > BLIND else seen.spread)
+        names = [question.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
+        family = replace(unknown, blind=seen.blind, spread=seen.spread)
+        return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=seen.family(names), certainty=family)
     told = f"deviations of {size:.3g}, residual {math.sqrt(trained.residual):.2g} of its terms, no intervals"
     return replace(answer, reason=told)
+
+
+def _seen(problem: Problem, place: Place) -> Certainty | None:
+    """What picture and equations tell of the parameters to first order, with the fields following; None: nothing.
+
+    Residuals may be as large as they were left: of a combination that moves them less, what was learned hangs on the
+    start.
+    """
+    left = max(float(np.sqrt(np.mean(d**2))) for d in problem.defects(place))
+    weight = min(problem.noise / max(left, 1e-300), HEAVIEST)
+    try:
+        bent = weak.Bent.of(problem, place, 0, np.zeros((0, 2)), weight)
+    except np.linalg.LinAlgError:
+        return None
+    values, ways = np.linalg.eigh(bent.hessian / problem.noise**2)
+    covariance = (ways / np.maximum(values, UNSEEN / 1e12)) @ ways.T
+    return Certainty.from_covariance(covariance, len(covariance))
 
 
 def _unmet(trained: Trained, data: Measured, size: float, explained: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from gsimplicit.descent.reparametrisation import as_bounds
+from gsimplicit.identity import content
 from gsimplicit.inverse.network.objective import Objective, linear
 from gsimplicit.inverse.network.representation import Perceptron, Pixels, Representation, Size, Smooth
 from gsimplicit.inverse.network.trained import State
@@ -26,7 +28,7 @@ HIDDEN = (0.5, 0.25)
 """Offset and spread of a species that was not seen, by the model's scale."""
 PARAMETER_RATE = 1e-2
 """Adam's rate for raw parameters."""
-VERSION = 1
+VERSION = 2
 """Of the training: raised where its numbers change, so that no state of an older one is gone on from."""
 
 
@@ -52,9 +54,18 @@ def training(settings: Network, question: Question) -> tuple[Training, State]:
     closed = settings.parameters == "closed form"
     plan = Plan(closed, settings.adam, settings.lbfgs, rate, PARAMETER_RATE, settings.seconds, dtype=settings.dtype)
     digest = digest_of(settings, question, values)
-    store = None if settings.store is None else Path(settings.store) / f"{digest[:16]}.pt"
+    store = None if settings.store is None else _folder(settings.store) / f"{digest[:16]}.pt"
     one = Training(representation(settings, size), objective, raw, plan, store, digest)
     return one, one.start(values, settings.seed)
+
+
+def _folder(store: str | os.PathLike[str]) -> Path:
+    """The folder of a store, made before any work."""
+    try:
+        Path(store).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"store must be a folder, or one that can be made, got {store}: {error}") from error
+    return Path(store)
 
 
 def sized(picture: Any, there: Any, scale: float) -> tuple[Any, Any]:
@@ -79,7 +90,9 @@ def representation(settings: Network, size: Size) -> Representation:
 def digest_of(settings: Network, question: Question, values: torch.Tensor) -> str:
     """Of settings, data and start: what decides the numbers."""
     told = {f.name: str(getattr(settings, f.name)) for f in fields_of(settings) if f.name not in ("store", "polish")}
-    names = [VERSION, question.model.name, list(question.wanted.free), torch.__version__]
+    model = question.model
+    code = "" if settings.store is None else content("store", "reaction", model.reaction)  # names do not tell models
+    names = [VERSION, model.name, code, list(question.wanted.free), torch.__version__]
     found = hashlib.sha256(json.dumps([told, names]).encode())
     for array in (question.pictures.values[0], question.pictures.there[0], values.numpy()):
         found.update(np.ascontiguousarray(array).tobytes() + str(array.shape).encode())

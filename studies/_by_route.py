@@ -186,6 +186,7 @@ def _alike_job(routes: dict[str, str | Route], side: int) -> Job:
                 _words("gradient of the spectrum loss in the logarithm of a parameter"),
             ),
             "at_truth": ("route", np.full(len(routes), np.nan), _words("loss at the truth against the clean root")),
+            "held_out": ((), _held_out(routes), _words("error of the surrogate's features at points it has not seen")),
         },
         {
             "route": ("route", list(routes), {"long_name": "gradient route"}),
@@ -194,6 +195,12 @@ def _alike_job(routes: dict[str, str | Route], side: int) -> Job:
         },
     )
     return Job(frame, ("route",), [(route, start, side) for route in routes.values()], _said)
+
+
+def _held_out(routes: dict[str, str | Route]) -> float:
+    """Mean over the networks, as a share of the features' spread; NaN where none is trained."""
+    learned = routes.get("surrogate")
+    return float(learned.model["held_out_error"].mean()) if isinstance(learned, gs.routes.Surrogate) else float("nan")
 
 
 def _with_pattern(side: int) -> Array:

@@ -87,9 +87,14 @@ def _recovered(fits: xr.Dataset, alike: xr.Dataset) -> Claim:
         f"{good} of {n} recovered by any of {len(by_route)} routes",
         f"recovered (largest error of four below {CLOSE:g} %) by any route: {good} of {n} ({low:.0%} to {high:.0%}, "
         f"one-sided 95 % each), nearest end {np.nanmin(best):.2g} % off; {each}. Begun 1 % beside the truth: "
-        f"{control}. Loss at the truth against the clean root: {floor}",
+        f"{control}. Loss at the truth against the clean root: {floor}{_of_surrogate(alike)}",
         True if high <= SHARE else (False if low > SHARE else None),
     )
+
+
+def _of_surrogate(alike: xr.Dataset) -> str:
+    error = float(alike["held_out"])
+    return f". The surrogate's features are off by {error:.0%} of their spread where untrained" if error >= 0 else ""
 
 
 def _twins(alike: xr.Dataset) -> Claim:

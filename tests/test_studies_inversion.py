@@ -108,7 +108,12 @@ def descents(error: float, starts: int) -> tuple[xr.Dataset, xr.Dataset]:
     names = ["implicit", "unrolled", "deq", "tangent"]
     gradient = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1 + 1e-9, 0, 0, 0], [0, 1, error, 0]])
     alike = xr.Dataset(
-        {"gradient": (("route", "parameter"), gradient), "at_truth": ("route", np.arange(4.0))}, {"route": names}
+        {
+            "gradient": (("route", "parameter"), gradient),
+            "at_truth": ("route", np.arange(4.0)),
+            "held_out": ((), np.nan),
+        },
+        {"route": names},
     )
     return fits, alike
 

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.inverse.methods import Followed, OneShot, VariableProjection
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
+from studies import _remarched
 from studies._common import Datasets, filled, scanned
+from studies._remarched import NAMES, remarched
 
 Array = np.ndarray[Any, Any]
 
 TRUTH = np.array([0.16, 0.08, 0.035, 0.065])
-NAMES = ("Du", "Dv", "F", "k")
 FAILED = np.array([0.127, 0.1269, 0.05, 0.0501])
 """Where the paper's training began."""
 FACE = (0.068 - 0.053) / 99
@@ -41,11 +41,8 @@ SIZES = {"quick": (32, 4, 2, 4, 8), "default": (32, 20, 6, 50, 30), "paper": (64
 WAYS = ("one-shot", "followed", "re-marched", "variable projection")
 CLOSE = 0.1
 """Largest error of four parameters, in per cent, that counts as recovered."""
-CALLS, STEPS = 20, 40
-"""Gradients of a re-marched descent, and steps along a branch, at most."""
-FIRST, TRUST, SMALLEST, FLAT = 0.005, 0.1, 1e-9, 1e-4
-"""Largest change of a logarithm in the first step of a re-marched descent, in any, the smallest; and a slope that is
-none."""
+STEPS = 40
+"""Steps along a branch, at most."""
 
 
 def starts(scale: str) -> tuple[list[str], Array]:
@@ -63,7 +60,8 @@ def computed(scale: str, folder: Path) -> Datasets:
     """Where each way led from each start, and the landscape of the spectrum loss over the plane."""
     side, *_, points = SIZES[scale]
     kinds, values = starts(scale)
-    fits = filled(folder / "inversion_starts.nc", (__file__,), {"scale": scale}, partial(_job, kinds, values, side))
+    scripts = (__file__, _remarched.__file__)
+    fits = filled(folder / "inversion_starts.nc", scripts, {"scale": scale}, partial(_job, kinds, values, side))
     (F, k) = (np.linspace(*ends, points) for ends in PLANE)
     plane = scanned(
         folder / "inversion_landscape.nc",
@@ -113,7 +111,8 @@ def _at(item: tuple[str, Array, str, int]) -> Values:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gs.StabilityWarning)
         if way == "re-marched":
-            values, calls = _remarched(start, picture.v, side)
+            descent = remarched(start, picture.v)
+            values, calls = descent.values, descent.calls
         else:
             by = {
                 "one-shot": OneShot(elsewhere=False),
@@ -129,51 +128,6 @@ def _at(item: tuple[str, Array, str, int]) -> Values:
         "calls": np.int32(calls),
         "asked": np.int8(1),
     }
-
-
-def _remarched(start: Array, v: torch.Tensor, side: int) -> tuple[Array, int]:
-    """BFGS on the logarithms with the spectrum loss and its implicit gradient, each state marched from the field.
-
-    A step that leads to no steady state, or to a higher loss, is halved; the first changes no parameter by more than
-    a part of `FIRST`, none by more than of `TRUST`.
-    """
-    initial, calls, values = gs.initial_state(grid=(side, side)), 0, start
-
-    def value(at: Array) -> tuple[float, Array]:
-        nonlocal calls
-        calls += 1
-        if at[:2].max() > 0.24 or at[2:].max() > 0.12:
-            return np.inf, np.zeros(4)
-        try:
-            out = gs.grad(gs.Params(*at), route="implicit", loss="spectrum", target=v, initial=initial)
-        except gs.NotSteady:
-            return np.inf, np.zeros(4)
-        return float(out.loss[0]), at * np.array([float(getattr(out.grad, name)[0]) for name in NAMES])
-
-    here, g = value(values)
-    inverse, fresh = None, True
-    while np.isfinite(here) and np.abs(g).max() > FLAT and calls < CALLS:
-        if inverse is None or g @ inverse @ g <= 0:
-            inverse, fresh = np.eye(4) * FIRST / np.abs(g).max(), True
-        z = -inverse @ g
-        z = z * min(1.0, TRUST / np.abs(z).max())
-        there, slope = value(values * np.exp(z))
-        while not there <= here + 1e-4 * (z @ g) and calls < CALLS and np.abs(z).max() > SMALLEST:
-            z = z / 2
-            there, slope = value(values * np.exp(z))
-        if not there < here:
-            if fresh or calls >= CALLS:
-                break
-            inverse = None
-            continue
-        y, values = slope - g, values * np.exp(z)
-        here, g = there, slope
-        if (curved := z @ y) > 0:
-            inverse = np.eye(4) * curved / (y @ y) if fresh else inverse
-            left = np.eye(4) - np.outer(z, y) / curved
-            inverse = left @ inverse @ left.T + np.outer(z, z) / curved
-        fresh = False
-    return values, calls
 
 
 def recovered(data: xr.Dataset, way: str, kinds: tuple[str, ...]) -> tuple[int, int]:

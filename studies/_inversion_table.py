@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from studies._by_route_claims import NEAR
+from studies._by_route_claims import rows as rows_of_routes
 from studies.inversion import cases
 
 WORDS = {
@@ -41,10 +43,22 @@ def rows(data: dict[str, xr.Dataset]) -> list[str]:
     return out
 
 
+def by_route(fits: xr.Dataset) -> list[str]:
+    """Lines of the table of descents by each route."""
+    out = [
+        f"| route | recovered | within {NEAR:g} % | ended for want of a gradient | no state | median gradients |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for route, r in rows_of_routes(fits).items():
+        out.append(f"| {route} | {r.recovered} of {r.tried} | {r.near} | {r.flat} | {r.nowhere} | {r.calls:g} |")
+    return out
+
+
 def main(folder: Path) -> None:
-    """Print it."""
+    """Print them."""
     names = ("inversion_roots", "inversion_fits")
     print("\n".join(rows({name: xr.load_dataset(folder / f"{name}.nc") for name in names})))
+    print("\n".join(["", *by_route(xr.load_dataset(folder / "inversion_routes.nc"))]))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Truths draw all four parameters (F 0.03 to 0.07, k 0.053 to 0.068, Du 0.12 to 0.20, Dv 0.06 to 0.10). They are kept
 where a certified root with a pattern exists. Noise is in per cent of the standard deviation of v. No fit gets a start.
 Beside them stand clean pictures from far starts, and two other models.
-The last part is at the paper's point: what one-shot, a followed root and re-marched states make of wrong starts.
+The last part is at the paper's point: what one-shot, a followed root and re-marched states make of wrong starts, and
+what descent by each gradient route does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import gsimplicit as gs
-from studies import _clean, _from_starts, _other_models, _recovered
+from studies import _by_route, _clean, _from_starts, _other_models, _recovered
+from studies._by_route_claims import claims as claims_of_routes
 from studies._claims import Claim
 from studies._common import Datasets, Study, filled
 from studies._from_starts_claims import claims as claims_of_starts
@@ -46,7 +48,7 @@ SHORT = {
 
 
 def compute(scale: str, folder: Path) -> Datasets:
-    """Roots at drawn parameters, one fit a case and truth; then fits from wrong starts."""
+    """Roots at drawn parameters, one fit a case and truth; then fits from wrong starts, and descents by each route."""
     count, side, draws = SIZES[scale]
     settings = {"count": count, "side": side}
     script = (_recovered.__file__,)
@@ -64,6 +66,7 @@ def compute(scale: str, folder: Path) -> Datasets:
         **_clean.computed(scale, folder, truths),
         "inversion_models": _other_models.computed(scale, folder),
         **_from_starts.computed(scale, folder),
+        **_by_route.computed(scale, folder),
     }
 
 
@@ -114,9 +117,10 @@ def _dots(ax: Any, names: list[str], rows: list[xr.Dataset]) -> None:
 
 
 def judge(data: Datasets) -> list[Claim]:
-    """What starts say; clean pictures; errors, refusals, intervals and seconds of drawn truths; other models."""
+    """What starts and routes say; clean pictures; errors, intervals and seconds of drawn truths; other models."""
     return [
         *claims_of_starts(data["inversion_starts"]),
+        *claims_of_routes(data["inversion_routes"], data["inversion_alike"]),
         *_clean.claims(data),
         *claims_of_truths(cases(data), data["inversion_roots"].sizes["x"]),
         *_other_models.claims(data["inversion_models"]),

@@ -131,9 +131,11 @@ def compute(scale: str, folder: Path) -> Datasets:
     return out | {"routes": out["routes"].drop_vars("v")}
 
 
-def trained(states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square)) -> xr.Dataset:
+def trained(
+    states: xr.Dataset, store: Path, known: Sequence[Any] = ("spectrum", mean_square), epochs: int = 1500
+) -> xr.Dataset:
     """A surrogate of these losses, kept in `store`."""
-    settings: dict[str, Any] = {"epochs": 1500, "store": store, "overwrite": True, "progress": False}
+    settings: dict[str, Any] = {"epochs": epochs, "store": store, "overwrite": True, "progress": False}
     return on_workers(lambda pool: gs.train_surrogate(states, list(known), executor=pool, **settings))
 
 

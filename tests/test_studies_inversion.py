@@ -7,9 +7,11 @@ import pytest
 import xarray as xr
 
 import gsimplicit as gs
-from studies import _from_starts, _inversion_table, _recovered
+from studies import _by_route, _from_starts, _inversion_table, _recovered
+from studies._by_route_claims import claims as claims_of_routes
 from studies._from_starts_claims import claims
 from studies._recovered_claims import claims as claims_of_truths
+from studies._remarched import End, remarched
 from studies.inversion import cases
 
 
@@ -89,13 +91,74 @@ def test_the_table_has_a_line_a_case() -> None:
     assert len(table) == 4
 
 
+def descents(error: float, starts: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """Far starts whose descents by two routes end with the same error, one beside the truth, and their gradients."""
+    kinds, over = [*["random"] * starts, "beside"], ("start", "route")
+    shape = (starts + 1, 2)
+    end = np.full(shape, int(End.CALLS_USED))
+    end[0] = End.NO_GRADIENT
+    fits = xr.Dataset(
+        {
+            "error": (over, np.full(shape, error)),
+            "calls": (over, np.full(shape, 20)),
+            "end": (over, end),
+        },
+        {"kind": ("start", kinds), "route": ["implicit", "unrolled"]},
+    )
+    names = ["implicit", "unrolled", "deq", "tangent"]
+    gradient = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1 + 1e-9, 0, 0, 0], [0, 1, error, 0]])
+    alike = xr.Dataset(
+        {
+            "gradient": (("route", "parameter"), gradient),
+            "at_truth": ("route", np.arange(4.0)),
+            "held_out": ((), np.nan),
+        },
+        {"route": names},
+    )
+    return fits, alike
+
+
+def test_verdicts_on_routes_follow_the_bounds_and_their_gradients() -> None:
+    assert [c.holds for c in claims_of_routes(*descents(30.0, 30))] == [True, False]
+    assert [c.holds for c in claims_of_routes(*descents(30.0, 5))] == [None, False]  # too few to confirm it
+    recovered = claims_of_routes(*descents(1e-6, 5))
+    assert [c.holds for c in recovered] == [False, True]
+    assert "implicit 5 of 5, 5 within 2 %, 0 ended for want of a gradient" in recovered[0].found
+    assert "1 ended for want of a gradient" in claims_of_routes(*descents(30.0, 30))[0].found
+
+
+def test_the_table_of_routes_has_a_line_a_route() -> None:
+    fits, _ = descents(30.0, 5)
+    assert _inversion_table.by_route(fits)[2:] == [
+        "| implicit | 0 of 5 | 0 | 1 | 0 | 20 |",
+        "| unrolled | 0 of 5 | 0 | 1 | 0 | 20 |",
+    ]
+
+
+def test_descents_by_two_routes_say_how_they_ended() -> None:
+    size = _by_route.Size(1, 2, 0, 0, 1, ("implicit", "unrolled"))
+    job = _by_route._job(["the paper's"], _from_starts.FAILED[None], {name: name for name in size.routes}, 32, size)
+    implicit, unrolled = (job.evaluate(item) for item in job.items)
+    assert (implicit["end"], implicit["calls"]) == (End.NO_GRADIENT, 1)
+    assert (unrolled["end"], unrolled["calls"]) == (End.CALLS_USED, 2)  # the ripples that die have a slope
+    assert abs(implicit["error"] - 100 * (0.1269 / 0.08 - 1)) < 1e-9
+    assert job.frame["end"].attrs["flag_meanings"].split()[unrolled["end"]] == "calls_used"
+
+
+def test_starts_outside_the_stable_steps_have_no_state() -> None:
+    found = remarched(np.array([0.245, 0.08, 0.035, 0.065]), _from_starts.root(32).v)
+    assert (found.end, found.calls, found.last) == (End.NO_STATE, 1, np.inf)
+
+
 @pytest.mark.slow
 def test_a_re_marched_descent_beside_the_truth_comes_nearer() -> None:
     picture = _from_starts.root(32)
     start = _from_starts.TRUTH + np.array([0, 0, 0, 1e-4])
-    values, calls = _from_starts._remarched(start, picture.v, 32)
-    assert calls > 1
-    assert np.abs(values / _from_starts.TRUTH - 1).max() < 0.5 * 1e-4 / 0.065
+    found = remarched(start, picture.v)
+    assert found.calls > 1
+    assert found.end == End.CALLS_USED
+    assert found.last < found.first
+    assert np.abs(found.values / _from_starts.TRUTH - 1).max() < 0.5 * 1e-4 / 0.065
 
 
 @pytest.mark.slow

@@ -8,7 +8,10 @@ parameters where the paper's training began and may use so many seconds of one c
   a box around both; it is told the field, which nobody would know;
 - PySINDy's weak form (pip install pysindy) on u and v. It fits du/dt = ..., and a steady state has du/dt = 0, which it
   fits with no terms at all; so it gets a movie instead: u and v at 101 times between 200 and 2,200 steps, clean, which
-  is much more, and a library with no other terms than Gray-Scott's and their neighbours.
+  is much more, and a library with no other terms than Gray-Scott's and their neighbours;
+- the networks of DeepXDE (pip install deepxde==1.15.0) and anypinn (pip install anypinn[lib]==0.25.8), on v, on u and
+  v, and anypinn's on PySINDy's movie too, since its own example has one (`benchmarks._networks`). "Continuous" is with
+  derivatives of continuous space, and the line before it says where exact ones of the true u and v would end.
 
 What is not installed is left out, and said to be.
 """
@@ -18,12 +21,14 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
 import gsimplicit as gs
+from benchmarks._networks import by_anypinn, by_deepxde, of_movie, of_picture
 from gsimplicit.losses import spectrum_loss
 
 Array = np.ndarray[Any, Any]
@@ -31,12 +36,13 @@ Array = np.ndarray[Any, Any]
 TRUTH = np.array([0.16, 0.08, 0.035, 0.065])
 START = np.array([0.127, 0.1269, 0.05, 0.0501])
 LOW, HIGH = np.array([0.08, 0.03, 0.02, 0.045]), np.array([0.25, 0.13, 0.07, 0.07])
-EVERY = 20
-"""Steps between frames of the movie."""
+EVERY, FRAMES = 20, 101
+"""Steps between frames of the movie, and how many frames it has."""
 
 
 def main(seconds: float = 60.0, side: int = 64) -> None:
     """Print one line a way."""
+    torch.set_num_threads(1)
     field = gs.initial_state(grid=(side, side))
     root = gs.steady_state(gs.Params(*TRUTH), field, refine=gs.Refine(tol=1e-12, lattice=True))
     for method in ("one-shot", "variable-projection"):
@@ -44,7 +50,9 @@ def main(seconds: float = 60.0, side: int = 64) -> None:
         found = gs.invert(root.v, start=gs.Params(*START), method=method, progress=False)
         _told(f"gs.invert, {method}", found.params.tensor()[0].numpy(), time.process_time() - begin)
     _evolved(field, root.v, seconds)
-    _sindy(field)
+    movie = _movie(field)
+    _sindy(movie)
+    _trained(root, movie, seconds)
 
 
 def _told(name: str, values: Array, seconds: float, note: str = "") -> None:
@@ -79,19 +87,24 @@ def _evolved(field: torch.Tensor, v: torch.Tensor, seconds: float) -> None:
     _told("cma on the spectrum loss", best, time.process_time() - begin, note)
 
 
-def _sindy(field: torch.Tensor) -> None:
+def _movie(field: torch.Tensor) -> Array:
+    params = gs.Params(*TRUTH)
+    frames = [gs.steady_state(params, field, tol=0.0, max_steps=200, dtype=torch.float64).fields]
+    for _ in range(FRAMES - 1):
+        frames.append(gs.steady_state(params, frames[-1], tol=0.0, max_steps=EVERY, dtype=torch.float64).fields)
+    return torch.cat(frames).numpy().transpose(2, 3, 0, 1)  # rows, columns, time, species
+
+
+def _sindy(movie: Array) -> None:
     try:
         import pysindy as ps
     except ImportError as error:
         print(f"pysindy is not installed, or something it needs is not ({error}): left out")
         return
-    params = gs.Params(*TRUTH)
-    frames = [gs.steady_state(params, field, tol=0.0, max_steps=200, dtype=torch.float64).fields]
-    for _ in range(100):
-        frames.append(gs.steady_state(params, frames[-1], tol=0.0, max_steps=EVERY, dtype=torch.float64).fields)
-    movie = torch.cat(frames).numpy().transpose(2, 3, 0, 1)  # rows, columns, time, species
     begin, side = time.process_time(), movie.shape[0]
-    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), EVERY * np.arange(101.0), indexing="ij"), axis=-1)
+    grid = np.stack(
+        np.meshgrid(np.arange(side), np.arange(side), EVERY * np.arange(float(FRAMES)), indexing="ij"), axis=-1
+    )
     functions = ps.CustomLibrary(
         library_functions=[lambda u, v: u * v**2, lambda u: u], function_names=[lambda u, v: f"{u} {v}^2", lambda u: u]
     )
@@ -115,7 +128,37 @@ def _sindy(field: torch.Tensor) -> None:
     F = part(0, "1")
     values = np.array([(part(0, "x0_11") + part(0, "x0_22")) / 2, (part(1, "x1_11") + part(1, "x1_22")) / 2, F, 0.0])
     values[3] = -part(1, "x1") - F
-    _told("PySINDy, weak, on a movie", values, time.process_time() - begin, "u and v, 101 frames")
+    _told("PySINDy, weak, on a movie", values, time.process_time() - begin, f"u and v, {FRAMES} frames")
+
+
+def _trained(root: gs.SteadyState, movie: Array, seconds: float) -> None:
+    u, v = root.u[0].numpy(), root.v[0].numpy()
+    _told("exact, u and v, continuous", _continuous(u, v), 0.0, "linear least squares")
+    shown = {
+        "v": of_picture(u, v, (1,), START),
+        "u and v": of_picture(u, v, (0, 1), START),
+        "u and v, continuous": of_picture(u, v, (0, 1), START, lattice=False),
+        "a movie": of_movie(movie, EVERY * (FRAMES - 1.0), START),
+    }
+    for package, way in (("DeepXDE", by_deepxde), ("anypinn", by_anypinn)):
+        try:
+            for what, sight in shown.items():
+                if package == "anypinn" or not sight.span:
+                    values, used, note = way(sight, seconds)
+                    _told(f"{package} on {what}", values, used, f"{note}, version {version(package)}")
+        except ImportError as error:
+            print(f"{package} is not installed, or something it needs is not ({error}): left out")
+
+
+def _continuous(u: Array, v: Array) -> Array:
+    """The parameters that fit u and v best where the Laplacian is that of continuous space, exactly."""
+    waves = 2 * np.pi * np.fft.fftfreq(len(u))
+    curved = [np.fft.ifft2(-np.add.outer(waves**2, waves**2) * np.fft.fft2(x)).real for x in (u, v)]
+    (Du, F), (Dv, both) = (
+        np.linalg.lstsq(np.stack([x.ravel() for x in columns], axis=1), sign * (u * v**2).ravel(), rcond=None)[0]
+        for columns, sign in (((curved[0], 1 - u), 1), ((curved[1], -v), -1))
+    )
+    return np.array([Du, Dv, F, both - F])
 
 
 if __name__ == "__main__":

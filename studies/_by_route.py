@@ -50,6 +50,7 @@ class Size:
         points: Along each axis of the scan on which the surrogate is trained.
         epochs: Of that training.
         few: Far starts for finite differences, which cost 16 marches a gradient.
+        evaluations: What the search for one root may cost.
         routes: Those that descend.
     """
 
@@ -58,13 +59,14 @@ class Size:
     points: int
     epochs: int
     few: int
+    evaluations: int
     routes: tuple[str, ...] = ROUTES
 
 
 SIZES = {
-    "quick": Size(2, 4, 0, 0, 2, ("implicit", "unrolled")),
-    "default": Size(30, 40, 5, 600, 10),
-    "paper": Size(51, 40, 6, 1000, 10),
+    "quick": Size(2, 4, 0, 0, 2, 100_000, ("implicit", "unrolled")),
+    "default": Size(30, 30, 5, 600, 4, 100_000),
+    "paper": Size(51, 40, 6, 1000, 10, 400_000),
 }
 
 
@@ -81,7 +83,9 @@ def computed(scale: str, folder: Path) -> Datasets:
     """Where each route led from each start, and what each says at one start."""
     size, side = SIZES[scale], _from_starts.SIZES[scale][0]
     learned = [_surrogate(size, side, folder)] if "surrogate" in size.routes else []
-    routes: dict[str, str | Route] = {name: name for name in size.routes} | {one.name: one for one in learned}
+    refine = gs.Refine(max_evaluations=size.evaluations)
+    routes: dict[str, str | Route] = {name: name for name in size.routes}
+    routes |= {one.name: one for one in (gs.routes.Implicit(refine), *learned)}
     kinds, values = starts(scale)
     scripts = (__file__, _from_starts.__file__, _remarched.__file__)
     settings = {"side": side, "size": repr(size), "model": [one.digest for one in learned]}
@@ -136,7 +140,7 @@ def _at(item: tuple[Array, str | Route, int, int]) -> Values:
     if not calls:
         return dict(NONE)
     low, high = np.array(list(LEARNED.values())).T
-    within = WITHIN if isinstance(route, str) else (low, high)
+    within = (low, high) if isinstance(route, gs.routes.Surrogate) else WITHIN
     picture, begin = _picture(route, side), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gs.StabilityWarning)
@@ -153,9 +157,9 @@ def _at(item: tuple[Array, str | Route, int, int]) -> Values:
 
 def _picture(route: str | Route, side: int) -> torch.Tensor:
     """What a route's own state at the truth looks like."""
-    if route in ("implicit", "deq"):
+    if isinstance(route, gs.routes.Implicit):
         return root(side).v
-    return _stopped(side, torch.float64 if isinstance(route, str) else torch.float32)
+    return _stopped(side, torch.float32 if isinstance(route, gs.routes.Surrogate) else torch.float64)
 
 
 NONE = {

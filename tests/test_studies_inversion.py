@@ -136,8 +136,8 @@ def test_the_table_of_routes_has_a_line_a_route() -> None:
 
 
 def test_descents_by_two_routes_say_how_they_ended() -> None:
-    size = _by_route.Size(1, 2, 0, 0, 1, ("implicit", "unrolled"))
-    job = _by_route._job(["the paper's"], _from_starts.FAILED[None], {name: name for name in size.routes}, 32, size)
+    size, routes = _by_route.Size(1, 2, 0, 0, 1, 10_000), {"implicit": gs.routes.Implicit(), "unrolled": "unrolled"}
+    job = _by_route._job(["the paper's"], _from_starts.FAILED[None], routes, 32, size)
     implicit, unrolled = (job.evaluate(item) for item in job.items)
     assert (implicit["end"], implicit["calls"]) == (End.NO_GRADIENT, 1)
     assert (unrolled["end"], unrolled["calls"]) == (End.CALLS_USED, 2)  # the ripples that die have a slope

@@ -3,7 +3,8 @@
 Both are made to do the same. Networks for u and v have three layers of 32, tanh, and get the place as sines and cosines
 of six waves a side, so they are periodic. The parameters are factors of their start, learned as logs. The loss is that
 of the data over their variance, and that of both steady residuals over the present F and F + k; in a fixed unit
-all four went to zero where v alone was data. The first fifth of the seconds is Adam's at 1e-3, the rest is L-BFGS's.
+anypinn's four went to zero where v alone was data. The first fifth of the seconds is Adam's at 1e-3, the rest is
+L-BFGS's.
 
 The Laplacian is the grid's own, of the networks' values one pixel away. The packages' examples differentiate the
 network instead, which is an equation in continuous space: another row does that.
@@ -13,7 +14,7 @@ anypinn, on torch: a network for each, in its loop without Lightning; Adam in ba
 points, L-BFGS, with the settings of its LBFGSConfig, on all pixels. Its own example of Gray-Scott learns from a movie,
 by Adam, so here it gets one as well: residuals in time, and L-BFGS on 2,048 points drawn once.
 
-We tried a few layers, units of the residuals and shares of Adam, and searched through nothing.
+We tried a few layers, units of the residuals and shares of Adam on this very picture, and searched through nothing.
 
 anypinn imports `typing.override`, which Python has from 3.12; before, it is lent the one of typing_extensions.
 """

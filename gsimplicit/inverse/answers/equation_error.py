@@ -15,8 +15,9 @@ import numpy as np
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import CLEANEST, Answer
+from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place
+from gsimplicit.inverse.starts.search import CLEANEST
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

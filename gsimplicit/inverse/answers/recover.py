@@ -20,7 +20,7 @@ from gsimplicit.inverse.pictures.question import Pictures, Wanted
 from gsimplicit.inverse.pictures.whiteness import agreement
 from gsimplicit.inverse.starts import gains
 from gsimplicit.inverse.starts.measured import ASSUMED, ROUGH, SURE, Measured, measured, refusal
-from gsimplicit.inverse.starts.search import NOISY, Found, explains, pulled, search, starts_of
+from gsimplicit.inverse.starts.search import CLEANEST, NOISY, Found, explains, pulled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -29,8 +29,6 @@ UNTOLD = 0.1
 """Deviations from pictures with gaps, by their standard deviation, that may be noise; more must be told."""
 APART, ROUNDED = 8.0, 1e-6
 """Standard deviations by which snapshots of one set of parameters may differ, and relative rounding that may, too."""
-CLEANEST = 1e-8
-"""Error of a picture, by the model's scale, allowed for at least, alike in all pixels: of residuals, of rounding."""
 WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
 HARDLY = 0.1

@@ -19,6 +19,8 @@ MOST, ENOUGH = 8, 4
 """Starts at most; and where an answer explains the data but was met once."""
 NEAR = 1.0
 """Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
+CLEANEST = 1e-8
+"""Error of a picture, by the model's scale, allowed for at least, alike in all pixels: of residuals, of rounding."""
 WHITE = 5.0
 """Standard deviations by which deviations of neighbouring pixels may agree."""
 STEADY, CERTAIN = 1e-3, 1e-6
@@ -94,8 +96,10 @@ def explains(problem: Problem, fit: Fit, accept: float) -> bool:
     """Whether what a fit leaves is as small as it must be, and white where the noise was not known beforehand."""
     if fit.chi2 > accept or fit.ended != Ended.CONVERGED:
         return False
+    if problem.sure or problem.noise * np.sqrt(fit.chi2) <= CLEANEST * problem.model.scale:
+        return True
     value, sd = agreement(problem.snapshots, fit.misfit)
-    return bool(problem.sure or value <= WHITE * sd)
+    return bool(value <= WHITE * sd)
 
 
 def _same(a: Fit, b: Fit) -> bool:

@@ -195,7 +195,7 @@ def _deepxde_residuals(dde: Any, net: Any, shown: Shown, logs: list[Tensor]) -> 
     return residuals
 
 
-def by_anypinn(shown: Shown, seconds: float, layers: list[int] | None = None) -> Answer:
+def by_anypinn(shown: Shown, seconds: float) -> Answer:
     """Train anypinn's networks. Raises ImportError where the package is not installed."""
     if not hasattr(typing, "override"):
         import typing_extensions
@@ -207,7 +207,7 @@ def by_anypinn(shown: Shown, seconds: float, layers: list[int] | None = None) ->
     _warm()
     torch.manual_seed(0)
     begin = time.process_time()
-    problem = _anypinn_problem(shown, layers or LAYERS)
+    problem = _anypinn_problem(shown)
     values = (shown.fields[:, list(shown.seen)] / shown.scales())[..., None]
     batches = _forever(PINNDataset(shown.points, values, shown.points, BATCH, DATA))
     adam, steps = torch.optim.Adam(problem.parameters(), lr=RATE), 0
@@ -240,7 +240,7 @@ def _step(optimizer: torch.optim.Optimizer, problem: Any, batch: Any) -> None:
     optimizer.step(loss)  # type: ignore[arg-type, unused-ignore]
 
 
-def _anypinn_problem(shown: Shown, layers: list[int]) -> Any:
+def _anypinn_problem(shown: Shown) -> Any:
     from anypinn import core
     from anypinn.problems import DataConstraint, PDEResidualConstraint
 
@@ -250,7 +250,7 @@ def _anypinn_problem(shown: Shown, layers: list[int]) -> Any:
         return torch.cat([places(at[:, :2]), *([times(at[:, 2:])] if shown.span else [])], dim=1)
 
     width = encode(shown.points[:1]).shape[1]
-    how = core.MLPConfig(in_dim=width, out_dim=1, hidden_layers=layers, activation="tanh", encode=encode)
+    how = core.MLPConfig(in_dim=width, out_dim=1, hidden_layers=LAYERS, activation="tanh", encode=encode)
     fields = {name: core.Field(how) for name in ("u", "v")}
     logs = {name: core.Parameter(core.ScalarConfig(init_value=0.0)) for name in ("Du", "Dv", "F", "k")}
     scales, seen = shown.scales()[:, None], [("u", "v")[i] for i in shown.seen]

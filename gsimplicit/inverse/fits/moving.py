@@ -2,7 +2,7 @@
 
 The weak method's sum of squares takes du/dt for noise of the size noise / weight. The weight is raised as far as
 deviations and weighted residuals together are no larger than that noise makes them, which is N - m for N pixels and m
-free unknowns (A. Bennett, Inverse Methods in Physical Oceanography, 1992, section 5.6). Low weights have a
+free unknowns (A. Bennett, Inverse Methods in Physical Oceanography, 1992). Low weights have a
 second minimum: where all rates vanish, nothing moves. So the search begins high and comes down.
 
 du/dt of a pattern is no white noise: it agrees over a part of a wave, and the less room it leaves the wider the answer.

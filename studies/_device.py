@@ -10,7 +10,7 @@ from typing import Any
 
 from gsimplicit.arrays import as_device
 
-__all__ = ["device_for", "on_device"]
+__all__ = ["device_for", "on_device", "with_device"]
 
 
 @dataclass
@@ -35,6 +35,11 @@ def on_device(device: str | None) -> Iterator[None]:
         _ASKED.reset(token)
     if asked is not None and asked.elsewhere:
         print(f"  on the CPU: {asked.elsewhere} of the datasets; only scans that march alone use {device}", flush=True)
+
+
+def with_device() -> bool:
+    """Whether a device other than the CPU was asked for."""
+    return _ASKED.get() is not None
 
 
 def device_for(scan: Mapping[str, Any] | None) -> str | None:

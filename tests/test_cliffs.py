@@ -150,7 +150,7 @@ def test_an_edge_map_has_cliffs_on_the_doubled_lattice_and_unknown_ones_apart() 
 
 
 def test_the_table_of_the_routes_study_counts_the_edges_of_every_sample() -> None:
-    from studies.routes import _table
+    from studies._route_claims import _table
 
     other = LINE.copy(deep=True)
     # foreseen to a twentieth: explained; the jump itself stays a cliff

@@ -77,7 +77,7 @@ def _draw_starts(starts: xr.Dataset, ax: Axes) -> None:
         ax.plot(away.values, np.arange(len(names)), marker, color=colour, label=f"F = {F:g}")
     ax.axvline(0, color="0.6", lw=0.7)
     ax.set_yticks(np.arange(len(names)), names)
-    ax.set(xlabel="distance from the box's cliff, cells of the paper's plane")
+    ax.set(xlabel="distance from the box's cliff (cells)")
     ax.set_title("(b) the cliff of other starts", loc="left")
     ax.legend(fontsize=7, frameon=False)
 

@@ -159,8 +159,8 @@ STUDY = Study(
     plot,
     judge,
     caption="(a): the k at which the box dies, against half its width; bars: seeds of the noise. (b): how far off "
-    "other starts die, in cells of the paper's plane. (c): how long the box lives just beyond the cliff; a fold would give the dashed curve. (d): how "
-    "fast the edge states grow, beside the rate read off (c).",
+    "other starts die, in cells of the paper's plane. (c): how long the box lives just beyond the cliff; a fold would "
+    "give the dashed curve. (d): how fast the edge states grow, beside the rate read off (c).",
     alt="Four panels: the cliff moves with the width of the box and the start; lifetimes grow as a logarithm; edge "
     "states at several k with one growing mode.",
 )

@@ -23,7 +23,7 @@ def fields() -> np.ndarray:
     [([2.0, 1.0, 2.0], 1), ([1.0, 2.0, 3.0], 1), ([3.0, 0.0, 2.0, 1.0, 4.0], 2), ([9.0, 0.0, 5.0, 4.99, 9.0], 1)],
 )
 def test_minima_are_counted_with_the_ends_and_without_ripples(line: list[float], count: int) -> None:
-    assert _network_weights.minima(np.array(line)) == count
+    assert _pinn_bowl.minima(np.array(line)) == count
 
 
 def test_lanczos_finds_the_ends_of_a_losss_spectrum() -> None:
@@ -39,7 +39,7 @@ def test_lanczos_finds_the_ends_of_a_losss_spectrum() -> None:
 def test_a_direction_is_as_long_as_the_weights_filter_by_filter(fields: np.ndarray) -> None:
     asked = _pinn_data.question(fields, np.ones((32, 32), dtype=bool), both=False)
     one, begin = training(Network(width=5, depth=2, waves=4), asked)
-    d = _pinn_bowl.direction(one, begin.weights, 0)
+    d = _pinn_bowl.direction(one.representation, begin.weights, 0)
     covered = np.zeros(len(begin.weights), dtype=int)
     for first, last, by in one.representation.filters():
         covered[first:last] += 1

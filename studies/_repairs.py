@@ -1,0 +1,133 @@
+"""Section 6.3, turned round: what brings home the starts that the spectrum loss of the end state does not.
+
+The starts, the known start field and the bar are those of `studies/_ill_posed.py`. The spectrum loss looks early, at
+100 steps, or least squares on v do; the residual loss at a network's fields stands in its place, the network trained
+along; the one-shot fit is asked. Beside them the spectrum loss of the end state is descended by L-BFGS, so that no one
+takes a better optimiser for a better loss.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+import xarray as xr
+from scipy.optimize import minimize
+
+import gsimplicit as gs
+from gsimplicit.inverse.method import Question
+from gsimplicit.inverse.methods import Network
+from gsimplicit.inverse.network.questioned import training
+from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
+from gsimplicit.landscape.fill import Job
+from gsimplicit.landscape.tiles import Values
+from studies import _levenberg
+from studies._ill_posed import BETWEEN, HIGHEST, NETWORK_RATE, STEPS, of_spectrum, off, params, start, walked
+from studies._pinn_data import SHAPES, TRUTH, Array, question, start_of, words
+from studies._remedy_losses import LOSSES
+
+EARLY = 100
+"""Steps after which the state is compared."""
+ADAM, LBFGS = 200, 300
+"""Steps of Adam and iterations of L-BFGS that move network and parameters together: 500, as the network has beside the
+parameters' steps."""
+ACCEPTED = 20
+"""Steps of least squares accepted at most, as in study `remedies`."""
+
+
+def repairs(fields: Array, starts: int) -> Job:
+    """Where F and k end, over start and mode."""
+    shape, over = (starts, len(MODES)), ("start", "mode")
+    frame = xr.Dataset(
+        {
+            "error": (over, np.full(shape, np.nan), words("largest relative error of F and k at the end")),
+            "seconds": (over, np.full(shape, np.nan), words("CPU time", "s")),
+        },
+        {"start": np.arange(starts), "mode": list(MODES)},
+    )
+    return Job(frame, over, [(fields, n, mode) for n in range(starts) for mode in MODES], _repaired)
+
+
+def _repaired(item: tuple[Array, int, str]) -> Values:
+    fields, n, mode = item
+    begin = time.thread_time()
+    error = off(MODES[mode](fields, start(n)))
+    return {"error": np.float64(error), "seconds": np.float64(time.thread_time() - begin)}
+
+
+def _end_by_lbfgs(fields: Array, begin: Array) -> Array:
+    """F and k by L-BFGS on the loss that is not repaired, with as many gradients."""
+    target, side = torch.from_numpy(fields[None, 1]), fields.shape[-1]
+
+    def look(logs: Array) -> tuple[float, Array]:
+        loss, slopes = of_spectrum(params(np.exp(logs)), target, side)
+        return loss, slopes.numpy() * np.exp(logs)
+
+    around = [(np.log(1e-3), np.log(HIGHEST))] * 2
+    found = minimize(look, np.log(begin), jac=True, method="L-BFGS-B", bounds=around, options={"maxfun": STEPS})
+    return np.asarray(np.exp(found.x))
+
+
+def _early(side: int) -> torch.Tensor:
+    """The true v at `EARLY` steps."""
+    return gs.steady_state(gs.Params(*TRUTH), start_of(side), tol=0.0, max_steps=EARLY, progress=False).v
+
+
+def _early_spectrum(fields: Array, begin: Array) -> Array:
+    target, side = _early(fields.shape[-1]), fields.shape[-1]
+    return walked(begin, lambda at: of_spectrum(at, target, side, tol=0.0, max_steps=EARLY))[0]
+
+
+def _early_squares(fields: Array, begin: Array) -> Array:
+    side, held = fields.shape[-1], {"Du": TRUTH[0], "Dv": TRUTH[1]}
+    at = tuple(np.minimum(begin, HIGHEST).tolist())
+    found = _levenberg.fitted(at, [[(EARLY, _early(side))]], LOSSES["pixels"], start_of(side), ACCEPTED, held)
+    return np.array(found.values)
+
+
+def _residual_by_adam(fields: Array, begin: Array) -> Array:
+    """F and k on the residual loss at the network's fields; between two of their steps the network descends both."""
+    asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
+    one, state = training(Network(**SHAPES[fields.shape[-1]]), asked)
+    z = state.weights.clone().requires_grad_()
+    of_fields = torch.optim.Adam([z], lr=NETWORK_RATE)
+
+    def look(at: gs.Params) -> tuple[float, torch.Tensor]:
+        values = at.tensor()[0].clone()
+        with torch.enable_grad():
+            for _ in range(BETWEEN):
+                of_fields.zero_grad()
+                one.objective.total(one.representation.fields(z), values).backward()  # type: ignore[no-untyped-call]
+                of_fields.step()
+            values.requires_grad_()
+            loss = one.objective.residual(one.representation.fields(z.detach()), values)
+            (slopes,) = torch.autograd.grad(loss, values)
+        return float(loss.detach()), slopes[2:]
+
+    return walked(begin, look)[0]
+
+
+def _residual_by_lbfgs(fields: Array, begin: Array) -> Array:
+    """Network and parameters by gradient together, as the package trains them."""
+    settings = Network(parameters="gradient", adam=ADAM, lbfgs=LBFGS, **SHAPES[fields.shape[-1]])
+    model = gs.models.gray_scott
+    pictures = as_pictures(model, fields[None, 1], None, np.ones((1, *fields.shape[1:]), dtype=bool))
+    wanted = as_wanted(model, params(begin), ["F", "k"], None)
+    return settings.train(Question(model, pictures, wanted, [None] * len(pictures.seen))).values[2:]
+
+
+def _one_shot(fields: Array, begin: Array) -> Array:
+    found = gs.invert(fields[None, 1], start=params(begin), free=["F", "k"], progress=False)
+    return found.params.tensor()[0, 2:].numpy()
+
+
+MODES = {
+    "spectrum loss of the end, L-BFGS": _end_by_lbfgs,
+    "residual loss with a network, Adam": _residual_by_adam,
+    "residual loss with a network, L-BFGS": _residual_by_lbfgs,
+    "spectrum loss at 100 steps, Adam": _early_spectrum,
+    "v at 100 steps, least squares": _early_squares,
+    "one-shot": _one_shot,
+}
+"""What is tried, in words."""

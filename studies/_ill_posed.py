@@ -120,11 +120,13 @@ def of_spectrum(at: gs.Params, target: torch.Tensor, side: int, **march: float) 
     return float(out.loss[0]), torch.stack([out.grad.F[0], out.grad.k[0]])
 
 
-def walked(begin: Array, look: Callable[[gs.Params], tuple[float, torch.Tensor]]) -> tuple[Array, float]:
+def walked(
+    begin: Array, look: Callable[[gs.Params], tuple[float, torch.Tensor]], steps: int = STEPS
+) -> tuple[Array, float]:
     """F and k after Adam's steps on their logarithms, and the last loss; they stop where a slope is not finite."""
     logs = torch.from_numpy(np.log(begin)).requires_grad_()
     by, last = torch.optim.Adam([logs], lr=RATE), np.nan
-    for _ in range(STEPS):
+    for _ in range(steps):
         values = logs.detach().exp()
         last, slopes = look(params(values.numpy()))
         logs.grad = slopes * values

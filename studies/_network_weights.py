@@ -7,6 +7,7 @@ descend if 95 % of its lines have one minimum and its least curvature is above -
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import xarray as xr
 
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
+from gsimplicit.inverse.network.representation import Representation
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies._lanczos import ends, products
@@ -23,40 +25,65 @@ from studies._pinn_data import SHAPES, TRUTH, Array, question, words
 PARTS = ("data", "residual", "total")
 STAGES = {"begun": (1, 0), "half-way": (100, 0), "trained": (300, 500)}
 """Steps of Adam and iterations of L-BFGS before a look."""
-RANDOM = 4
-"""Random directions: with two seeds and three stages 24 lines a loss, 14 decide."""
-LINES = (*(f"random {n + 1}" for n in range(RANDOM)), "least curved", "most curved")
-STEPS = np.linspace(-1, 1, 41)
-LANCZOS = 40
+CURVED = ("least curved", "most curved")
+"""Directions of the ends of the spectrum."""
 FITS = ("forward", "supervised")
 TRAINED, RATE = 800, 5e-3
 """Steps of Adam, and its rate, where fits are compared."""
 
+
+@dataclass(frozen=True)
+class Look:
+    """How closely losses are looked at.
+
+    Attributes:
+        random: Random directions: 4, two seeds and three stages make 24 lines a loss, where 14 decide.
+        points: Along a line.
+        lanczos: Products with the Hessian.
+    """
+
+    random: int
+    points: int
+    lanczos: int
+
+    @property
+    def steps(self) -> Array:
+        """Along a line."""
+        return np.linspace(-1, 1, self.points)
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of the directions."""
+        return [*(f"random {n + 1}" for n in range(self.random)), *CURVED]
+
+
+LOOKS = {"quick": Look(1, 11, 6), "default": Look(4, 41, 40), "paper": Look(4, 41, 40)}
+"""By scale."""
 Loss = Callable[[torch.Tensor], torch.Tensor]
 """From weights to a number."""
 
 
-def looks(fields: Array, seeds: int) -> Job:
+def looks(fields: Array, seeds: int, look: Look) -> Job:
     """Lines and curvatures over seed and stage."""
-    frame = looks_frame({"seed": seeds}, list(STAGES)).assign_coords(seed=np.arange(seeds))
-    items = [(fields, seed, stage) for seed in range(seeds) for stage in STAGES]
+    frame = looks_frame({"seed": seeds}, list(STAGES), look).assign_coords(seed=np.arange(seeds))
+    items = [(fields, seed, stage, look) for seed in range(seeds) for stage in STAGES]
     return Job(frame, ("seed", "stage"), items, _looked)
 
 
-def looks_frame(over: dict[str, int], stages: list[str]) -> xr.Dataset:
+def looks_frame(over: dict[str, int], stages: list[str], look: Look) -> xr.Dataset:
     """What looks leave, empty, over further dimensions, stage and part."""
     per = (*over, "stage", "part")
     shape = (*over.values(), len(stages), len(PARTS))
-    lines = (*shape, len(LINES))
+    lines = (*shape, len(look.lines))
     return xr.Dataset(
         {
             "curvature": ((*per, "end"), np.full((*shape, 2), np.nan), words("least and largest Ritz value")),
             "minima": ((*per, "line"), np.full(lines, np.nan), words("minima along a line")),
-            "values": ((*per, "line", "step"), np.full((*lines, len(STEPS)), np.nan), words("loss")),
+            "values": ((*per, "line", "step"), np.full((*lines, look.points), np.nan), words("loss")),
         },
         {
-            "stage": stages, "part": list(PARTS), "end": ["least", "largest"], "line": list(LINES),
-            "step": ("step", STEPS, words("share of a direction as long as the weights")),
+            "stage": stages, "part": list(PARTS), "end": ["least", "largest"], "line": look.lines,
+            "step": ("step", look.steps, words("share of a direction as long as the weights")),
         },
     )  # fmt: skip
 
@@ -90,8 +117,8 @@ def _fitted(item: tuple[Array, int, str]) -> Values:
     return {"error": np.float64(np.sqrt(np.mean((u - fields[0]) ** 2)) / fields[0].std())}
 
 
-def _looked(item: tuple[Array, int, str]) -> Values:
-    fields, seed, stage = item
+def _looked(item: tuple[Array, int, str, Look]) -> Values:
+    fields, seed, stage, look = item
     adam, lbfgs = STAGES[stage]
     asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
     settings = Network(adam=adam, lbfgs=lbfgs, seed=seed, **SHAPES[fields.shape[-1]])
@@ -104,17 +131,16 @@ def _looked(item: tuple[Array, int, str]) -> Values:
         return lambda z: loss[name](one.representation.fields(z))
 
     w = trained.weights
-    randoms = [direction(one.representation, w, 100 + RANDOM * seed + n) for n in range(RANDOM)]
-    return looked_at([of(part) for part in PARTS], w, randoms, seed)
+    return looked_at([of(part) for part in PARTS], one.representation, w, look, seed)
 
 
-def looked_at(losses: Sequence[Loss], w: torch.Tensor, randoms: list[torch.Tensor], seed: int) -> Values:
+def looked_at(losses: Sequence[Loss], of: Representation, w: torch.Tensor, look: Look, seed: int) -> Values:
     """Curvatures of some losses at weights, and their values and minima along random ways and the curved ones."""
-    found = []
+    randoms, found = [direction(of, w, 100 + 10 * seed + n) for n in range(look.random)], []
     for loss in losses:
-        curvature, vectors = ends(products(loss, w), len(w), LANCZOS, seed)
+        curvature, vectors = ends(products(loss, w), len(w), look.lanczos, seed)
         ways = [*randoms, *(torch.from_numpy(v * float(w.norm()) / 4) for v in vectors)]
         with torch.no_grad():
-            values = np.array([[float(loss(w + a * d)) for a in STEPS] for d in ways])
+            values = np.array([[float(loss(w + a * d)) for a in look.steps] for d in ways])
         found.append((curvature, np.array([minima(row) for row in values], dtype=float), values))
     return {n: np.stack([row[i] for row in found]) for i, n in enumerate(("curvature", "minima", "values"))}

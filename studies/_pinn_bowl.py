@@ -29,14 +29,12 @@ ALONG = np.linspace(-0.5, 0.5, 21)
 """Shares of a filter-normalised direction of the weights."""
 OF_K = np.linspace(0.8, 1.2, 21)
 """Values of k by the true one."""
-WAYS = 3
-"""Directions of the weights, a plane each."""
 DEEP = 0.01
 """Depth of a minimum by the range of its line below which it is none."""
 
 
-def stages(fields: Array, seeds: int) -> Job:
-    """One network a seed, looked at on its way."""
+def stages(fields: Array, seeds: int, ways: int) -> Job:
+    """One network a seed, looked at on its way, with a plane for each of some directions of its weights."""
     per = ("seed", "stage")
     shape = (seeds, len(STAGES))
     names = {
@@ -54,11 +52,11 @@ def stages(fields: Array, seeds: int) -> Job:
         "on_grid": "points of the plane below all their neighbours, its edge included",
         "lowest": "k by the true one where the total loss over the plane is least",
     }
-    planes = (*shape, WAYS, len(ALONG))
+    planes = (*shape, ways, len(ALONG))
     frame = xr.Dataset(
         {
             **{n: (per, np.full(shape, np.nan), words(text)) for n, text in names.items()},
-            **{n: ((*per, "way"), np.full((*shape, WAYS), np.nan), words(text)) for n, text in by_way.items()},
+            **{n: ((*per, "way"), np.full((*shape, ways), np.nan), words(text)) for n, text in by_way.items()},
             "plane": (
                 (*per, "way", "along", "relative_k"), np.full((*planes, len(OF_K)), np.nan), words("total loss")
             ),
@@ -70,7 +68,7 @@ def stages(fields: Array, seeds: int) -> Job:
             "relative_k": ("relative_k", OF_K, words("k by the true one")),
         },
     )  # fmt: skip
-    return Job(frame, per, [(fields, seed, *stage) for seed in range(seeds) for stage in STAGES], _looked)
+    return Job(frame, per, [(fields, seed, *stage, ways) for seed in range(seeds) for stage in STAGES], _looked)
 
 
 def direction(of: Representation, weights: torch.Tensor, seed: int) -> torch.Tensor:
@@ -82,8 +80,8 @@ def direction(of: Representation, weights: torch.Tensor, seed: int) -> torch.Ten
     return d
 
 
-def _looked(item: tuple[Array, int, int, int]) -> Values:
-    fields, seed, adam, lbfgs = item
+def _looked(item: tuple[Array, int, int, int, int]) -> Values:
+    fields, seed, adam, lbfgs, ways = item
     asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
     settings = Network(
         parameters="gradient", adam=adam or 1, lbfgs=lbfgs, rate=None if adam else 1e-300, seed=seed,
@@ -101,7 +99,7 @@ def _looked(item: tuple[Array, int, int, int]) -> Values:
         "miss": np.float64(np.abs(_bowl.minimum(A, b)).max()),
         "data": np.float64(trained.data),
         "residual": np.float64(trained.residual),
-        **_planes(one, trained.weights, trained.values),
+        **_planes(one, trained.weights, trained.values, ways),
         **_split(one, trained.weights, trained.values),
     }
 
@@ -141,9 +139,9 @@ def valley(plane: Array) -> tuple[Array, Array, float]:
     return c[0] - c[1] ** 2 / (4 * c[2]), 1 - c[1] / (2 * c[2]), float(away.max())
 
 
-def _planes(one: Training, z: torch.Tensor, values: Array) -> Values:
+def _planes(one: Training, z: torch.Tensor, values: Array, ways: int) -> Values:
     """The total loss over each direction of the weights and k, its minima, and where it is least."""
-    planes = np.array([_plane(one, z, values, 1 + way) for way in range(WAYS)])
+    planes = np.array([_plane(one, z, values, 1 + way) for way in range(ways)])
     floors, bottoms, bends = zip(*(valley(plane) for plane in planes), strict=True)
     return {
         "plane": planes,

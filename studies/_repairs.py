@@ -23,21 +23,21 @@ from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _levenberg
-from studies._ill_posed import BETWEEN, HIGHEST, NETWORK_RATE, STEPS, of_spectrum, off, params, start, walked
+from studies._ill_posed import BETWEEN, HIGHEST, NETWORK_RATE, of_spectrum, off, params, start, walked
 from studies._pinn_data import SHAPES, TRUTH, Array, question, start_of, words
 from studies._remedy_losses import LOSSES
 
 EARLY = 100
 """Steps after which the state is compared."""
-ADAM, LBFGS = 200, 300
-"""Steps of Adam and iterations of L-BFGS that move network and parameters together: 500, as the network has beside the
-parameters' steps."""
+ADAM, LBFGS = 4, 6
+"""Steps of Adam and iterations of L-BFGS that move network and parameters together, a step of the parameters by
+themselves: 10, as the network has between two of these."""
 ACCEPTED = 20
 """Steps of least squares accepted at most, as in study `remedies`."""
 
 
-def repairs(fields: Array, starts: int) -> Job:
-    """Where F and k end, over start and mode."""
+def repairs(fields: Array, starts: int, steps: int) -> Job:
+    """Where F and k end after so many steps of the parameters, over start and mode."""
     shape, over = (starts, len(MODES)), ("start", "mode")
     frame = xr.Dataset(
         {
@@ -46,17 +46,17 @@ def repairs(fields: Array, starts: int) -> Job:
         },
         {"start": np.arange(starts), "mode": list(MODES)},
     )
-    return Job(frame, over, [(fields, n, mode) for n in range(starts) for mode in MODES], _repaired)
+    return Job(frame, over, [(fields, n, mode, steps) for n in range(starts) for mode in MODES], _repaired)
 
 
-def _repaired(item: tuple[Array, int, str]) -> Values:
-    fields, n, mode = item
+def _repaired(item: tuple[Array, int, str, int]) -> Values:
+    fields, n, mode, steps = item
     begin = time.thread_time()
-    error = off(MODES[mode](fields, start(n)))
+    error = off(MODES[mode](fields, start(n), steps))
     return {"error": np.float64(error), "seconds": np.float64(time.thread_time() - begin)}
 
 
-def _end_by_lbfgs(fields: Array, begin: Array) -> Array:
+def _end_by_lbfgs(fields: Array, begin: Array, steps: int) -> Array:
     """F and k by L-BFGS on the loss that is not repaired, with as many gradients."""
     target, side = torch.from_numpy(fields[None, 1]), fields.shape[-1]
 
@@ -65,7 +65,7 @@ def _end_by_lbfgs(fields: Array, begin: Array) -> Array:
         return loss, slopes.numpy() * np.exp(logs)
 
     around = [(np.log(1e-3), np.log(HIGHEST))] * 2
-    found = minimize(look, np.log(begin), jac=True, method="L-BFGS-B", bounds=around, options={"maxfun": STEPS})
+    found = minimize(look, np.log(begin), jac=True, method="L-BFGS-B", bounds=around, options={"maxfun": steps})
     return np.asarray(np.exp(found.x))
 
 
@@ -74,19 +74,19 @@ def _early(side: int) -> torch.Tensor:
     return gs.steady_state(gs.Params(*TRUTH), start_of(side), tol=0.0, max_steps=EARLY, progress=False).v
 
 
-def _early_spectrum(fields: Array, begin: Array) -> Array:
+def _early_spectrum(fields: Array, begin: Array, steps: int) -> Array:
     target, side = _early(fields.shape[-1]), fields.shape[-1]
-    return walked(begin, lambda at: of_spectrum(at, target, side, tol=0.0, max_steps=EARLY))[0]
+    return walked(begin, lambda at: of_spectrum(at, target, side, tol=0.0, max_steps=EARLY), steps)[0]
 
 
-def _early_squares(fields: Array, begin: Array) -> Array:
+def _early_squares(fields: Array, begin: Array, _: int) -> Array:
     side, held = fields.shape[-1], {"Du": TRUTH[0], "Dv": TRUTH[1]}
     at = tuple(np.minimum(begin, HIGHEST).tolist())
     found = _levenberg.fitted(at, [[(EARLY, _early(side))]], LOSSES["pixels"], start_of(side), ACCEPTED, held)
     return np.array(found.values)
 
 
-def _residual_by_adam(fields: Array, begin: Array) -> Array:
+def _residual_by_adam(fields: Array, begin: Array, steps: int) -> Array:
     """F and k on the residual loss at the network's fields; between two of their steps the network descends both."""
     asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
     one, state = training(Network(**SHAPES[fields.shape[-1]]), asked)
@@ -105,19 +105,19 @@ def _residual_by_adam(fields: Array, begin: Array) -> Array:
             (slopes,) = torch.autograd.grad(loss, values)
         return float(loss.detach()), slopes[2:]
 
-    return walked(begin, look)[0]
+    return walked(begin, look, steps)[0]
 
 
-def _residual_by_lbfgs(fields: Array, begin: Array) -> Array:
+def _residual_by_lbfgs(fields: Array, begin: Array, steps: int) -> Array:
     """Network and parameters by gradient together, as the package trains them."""
-    settings = Network(parameters="gradient", adam=ADAM, lbfgs=LBFGS, **SHAPES[fields.shape[-1]])
+    settings = Network(parameters="gradient", adam=ADAM * steps, lbfgs=LBFGS * steps, **SHAPES[fields.shape[-1]])
     model = gs.models.gray_scott
     pictures = as_pictures(model, fields[None, 1], None, np.ones((1, *fields.shape[1:]), dtype=bool))
     wanted = as_wanted(model, params(begin), ["F", "k"], None)
     return settings.train(Question(model, pictures, wanted, [None] * len(pictures.seen))).values[2:]
 
 
-def _one_shot(fields: Array, begin: Array) -> Array:
+def _one_shot(fields: Array, begin: Array, _: int) -> Array:
     found = gs.invert(fields[None, 1], start=params(begin), free=["F", "k"], progress=False)
     return found.params.tensor()[0, 2:].numpy()
 

@@ -21,8 +21,7 @@ from gsimplicit.equations import model_residual
 from gsimplicit.inverse.network.representation import Perceptron, Size
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._network_weights import PARTS, RANDOM, looked_at, looks_frame
-from studies._pinn_bowl import direction
+from studies._network_weights import LOOKS, PARTS, Look, looked_at, looks_frame
 from studies._pinn_data import TRUTH, words
 
 SIDE = 16
@@ -45,7 +44,7 @@ SPREAD = (0.25, 0.12)
 
 def runs(scale: str) -> Job:
     """Final errors of both fits, and looks at the forward one, over time and seed."""
-    times, seeds = TIMES[scale], SEEDS[scale]
+    times, seeds, look = TIMES[scale], SEEDS[scale], LOOKS[scale]
     shape, over = (len(times), seeds), ("time", "seed")
     per, each = (*over, "fit"), (*shape, len(FITS))
     frame = xr.Dataset(
@@ -57,8 +56,8 @@ def runs(scale: str) -> Job:
             "time": ("time", list(times), words("time units foretold")), "seed": np.arange(seeds), "fit": list(FITS),
         },
     )  # fmt: skip
-    frame = frame.merge(looks_frame(dict(zip(over, shape, strict=True)), list(STAGES)))
-    return Job(frame, over, [(T, seed, TRAINED[scale]) for T in times for seed in range(seeds)], _run)
+    frame = frame.merge(looks_frame(dict(zip(over, shape, strict=True)), list(STAGES), look))
+    return Job(frame, over, [(T, seed, TRAINED[scale], look) for T in times for seed in range(seeds)], _run)
 
 
 class InTime:
@@ -147,29 +146,28 @@ class Film:
         return float((last - true).pow(2).mean().sqrt() / true.std())
 
 
-def _run(item: tuple[int, int, int]) -> Values:
-    T, seed, steps = item
+def _run(item: tuple[int, int, int, Look]) -> Values:
+    T, seed, steps, look = item
     film = Film(T, seed)
     weights = {fit: film.trained(fit, steps) for fit in FITS}
     ends = [weights[fit]["trained"] for fit in FITS]
     with torch.no_grad():
         losses = [float(film.loss(fit, z, film.shown)) for fit, z in zip(FITS, ends, strict=True)]
-    looks = [_looked(film, weights["forward"][stage]) for stage in STAGES]
+    looks = [_looked(film, weights["forward"][stage], look) for stage in STAGES]
     return {
         "error": np.array([film.wrong(z) for z in ends]),
         "loss": np.array(losses),
-        **{name: np.stack([look[name] for look in looks]) for name in looks[0]},
+        **{name: np.stack([one[name] for one in looks]) for name in looks[0]},
     }
 
 
-def _looked(film: Film, w: torch.Tensor) -> Values:
+def _looked(film: Film, w: torch.Tensor, look: Look) -> Values:
     """Lines and curvatures of the forward losses at some weights."""
 
     def part(n: int, z: torch.Tensor) -> torch.Tensor:
         return film.forward(z, film.shown[: SHOWN if n else 1])[n]  # the first frame needs no times
 
-    randoms = [direction(film.network.inner, w, 100 + RANDOM * film.seed + n) for n in range(RANDOM)]
-    return looked_at([partial(part, n) for n in range(len(PARTS))], w, randoms, film.seed)
+    return looked_at([partial(part, n) for n in range(len(PARTS))], film.network.inner, w, look, film.seed)
 
 
 def _true(T: int, seed: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from studies import _paper
 from studies._claims import Claim, between, ours
-from studies._network_weights import PARTS, RANDOM
+from studies._network_weights import CURVED, PARTS
 from studies._shares import ASKED as EASY
 from studies._shares import bounds, inherits
 
@@ -35,7 +35,7 @@ def ratio(looks: xr.Dataset) -> xr.DataArray:
 
 def one_minimum(looks: xr.Dataset) -> dict[str, tuple[int, int]]:
     """Random lines with one minimum, and all of them, by loss."""
-    found = looks["minima"].isel(line=slice(0, RANDOM))
+    found = looks["minima"].drop_sel(line=list(CURVED))
     return {p: (int((found.sel(part=p) == 1).sum()), int(found.sel(part=p).size)) for p in PARTS}
 
 
@@ -44,7 +44,7 @@ def _lines(looks: xr.Dataset) -> tuple[bool | None, str, str]:
     found = one_minimum(looks)
     hits, count = min(found.values(), key=lambda pair: pair[0] / pair[1])
     low, high = bounds(hits / count, count)
-    curved = looks["minima"].isel(line=slice(RANDOM, None))
+    curved = looks["minima"].sel(line=list(CURVED))
     most = {p: int(curved.sel(part=p).max()) for p in PARTS}
     words = ", ".join(f"{p} {a} of {b}" for p, (a, b) in found.items())
     return (
@@ -77,7 +77,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
     return [
         Claim(
             _paper.EASY_WEIGHTS,
-            f"{RANDOM} lines along random directions of the weights, filter by filter, at three stages. Asked here: "
+            "Lines along random directions of the weights, filter by filter, at three stages. Asked here: "
             f"each loss has one minimum on {EASY:.0%} of them, by the rule of `studies/_shares.py`: few lines decide "
             "nothing.",
             few,
@@ -86,7 +86,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             _paper.EASY_WEIGHTS,
-            f"Curvature by 40 Lanczos steps at three stages. Asked here: the least is above {LEAST:g} of the largest.",
+            f"Curvature by Lanczos' method at three stages. Asked here: the least is above {LEAST:g} of the largest.",
             least,
             told,
             flat,
@@ -131,15 +131,15 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
         ),
         Claim(
             ours("In space-time lines have one minimum"),
-            f"Beside that verdict: the forward losses along {RANDOM} random directions of the weights, filter by "
-            f"filter, at three stages. Asked here, as of the steady picture: each has one minimum on {EASY:.0%}.",
+            "Beside that verdict: the forward losses along random directions of the weights, filter by filter, at "
+            f"three stages. Asked here, as of the steady picture: each has one minimum on {EASY:.0%}.",
             few,
             f"{more}; {lines}",
             one,
         ),
         Claim(
             ours("In space-time curvature is hardly negative"),
-            f"The same by 40 Lanczos steps. Asked here, as of the steady picture: the least curvature is above "
+            f"The same by Lanczos' method. Asked here, as of the steady picture: the least curvature is above "
             f"{LEAST:g} of the largest.",
             least,
             curved,

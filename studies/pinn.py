@@ -35,6 +35,10 @@ SEEDS = {"quick": 1, "default": 2, "paper": 5}
 """Networks that are looked at."""
 STARTS = {"quick": 1, "default": 10, "paper": 50}
 """Starts of descents on the spectrum loss."""
+STEPS = {"quick": 5, "default": 50, "paper": 50}
+"""Steps of the parameters on other losses."""
+WAYS = {"quick": 1, "default": 3, "paper": 3}
+"""Directions of the weights, a plane with k each."""
 
 
 def compute(scale: str, folder: Path) -> Datasets:
@@ -52,21 +56,21 @@ def compute(scale: str, folder: Path) -> Datasets:
     X, small = fields_of(sizes.side), fields_of(32)
     weights = (_network_weights, _pinn_bowl, _lanczos)
     end, early = (_ill_posed,), (_repairs, _ill_posed, _levenberg, _remedy_losses)
-    long = _pinn_long.SEEDS[scale]
+    long, look = _pinn_long.SEEDS[scale], _network_weights.LOOKS[scale]
     trials = kept("pinn_trials", lambda: _ablation.trials(X, sizes), _ablation)
     by = _ablation.chosen(trials["held_out"])
     return {
         "pinn_trials": trials,
         "pinn_fits": kept("pinn_fits", lambda: _ablation.fits(X, sizes, by), _ablation, weights=by.values.tolist()),
         "pinn_long": kept("pinn_long", lambda: _pinn_long.longer(X, sizes, long), _pinn_long, _ablation),
-        "pinn_stages": kept("pinn_stages", lambda: _pinn_bowl.stages(small, seeds), _pinn_bowl),
-        "pinn_weights": kept("pinn_weights", lambda: _network_weights.looks(small, seeds), *weights),
+        "pinn_stages": kept("pinn_stages", lambda: _pinn_bowl.stages(small, seeds, WAYS[scale]), _pinn_bowl),
+        "pinn_weights": kept("pinn_weights", lambda: _network_weights.looks(small, seeds, look), *weights),
         "pinn_steady": kept("pinn_steady", lambda: _network_weights.fits(small, seeds), *weights),
         "pinn_space_time": kept("pinn_space_time", lambda: _space_time.runs(scale), _space_time, *weights),
         "pinn_lines": kept("pinn_lines", lambda: _ill_posed.lines(small), *end),
         "pinn_backward": kept("pinn_backward", lambda: _backward.networks(_backward.SIZES[scale]), _backward),
         "pinn_descents": kept("pinn_descents", lambda: _ill_posed.descents(small, starts), *end),
-        "pinn_repairs": kept("pinn_repairs", lambda: _repairs.repairs(small, starts), *early),
+        "pinn_repairs": kept("pinn_repairs", lambda: _repairs.repairs(small, starts, STEPS[scale]), *early),
     }
 
 

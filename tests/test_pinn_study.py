@@ -9,7 +9,7 @@ import xarray as xr
 
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
-from studies import _ablation, _lanczos, _network_weights, _pinn_bowl, _pinn_data
+from studies import _ablation, _lanczos, _pinn_bowl, _pinn_data
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ from studies._weights_claims import LEAST, ratio
 
 CAPTION = (
     "(a) Largest error of the four parameters with a network, free pixels or smooth pixels in the fields' place, as "
-    "many CPU seconds each, and by one-shot; a mark a draw, none above 1,000 %. (b) The total loss of a trained "
-    "network over a random direction of its weights, as long as they are at 1, and k; the line is the least of each "
-    "row. (c) The spectrum loss of the re-marched state against the network's v, along k, at four stages of its "
-    "training; the line marks the true k. (d) Starts in F and k that come within 2 %; black bars are 90 % intervals. "
-    "(e) Errors of networks trained on the equations, and of the same networks taught the true fields in as many "
-    "steps; a mark a seed. T is in time units. (f) The least curvature of the total loss over the weights where it is "
-    "negative, by the largest, as training begins, half-way and at its end; what is not negative or below 1e-8 lies on "
-    "the lower edge. The dashed line is the bar."
+    "many CPU seconds each, and by one-shot; a mark a draw. (b) The total loss of a trained network over a random "
+    "direction of its weights, at 1 as long as they, and k. The white line is the least of each row, the star the "
+    "trained weights and the true k. (c) The spectrum loss of the re-marched state against the network's v, along k, "
+    "at four stages of its training; the line marks the true k. (d) Starts in F and k that come within 2 %; black bars "
+    "are 90 % intervals. (e) Errors of networks trained on the equations, and of the same networks taught the true "
+    "fields in as many steps; a mark a seed. T is in time units. (f) The least curvature of the total loss over the "
+    "weights where it is negative, by the largest, as training begins, half-way and at its end; what is not negative "
+    "or below 1e-8 lies on the lower edge. The dashed line is the bar."
 )
 ALT = (
     "Six panels: errors of five methods for three cases on a logarithmic scale; a valley of the loss over weights and "
@@ -63,9 +63,10 @@ def _ablated(ax: Any, fits: xr.Dataset) -> None:
     """A mark a method and seed, over cases."""
     for m, method in enumerate(fits["way"].values.tolist()):
         mark, color = MARKS[method]
-        y = fits["error"].sel(way=method).values.clip(min=1e-9, max=1e3)
+        y = fits["error"].sel(way=method).values.clip(min=1e-9)
         x = np.arange(len(y))[:, None] + 0.14 * (m - 2) + 0 * y
-        ax.plot(x.ravel(), y.ravel(), mark, color=color, ms=6, mfc="none" if mark == "^" else color, label=method)
+        label = "network, closed form" if method == "network" else method
+        ax.plot(x.ravel(), y.ravel(), mark, color=color, ms=6, mfc="none" if mark == "^" else color, label=label)
     noise = fits["noise"].values
     names = [f"{s},\n{f'{n:g} %' if n else 'no'} noise" for s, n in zip(fits["seen"].values, noise, strict=True)]
     ax.set_xticks(range(len(names)), names, fontsize=8 if len(names) < 5 else 6)
@@ -73,7 +74,7 @@ def _ablated(ax: Any, fits: xr.Dataset) -> None:
         ax.axvline(x - 0.5, color="0.85", lw=0.8, zorder=0)
     ax.set(yscale="log", ylabel="largest error of four parameters (%)", xlim=(-0.5, len(names) - 0.5))
     ax.margins(y=0.1)
-    ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16), **LEGEND)
+    ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), **LEGEND)
     ax.set_title("(a) what stands for the fields", loc="left")
 
 
@@ -81,7 +82,7 @@ def _valley(figure: Figure, ax: Any, stages: xr.Dataset) -> None:
     """The total loss over a direction of the weights and k."""
     plane = stages["plane"].isel(seed=0, stage=-1, way=0)
     image = ax.contourf(plane["relative_k"], plane["along"], np.log10(plane.clip(min=1e-12)), levels=16, cmap="cividis")
-    figure.colorbar(image, ax=ax, label="log10 of the total loss")
+    figure.colorbar(image, ax=ax, label="log10 of the total loss", ticks=MaxNLocator(6))
     ax.plot(valley(plane.values)[1], plane["along"], color="w", lw=1.2)
     ax.plot(1, 0, marker="*", ms=11, mfc="w", mec="k")
     low, high = plane["relative_k"].values[[0, -1]]
@@ -112,7 +113,7 @@ def _home(ax: Any, descents: xr.Dataset, repairs: xr.Dataset) -> None:
         ax.barh(at, hits / n, color="#31688e" if hits > n / 2 else "0.75", height=0.7)
         ax.plot(bounds(hits / n, n), [at, at], color="k", lw=1)
         ax.text(1.02, at, f"{hits} of {n}", va="center", fontsize=7.5)
-    names = [name.replace(" with a network,", ",\nwith a network,") for name, _ in reversed(rows)]
+    names = [",\n".join(name.rsplit(", ", 1)) for name, _ in reversed(rows)]
     ax.set_yticks(range(len(rows)), names, fontsize=7.5)
     ax.set(xlim=(0, 1), xlabel="share of starts within 2 % of F and k")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -127,7 +128,7 @@ def _forward(ax: Any, runs: xr.Dataset, steady: xr.Dataset) -> None:
     """Errors of forward and of supervised fits."""
     for fit, mark, color in (("forward", "o", "#440154"), ("supervised", "s", "#b5a300")):
         rows = [steady["error"].sel(fit=fit).values, *runs["error"].sel(fit=fit).values]
-        words = "on the equations" if fit == "forward" else "on the true fields"
+        words = "trained on the equations" if fit == "forward" else "taught the true fields"
         for x, row in enumerate(rows):
             shift = -0.1 if fit == "forward" else 0.1
             ax.plot(x + shift + 0 * row, row, mark, color=color, label=words if x == 0 else None)
@@ -137,13 +138,13 @@ def _forward(ax: Any, runs: xr.Dataset, steady: xr.Dataset) -> None:
         top = float(error.max())
         ax.annotate(f"{between(by.min(), by.max(), '.2g')} times", (x, top), (0, 8), textcoords="offset points",
                     ha="center", fontsize=7.5)  # fmt: skip
-    names = [n.replace(", ", ",\n").replace("picture", "picture,\nu") for n in _names(runs)]
-    names = [n + (",\nv" if "T =" in n else "") for n in names]
-    ax.set_xticks(range(len(names)), [n.replace(",\nv", ", v") for n in names])
+    names = [n.replace(", ", "\n") for n in _names(runs)]
+    names = [f"{n}\n(u)" if x == 0 else f"{n} (v)" for x, n in enumerate(names)]
+    ax.set_xticks(range(len(names)), names)
     ax.set(yscale="log", ylabel="error by the field's standard deviation", xlim=(-0.5, len(names) - 0.5))
     ax.margins(y=0.15)
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.legend(title="trained", title_fontsize=7.5, loc="lower right", **LEGEND)
+    ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15), **LEGEND)
     ax.set_title("(e) does descent arrive?", loc="left")
 
 
@@ -160,6 +161,6 @@ def _curved(ax: Any, runs: xr.Dataset, looks: xr.Dataset) -> None:
     ax.axhline(-LEAST, color="k", ls="--", lw=1)
     ax.set_xticks(range(len(stages)), stages)
     ax.set(yscale="log", ylim=(least, 1), xlim=(-0.5, len(stages) - 0.5))
-    ax.set(ylabel="negative curvature by the largest one", xlabel="stage of the training")
-    ax.legend(loc="lower left", **LEGEND)
+    ax.set(ylabel="negative curvature by the largest one")
+    ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), **LEGEND)
     ax.set_title("(f) curvature of the total loss over weights", loc="left")

@@ -50,7 +50,7 @@ def runs(scale: str) -> Job:
     frame = xr.Dataset(
         {
             "error": (per, np.full(each, np.nan), words("error of v in the last frame by its standard deviation")),
-            "loss": (per, np.full(each, np.nan), words("final loss")),
+            "loss": (per, np.full(each, np.nan), words("forward loss, first frame and residual, at the end of a fit")),
         },
         {
             "time": ("time", list(times), words("time units foretold")), "seed": np.arange(seeds), "fit": list(FITS),
@@ -138,6 +138,11 @@ class Film:
         """Times at which losses are looked at, the same for all."""
         return torch.linspace(0, self.T - 1, SHOWN).long()
 
+    def left(self, z: torch.Tensor) -> float:
+        """The forward loss."""
+        with torch.no_grad():
+            return float(self.forward(z, self.shown)[-1])
+
     def wrong(self, z: torch.Tensor) -> float:
         """Error of v in the last frame by its standard deviation."""
         with torch.no_grad():
@@ -151,12 +156,10 @@ def _run(item: tuple[int, int, int, Look]) -> Values:
     film = Film(T, seed)
     weights = {fit: film.trained(fit, steps) for fit in FITS}
     ends = [weights[fit]["trained"] for fit in FITS]
-    with torch.no_grad():
-        losses = [float(film.loss(fit, z, film.shown)) for fit, z in zip(FITS, ends, strict=True)]
     looks = [_looked(film, weights["forward"][stage], look) for stage in STAGES]
     return {
         "error": np.array([film.wrong(z) for z in ends]),
-        "loss": np.array(losses),
+        "loss": np.array([film.left(z) for z in ends]),
         **{name: np.stack([one[name] for one in looks]) for name in looks[0]},
     }
 

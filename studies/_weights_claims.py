@@ -106,6 +106,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
 
 def _space_time(runs: xr.Dataset) -> list[Claim]:
     forward, supervised = (runs["error"].sel(fit=f) for f in ("forward", "supervised"))
+    low, high = (runs["loss"].sel(fit=f).values for f in ("forward", "supervised"))
     each = forward / supervised
     by = each.median("seed")
     told = "; ".join(
@@ -126,7 +127,8 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             "its standard deviation, by that of a supervised fit with as many steps. Asked here: at most "
             f"{TWICE:g} in the median at every time, set after one trial.",
             f"{_range(by.values)} times the supervised fit",
-            f"{told} ({runs.sizes['seed']} seeds)",
+            f"{told} ({runs.sizes['seed']} seeds); forward loss at the end {_range(low)}, with the supervised fits' "
+            f"weights {_range(high)}",
             bool((by <= TWICE).all()),
         ),
         Claim(

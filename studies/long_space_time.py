@@ -16,10 +16,12 @@ def main(steps: int, T: int = 80, seed: int = 0) -> str:
     """Two trainings, the error of v in their last frames in words."""
     torch.set_num_threads(1)
     film = Film(T, seed)
-    forward, supervised = (film.wrong(film.trained(fit, steps)["trained"]) for fit in FITS)
+    ends = [film.trained(fit, steps)["trained"] for fit in FITS]
+    forward, supervised = map(film.wrong, ends)
+    low, high = map(film.left, ends)
     return (
         f"{steps} steps, T = {T}, seed {seed}: error of v forward {forward:.3g}, supervised {supervised:.3g}, "
-        f"{forward / supervised:.3g} times"
+        f"{forward / supervised:.3g} times; forward loss {low:.2g} and {high:.2g}"
     )
 
 

@@ -63,7 +63,7 @@ def test_the_verdict_of_space_time_is_the_final_error_whatever_lines_and_curvatu
     for forward, error in ((1.5, True), (3.0, False)):
         errors.loc[{"fit": "forward"}] = forward
         for two, least, lines, curved in ((0, -0.001, True, True), (9, -0.3, False, False)):
-            first, *beside = _weights_claims._space_time(_looks(two, least).assign(error=errors))
+            first, *beside = _weights_claims._space_time(_looks(two, least).assign(error=errors, loss=errors))
             assert first.holds is error
             assert first.about.source != "ours"
             assert [claim.holds for claim in beside] == [lines, curved]

@@ -205,7 +205,7 @@ def judge(fits: xr.Dataset) -> list[Claim]:
 
 
 def _intervals(fits: xr.Dataset, draws: int = 1000) -> tuple[tuple[float, float], tuple[float, float]]:
-    """90 % of the median error with fresh starts, and of its ratio to that with one: truths drawn again, a bootstrap."""
+    """90 % of the median error with fresh starts and of its ratio to that with one: a bootstrap over truths."""
     largest = 100 * np.abs(np.expm1(fits["error"])).max("parameter")
     fresh, one = (largest.sel(trained=seen).transpose("truth", "seed", "start").values for seen in reversed(SEEN))
     rng, n = np.random.default_rng(25), len(fresh)

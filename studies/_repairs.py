@@ -114,7 +114,8 @@ def _residual_by_lbfgs(fields: Array, begin: Array, steps: int) -> Array:
     model = gs.models.gray_scott
     pictures = as_pictures(model, fields[None, 1], None, np.ones((1, *fields.shape[1:]), dtype=bool))
     wanted = as_wanted(model, params(begin), ["F", "k"], None)
-    return settings.train(Question(model, pictures, wanted, [None] * len(pictures.seen))).values[2:]
+    one, state = training(settings, Question(model, pictures, wanted, [None] * len(pictures.seen)))
+    return one.run(state).values[2:]
 
 
 def _one_shot(fields: Array, begin: Array, _: int) -> Array:

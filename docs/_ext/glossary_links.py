@@ -19,7 +19,6 @@ WORDS = {
     "march": r"march(?:es|ed|ing)?",
     "residual-loss": r"residual loss(?:es)?",
     "residual": r"residuals?(?! loss)",
-    "closed-form": r"closed forms?",
     "filter-by-filter": r"filter by filter",
     "lanczos-method": r"Lanczos",
     "certified": r"certified",

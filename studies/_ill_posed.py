@@ -90,7 +90,7 @@ def _descended(item: tuple[Array, int, str]) -> Values:
         target = torch.from_numpy(fields[None, 1])
         if mode != "alone":
             target = _moved(one, z, of_fields, _marched(at.tensor().numpy(), side))
-        return of_spectrum(at, target, side)
+        return of_state(at, target, side)
 
     found, last = walked(begin, look)
     return {"first": np.float64(off(begin)), "error": np.float64(off(found)), "loss": np.float64(last)}
@@ -111,8 +111,8 @@ def params(values: Array) -> gs.Params:
     return gs.Params(*TRUTH[:2], *np.minimum(values, HIGHEST).tolist())
 
 
-def of_spectrum(at: gs.Params, target: torch.Tensor, side: int, **march: float) -> tuple[float, torch.Tensor]:
-    """The spectrum loss of the re-marched state against a v, and its slopes in F and k."""
+def of_state(at: gs.Params, target: torch.Tensor, side: int, **march: Any) -> tuple[float, torch.Tensor]:
+    """The spectrum loss of the re-marched state against a v, or another loss, and its slopes in F and k."""
     asked: dict[str, Any] = {"max_steps": 6000, **march}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,8 +8,8 @@ import xarray as xr
 from studies import _paper
 from studies._claims import Claim, between, ours
 from studies._common import Datasets
+from studies._ill_posed import NEAR as NEAR_BY
 from studies._pinn_data import Array
-from studies._repairs import EARLY
 from studies._shares import ASKED, bounds, inherits
 from studies._weights_claims import judge as of_weights
 
@@ -149,7 +149,7 @@ def _stands(lines: xr.Dataset) -> Claim:
 
 
 def _descents(descents: xr.Dataset) -> Claim:
-    near = {str(m): int((descents["error"].sel(mode=m) <= 0.02).sum()) for m in descents["mode"].values}
+    near = {str(m): int((descents["error"].sel(mode=m) <= NEAR_BY).sum()) for m in descents["mode"].values}
     n = descents.sizes["start"]
     alone, joint = near.values()
     off = [float(descents["error"].sel(mode=m).median()) for m in near]
@@ -166,29 +166,35 @@ def _descents(descents: xr.Dataset) -> Claim:
 
 
 def _repaired(runs: xr.Dataset) -> list[Claim]:
-    """Half of the starts or more, loss by loss; the control stands beside the residual loss."""
+    """Half of the starts or more, loss by loss, with the optimiser that does better; the control stands beside it."""
     error, n = runs["error"].fillna(np.inf), runs.sizes["start"]
-    hits = {str(m): int((error.sel(mode=m) <= 0.02).sum()) for m in runs["mode"].values}
-    ends = {m: bounds(h / n, n) for m, h in hits.items()}
-    medians = {m: 100 * float(error.sel(mode=m).median()) for m in hits}
-    control, *tried = hits
+    control, *tried = map(str, runs["mode"].values)
+    hits = {m: int((error.sel(mode=m) <= NEAR_BY).sum()) for m in (control, *tried)}
 
     def told(mode: str) -> str:
-        low, high = ends[mode]
-        return f"{hits[mode]} of {n} ({low:.0%} to {high:.0%}), median error {medians[mode]:.2g} %"
-
-    return [
-        Claim(
-            ours("Another loss repairs it, no network"),
-            f"F and k from the starts of that descent, the start field known, {mode} ({EARLY} steps are early). Asked "
-            "here: half of the starts or more come within 2 %: yes where the lower bound of the share is above a "
-            "half, no where the upper one is below, bounds one-sided 95 %. One start of each had been tried.",
-            f"{hits[mode]} of {n}",
-            f"{mode}: {told(mode)}; beside it {control}: {told(control)}",
-            True if ends[mode][0] > 0.5 else False if ends[mode][1] < 0.5 else None,
+        low, high = bounds(hits[mode] / n, n)
+        return (
+            f"{mode}: {hits[mode]} of {n} ({low:.0%} to {high:.0%}), median {float(error.sel(mode=mode).median()):.2g}"
         )
-        for mode in tried
-    ]
+
+    claims = []
+    for loss in dict.fromkeys(m.rsplit(", ", 1)[0] for m in tried):
+        ways = [m for m in tried if m.rsplit(", ", 1)[0] == loss]
+        best = max(hits[m] for m in ways)
+        low, high = bounds(best / n, n)
+        claims.append(
+            Claim(
+                ours("Another loss repairs it, no network"),
+                f"F and k from the starts of that descent, the start field known, {loss}. Asked here: half of the "
+                "starts or more come within 2 %, with the better optimiser where there are two: yes where the lower "
+                "bound of the share is above a half, no where the upper one is below, bounds one-sided 95 %. One start "
+                "of each had been tried.",
+                f"{best} of {n}",
+                "; ".join(told(m) for m in (*ways, control)),
+                True if low > 0.5 else False if high < 0.5 else None,
+            )
+        )
+    return claims
 
 
 def _as_well(half: xr.Dataset) -> bool | None:

@@ -50,6 +50,8 @@ def runs(scale: str) -> Job:
     frame = xr.Dataset(
         {
             "error": (per, np.full(each, np.nan), words("error of v in the last frame by its standard deviation")),
+            "first": (per, np.full(each, np.nan), words("the same in the first frame")),
+            "early": (per, np.full(each, np.nan), words("share of the residual that falls on the first tenth of the film")),
             "loss": (per, np.full(each, np.nan), words("forward loss, first frame and residual, at the end of a fit")),
         },
         {
@@ -108,8 +110,7 @@ class Film:
         both = self.network.frames(z, torch.cat([torch.zeros(1), times, times + 1]))
         first, now, later = both[:1], both[1 : 1 + len(times)], both[1 + len(times) :]
         data = (((first - self.frames[:1]) / self._spread) ** 2).mean()
-        rest = later - now - model_residual(gs.models.gray_scott, now, self._values)
-        residual = (rest**2 / self._terms).mean()
+        residual = (self._rest(now, later) ** 2 / self._terms).mean()
         return torch.stack([data, residual, data + residual])
 
     def loss(self, fit: str, z: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
@@ -143,12 +144,24 @@ class Film:
         with torch.no_grad():
             return float(self.forward(z, self.shown)[-1])
 
-    def wrong(self, z: torch.Tensor) -> float:
-        """Error of v in the last frame by its standard deviation."""
+    def early(self, z: torch.Tensor) -> float:
+        """Share of the residual that falls on the first tenth of the film."""
         with torch.no_grad():
-            last = self.network.frames(z, torch.tensor([self.T]))[0, 1]
-        true = self.frames[self.T, 1]
-        return float((last - true).pow(2).mean().sqrt() / true.std())
+            all_times = self.network.frames(z, torch.arange(self.T + 1))
+            by = (self._rest(all_times[:-1], all_times[1:]) ** 2 / self._terms).mean(dim=(1, 2, 3))
+        return float(by[: self.T // 10].sum() / by.sum())
+
+    def wrong(self, z: torch.Tensor, frame: int = -1) -> float:
+        """Error of v in a frame, the last one, by its standard deviation."""
+        at = frame % (self.T + 1)
+        with torch.no_grad():
+            found = self.network.frames(z, torch.tensor([at]))[0, 1]
+        true = self.frames[at, 1]
+        return float((found - true).pow(2).mean().sqrt() / true.std())
+
+    def _rest(self, now: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
+        """The equations' residual of a step."""
+        return later - now - model_residual(gs.models.gray_scott, now, self._values)
 
 
 def _run(item: tuple[int, int, int, Look]) -> Values:
@@ -159,6 +172,8 @@ def _run(item: tuple[int, int, int, Look]) -> Values:
     looks = [_looked(film, weights["forward"][stage], look) for stage in STAGES]
     return {
         "error": np.array([film.wrong(z) for z in ends]),
+        "first": np.array([film.wrong(z, 0) for z in ends]),
+        "early": np.array([film.early(z) for z in ends]),
         "loss": np.array([film.left(z) for z in ends]),
         **{name: np.stack([one[name] for one in looks]) for name in looks[0]},
     }

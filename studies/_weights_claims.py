@@ -107,6 +107,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
 def _space_time(runs: xr.Dataset) -> list[Claim]:
     forward, supervised = (runs["error"].sel(fit=f) for f in ("forward", "supervised"))
     low, high = (runs["loss"].sel(fit=f).values for f in ("forward", "supervised"))
+    first, early = (runs[n].sel(fit="forward").values for n in ("first", "early"))
     each = forward / supervised
     by = each.median("seed")
     told = "; ".join(
@@ -128,7 +129,8 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             f"{TWICE:g} in the median at every time, set after one trial.",
             f"{_range(by.values)} times the supervised fit",
             f"{told} ({runs.sizes['seed']} seeds); forward loss at the end {_range(low)}, with the supervised fits' "
-            f"weights {_range(high)}",
+            f"weights {_range(high)}; forward, v of the first frame is off by {_range(first)}, and the first tenth of "
+            f"the film has {_range(100 * early, '.0f')} % of the residual",
             bool((by <= TWICE).all()),
         ),
         Claim(
@@ -150,6 +152,6 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
     ]
 
 
-def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], form: str = ".2g") -> str:
     good = values[np.isfinite(values)]
-    return between(float(good.min()), float(good.max()), ".2g") if len(good) else "none"
+    return between(float(good.min()), float(good.max()), form) if len(good) else "none"

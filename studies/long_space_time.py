@@ -21,7 +21,8 @@ def main(steps: int, T: int = 80, seed: int = 0) -> str:
     low, high = map(film.left, ends)
     return (
         f"{steps} steps, T = {T}, seed {seed}: error of v forward {forward:.3g}, supervised {supervised:.3g}, "
-        f"{forward / supervised:.3g} times; forward loss {low:.2g} and {high:.2g}"
+        f"{forward / supervised:.3g} times; forward loss {low:.2g} and {high:.2g}; v of the first frame off by "
+        f"{film.wrong(ends[0], 0):.2g}"
     )
 
 

@@ -35,6 +35,9 @@ def test_stages_of_a_training_in_time_are_of_one_run_and_its_total_is_the_sum_of
     assert float(total) == pytest.approx(float(data + residual))
     assert film.frames.shape == (11, 2, 16, 16)
     assert film.shown.max() == 9
+    assert float(film._rest(film.frames[:-1], film.frames[1:]).abs().max()) < 1e-12
+    assert 0 < film.early(start) < 1
+    assert film.wrong(start, 0) != film.wrong(start)
 
 
 def _looks(two: int, least: float) -> xr.Dataset:
@@ -60,10 +63,11 @@ def test_curved_directions_do_not_count_as_random_lines_and_few_decide_nothing(t
 
 def test_the_verdict_of_space_time_is_the_final_error_whatever_lines_and_curvatures_say() -> None:
     errors = xr.DataArray(np.ones((2, 2, 2)), dims=("time", "seed", "fit"), coords={"fit": ["forward", "supervised"]})
+    names = ("error", "first", "early", "loss")
     for forward, error in ((1.5, True), (3.0, False)):
         errors.loc[{"fit": "forward"}] = forward
         for two, least, lines, curved in ((0, -0.001, True, True), (9, -0.3, False, False)):
-            first, *beside = _weights_claims._space_time(_looks(two, least).assign(error=errors, loss=errors))
+            first, *beside = _weights_claims._space_time(_looks(two, least).assign(dict.fromkeys(names, errors)))
             assert first.holds is error
             assert first.about.source != "ours"
             assert [claim.holds for claim in beside] == [lines, curved]

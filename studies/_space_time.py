@@ -51,7 +51,7 @@ def runs(scale: str) -> Job:
         {
             "error": (per, np.full(each, np.nan), words("error of v in the last frame by its standard deviation")),
             "first": (per, np.full(each, np.nan), words("the same in the first frame")),
-            "early": (per, np.full(each, np.nan), words("share of the residual that falls on the first tenth of the film")),
+            "early": (per, np.full(each, np.nan), words("share of the residual in the first tenth of the film")),
             "loss": (per, np.full(each, np.nan), words("forward loss, first frame and residual, at the end of a fit")),
         },
         {

@@ -173,9 +173,8 @@ def _repaired(runs: xr.Dataset) -> list[Claim]:
 
     def told(mode: str) -> str:
         low, high = bounds(hits[mode] / n, n)
-        return (
-            f"{mode}: {hits[mode]} of {n} ({low:.0%} to {high:.0%}), median {float(error.sel(mode=mode).median()):.2g}"
-        )
+        median = 100 * float(error.sel(mode=mode).median())
+        return f"{mode}: {hits[mode]} of {n} ({low:.0%} to {high:.0%}), median error {median:.2g} %"
 
     claims = []
     for loss in dict.fromkeys(m.rsplit(", ", 1)[0] for m in tried):

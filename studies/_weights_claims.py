@@ -107,7 +107,10 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
 def _space_time(runs: xr.Dataset) -> list[Claim]:
     forward, supervised = (runs["error"].sel(fit=f) for f in ("forward", "supervised"))
     low, high = (runs["loss"].sel(fit=f).values for f in ("forward", "supervised"))
-    first, early = (runs[n].sel(fit="forward").values for n in ("first", "early"))
+    begun = ", ".join(
+        f"{fit} {_range(runs['first'].sel(fit=fit).values)} and {_range(100 * runs['early'].sel(fit=fit).values, '.0f')} %"
+        for fit in ("forward", "supervised")
+    )
     each = forward / supervised
     by = each.median("seed")
     told = "; ".join(
@@ -129,8 +132,8 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             f"{TWICE:g} in the median at every time, set after one trial.",
             f"{_range(by.values)} times the supervised fit",
             f"{told} ({runs.sizes['seed']} seeds); forward loss at the end {_range(low)}, with the supervised fits' "
-            f"weights {_range(high)}; forward, v of the first frame is off by {_range(first)}, and the first tenth of "
-            f"the film has {_range(100 * early, '.0f')} % of the residual",
+            f"weights {_range(high)}; v of the first frame off by, and share of the residual in the first tenth of the "
+            f"film: {begun}",
             bool((by <= TWICE).all()),
         ),
         Claim(

@@ -159,6 +159,7 @@ def _curved(ax: Any, runs: xr.Dataset, looks: xr.Dataset) -> None:
         x = np.arange(len(stages))[:, None] + 0.12 * (n - 1) + 0 * y
         ax.plot(x.ravel(), y.clip(min=least).ravel(), mark, color=color, label=name, clip_on=False)
     ax.axhline(-LEAST, color="k", ls="--", lw=1)
+    ax.text(len(stages) - 0.5, -1.2 * LEAST, f"the bar, {-LEAST:.0%}", ha="right", va="bottom", fontsize=7.5)
     ax.set_xticks(range(len(stages)), stages)
     ax.set(yscale="log", ylim=(least, 1), xlim=(-0.5, len(stages) - 0.5))
     ax.set(ylabel="negative curvature by the largest one")

@@ -107,10 +107,8 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
 def _space_time(runs: xr.Dataset) -> list[Claim]:
     forward, supervised = (runs["error"].sel(fit=f) for f in ("forward", "supervised"))
     low, high = (runs["loss"].sel(fit=f).values for f in ("forward", "supervised"))
-    begun = ", ".join(
-        f"{fit} {_range(runs['first'].sel(fit=fit).values)} and {_range(100 * runs['early'].sel(fit=fit).values, '.0f')} %"
-        for fit in ("forward", "supervised")
-    )
+    start = {f: (runs["first"].sel(fit=f).values, 100 * runs["early"].sel(fit=f).values) for f in runs["fit"].values}
+    begun = ", ".join(f"{f} {_range(v)} and {_range(share, '.0f')} %" for f, (v, share) in start.items())
     each = forward / supervised
     by = each.median("seed")
     told = "; ".join(

@@ -32,7 +32,7 @@ ALT = (
     "Six panels: errors of five methods for three cases on a logarithmic scale; a valley of the loss over weights and "
     "k; four curves along k with a jump at one place; bars of recovered starts, none with the spectrum loss of the end "
     "state and most with other losses; errors of forward and supervised fits, near each other for the steady picture "
-    "and apart in space-time; negative curvatures by stage, which fall below the bar for the trained steady network."
+    "and apart in space-time; negative curvatures by stage, which are below the bar from half-way on in all settings."
 )
 MARKS = {
     "network, by gradient": ("^", "#31688e"),

@@ -9,7 +9,7 @@ import xarray as xr
 
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
-from studies import _ablation, _lanczos, _pinn_bowl, _pinn_data
+from studies import _ablation, _lanczos, _network_weights, _pinn_bowl, _pinn_data
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def fields() -> np.ndarray:
     [([2.0, 1.0, 2.0], 1), ([1.0, 2.0, 3.0], 1), ([3.0, 0.0, 2.0, 1.0, 4.0], 2), ([9.0, 0.0, 5.0, 4.99, 9.0], 1)],
 )
 def test_minima_are_counted_with_the_ends_and_without_ripples(line: list[float], count: int) -> None:
-    assert _pinn_bowl.minima(np.array(line)) == count
+    assert _network_weights.minima(np.array(line)) == count
 
 
 def test_lanczos_finds_the_ends_of_a_losss_spectrum() -> None:

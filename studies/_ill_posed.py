@@ -7,6 +7,8 @@ training, and F and k descend from starts around the truth, alone against the tr
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,10 @@ ALONG = np.linspace(0.055, 0.075, 41)
 """Values of k."""
 STEPS, BETWEEN, RATE = 50, 10, 0.03
 """Steps of the parameters, steps of the network between two of them, Adam's rate for their logarithms."""
+NETWORK_RATE = 2e-3
+"""Adam's rate for the network."""
+HIGHEST = 0.0999
+"""Of F and k where the state is marched."""
 NEAR = 0.02
 """Relative error of F and k that counts as recovered."""
 MODES = ("alone", "with a network")
@@ -75,34 +81,59 @@ def _line(item: tuple[Array, str]) -> Values:
 
 def _descended(item: tuple[Array, int, str]) -> Values:
     fields, n, mode = item
-    side = fields.shape[-1]
-    begin = np.log(TRUTH[2:]) + np.random.default_rng([n, 19]).uniform(np.log(0.6), np.log(1.4), 2)
-    logs = torch.from_numpy(begin.copy()).requires_grad_()
-    by = torch.optim.Adam([logs], lr=RATE)
+    side, begin = fields.shape[-1], start(n)
     one, state = training(Network(**SHAPES[side]), question(fields, np.ones(fields.shape[1:], dtype=bool), both=False))
     z = state.weights.clone().requires_grad_()
-    of_fields = torch.optim.Adam([z], lr=2e-3)
-    target, last = torch.from_numpy(fields[None, 1]), np.nan
-    for _ in range(STEPS):
-        at = gs.Params(0.16, 0.08, *logs.detach().exp().clamp(max=0.0999).tolist())
+    of_fields = torch.optim.Adam([z], lr=NETWORK_RATE)
+
+    def look(at: gs.Params) -> tuple[float, torch.Tensor]:
+        target = torch.from_numpy(fields[None, 1])
         if mode != "alone":
-            v = _marched(at.tensor().numpy(), side)
-            target = _moved(one, z, of_fields, v)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            out = gs.grad(at, "unrolled", target=target, initial=start_of(side), max_steps=6000, progress=False)
-        last = float(out.loss[0])
-        slope = torch.stack([out.grad.F[0], out.grad.k[0]]) * logs.detach().exp()
-        if not bool(torch.isfinite(slope).all()):
+            target = _moved(one, z, of_fields, _marched(at.tensor().numpy(), side))
+        return of_state(at, target, side)
+
+    found, last = walked(begin, look)
+    return {"first": np.float64(off(begin)), "error": np.float64(off(found)), "loss": np.float64(last)}
+
+
+def start(number: int) -> Array:
+    """F and k of a start within 40 % of the truth."""
+    return np.asarray(TRUTH[2:] * np.exp(np.random.default_rng([number, 19]).uniform(np.log(0.6), np.log(1.4), 2)))
+
+
+def off(values: Array) -> float:
+    """Largest relative error of F and k."""
+    return float(np.abs(values / TRUTH[2:] - 1).max())
+
+
+def params(values: Array) -> gs.Params:
+    """F and k in the march's range beside the true Du and Dv."""
+    return gs.Params(*TRUTH[:2], *np.minimum(values, HIGHEST).tolist())
+
+
+def of_state(at: gs.Params, target: torch.Tensor, side: int, **march: Any) -> tuple[float, torch.Tensor]:
+    """The spectrum loss of the re-marched state against a v, or another loss, and its slopes in F and k."""
+    asked: dict[str, Any] = {"max_steps": 6000, **march}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = gs.grad(at, "unrolled", target=target, initial=start_of(side), progress=False, **asked)
+    return float(out.loss[0]), torch.stack([out.grad.F[0], out.grad.k[0]])
+
+
+def walked(
+    begin: Array, look: Callable[[gs.Params], tuple[float, torch.Tensor]], steps: int = STEPS
+) -> tuple[Array, float]:
+    """F and k after Adam's steps on their logarithms, and the last loss; they stop where a slope is not finite."""
+    logs = torch.from_numpy(np.log(begin)).requires_grad_()
+    by, last = torch.optim.Adam([logs], lr=RATE), np.nan
+    for _ in range(steps):
+        values = logs.detach().exp()
+        last, slopes = look(params(values.numpy()))
+        logs.grad = slopes * values
+        if not bool(torch.isfinite(logs.grad).all()):
             break
-        logs.grad = slope
         by.step()
-    start = np.abs(np.exp(begin) / TRUTH[2:] - 1).max()
-    return {
-        "first": np.float64(start),
-        "error": np.float64(np.abs(logs.detach().exp().numpy() / TRUTH[2:] - 1).max()),
-        "loss": np.float64(last),
-    }
+    return logs.detach().exp().numpy(), last
 
 
 def _moved(one: object, z: torch.Tensor, by: torch.optim.Optimizer, v: torch.Tensor) -> torch.Tensor:

@@ -6,51 +6,86 @@ descend if 95 % of its lines have one minimum and its least curvature is above -
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import xarray as xr
-from scipy.signal import find_peaks
 
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
+from gsimplicit.inverse.network.representation import Representation
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies._lanczos import ends, products
-from studies._pinn_bowl import direction
+from studies._pinn_bowl import direction, minima
 from studies._pinn_data import SHAPES, TRUTH, Array, question, words
 
 PARTS = ("data", "residual", "total")
 STAGES = {"begun": (1, 0), "half-way": (100, 0), "trained": (300, 500)}
 """Steps of Adam and iterations of L-BFGS before a look."""
-LINES = ("random 1", "random 2", "least curved", "most curved")
-STEPS = np.linspace(-1, 1, 41)
-DEEP = 0.01
-"""Depth of a minimum by the range of its line below which it is none."""
-LANCZOS = 40
+CURVED = ("least curved", "most curved")
+"""Directions of the ends of the spectrum."""
 FITS = ("forward", "supervised")
 TRAINED, RATE = 800, 5e-3
 """Steps of Adam, and its rate, where fits are compared."""
 
 
-def looks(fields: Array, seeds: int) -> Job:
+@dataclass(frozen=True)
+class Look:
+    """How closely losses are looked at.
+
+    Attributes:
+        random: Random directions: 4, two seeds and three stages make 24 lines a loss, where 14 decide.
+        points: Along a line.
+        lanczos: Products with the Hessian.
+    """
+
+    random: int
+    points: int
+    lanczos: int
+
+    @property
+    def steps(self) -> Array:
+        """Along a line."""
+        return np.linspace(-1, 1, self.points)
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of the directions."""
+        return [*(f"random {n + 1}" for n in range(self.random)), *CURVED]
+
+
+LOOKS = {"quick": Look(1, 11, 6), "default": Look(4, 41, 40), "paper": Look(4, 41, 40)}
+"""By scale."""
+Loss = Callable[[torch.Tensor], torch.Tensor]
+"""From weights to a number."""
+
+
+def looks(fields: Array, seeds: int, look: Look) -> Job:
     """Lines and curvatures over seed and stage."""
-    shape, per = (seeds, len(STAGES), len(PARTS)), ("seed", "stage", "part")
-    lines = (*shape, len(LINES))
-    frame = xr.Dataset(
+    frame = looks_frame({"seed": seeds}, list(STAGES), look).assign_coords(seed=np.arange(seeds))
+    items = [(fields, seed, stage, look) for seed in range(seeds) for stage in STAGES]
+    return Job(frame, ("seed", "stage"), items, _looked)
+
+
+def looks_frame(over: dict[str, int], stages: list[str], look: Look) -> xr.Dataset:
+    """What looks leave, empty, over further dimensions, stage and part."""
+    per = (*over, "stage", "part")
+    shape = (*over.values(), len(stages), len(PARTS))
+    lines = (*shape, len(look.lines))
+    return xr.Dataset(
         {
             "curvature": ((*per, "end"), np.full((*shape, 2), np.nan), words("least and largest Ritz value")),
             "minima": ((*per, "line"), np.full(lines, np.nan), words("minima along a line")),
-            "values": ((*per, "line", "step"), np.full((*lines, len(STEPS)), np.nan), words("loss")),
+            "values": ((*per, "line", "step"), np.full((*lines, look.points), np.nan), words("loss")),
         },
         {
-            "seed": np.arange(seeds), "stage": list(STAGES), "part": list(PARTS), "end": ["least", "largest"],
-            "line": list(LINES), "step": ("step", STEPS, words("share of a direction as long as the weights")),
+            "stage": stages, "part": list(PARTS), "end": ["least", "largest"], "line": look.lines,
+            "step": ("step", look.steps, words("share of a direction as long as the weights")),
         },
     )  # fmt: skip
-    items = [(fields, seed, stage) for seed in range(seeds) for stage in STAGES]
-    return Job(frame, ("seed", "stage"), items, _looked)
 
 
 def fits(fields: Array, seeds: int) -> Job:
@@ -82,23 +117,8 @@ def _fitted(item: tuple[Array, int, str]) -> Values:
     return {"error": np.float64(np.sqrt(np.mean((u - fields[0]) ** 2)) / fields[0].std())}
 
 
-def minima(values: Array) -> int:
-    """Minima of a line, its ends among them, that are deeper than a hundredth of its range.
-
-    Examples:
-        >>> minima(np.array([3.0, 1.0, 2.0, 0.0, 4.0])), minima(np.array([1.0, 2.0, 3.0]))
-        (2, 1)
-    """
-    if not np.isfinite(values).all():
-        return 0
-    height = float(np.ptp(values))
-    wall = values.max() + max(height, 1e-300)
-    padded = np.concatenate([[wall], values, [wall]])
-    return len(find_peaks(-padded, prominence=DEEP * height)[0])
-
-
-def _looked(item: tuple[Array, int, str]) -> Values:
-    fields, seed, stage = item
+def _looked(item: tuple[Array, int, str, Look]) -> Values:
+    fields, seed, stage, look = item
     adam, lbfgs = STAGES[stage]
     asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
     settings = Network(adam=adam, lbfgs=lbfgs, seed=seed, **SHAPES[fields.shape[-1]])
@@ -106,18 +126,21 @@ def _looked(item: tuple[Array, int, str]) -> Values:
     trained = one.run(begin)
     at, o = torch.from_numpy(trained.values.copy()), one.objective
 
-    def of(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def of(name: str) -> Loss:
         loss = {"data": lambda X: o.data(X), "residual": lambda X: o.residual(X, at), "total": lambda X: o.total(X, at)}
         return lambda z: loss[name](one.representation.fields(z))
 
     w = trained.weights
-    randoms = [direction(one, w, 100 + 2 * seed + n) for n in range(2)]
-    found = []
-    for part in PARTS:
-        loss = of(part)
-        curvature, vectors = ends(products(loss, w), len(w), LANCZOS, seed)
+    return looked_at([of(part) for part in PARTS], one.representation, w, look, seed)
+
+
+def looked_at(losses: Sequence[Loss], of: Representation, w: torch.Tensor, look: Look, seed: int) -> Values:
+    """Curvatures of some losses at weights, and their values and minima along random ways and the curved ones."""
+    randoms, found = [direction(of, w, 100 + 10 * seed + n) for n in range(look.random)], []
+    for loss in losses:
+        curvature, vectors = ends(products(loss, w), len(w), look.lanczos, seed)
         ways = [*randoms, *(torch.from_numpy(v * float(w.norm()) / 4) for v in vectors)]
         with torch.no_grad():
-            values = np.array([[float(loss(w + a * d)) for a in STEPS] for d in ways])
+            values = np.array([[float(loss(w + a * d)) for a in look.steps] for d in ways])
         found.append((curvature, np.array([minima(row) for row in values], dtype=float), values))
     return {n: np.stack([row[i] for row in found]) for i, n in enumerate(("curvature", "minima", "values"))}

@@ -8,9 +8,10 @@ import xarray as xr
 from studies import _paper
 from studies._claims import Claim, between, ours
 from studies._common import Datasets
+from studies._ill_posed import NEAR as NEAR_BY
 from studies._pinn_data import Array
-from studies._shares import ASKED as EASY
-from studies._shares import bounds, inherits
+from studies._shares import ASKED, bounds, inherits
+from studies._weights_claims import judge as of_weights
 
 NEAR = 10.0
 """Error of a completed field in per cent that counts as a yes."""
@@ -18,12 +19,12 @@ ARRIVED = 5.0
 """Error of the parameters in per cent that counts as near, of a network that is given time."""
 LONG = 4.0
 """CPU seconds below which a training that does not arrive decides nothing."""
-LEAST = -0.01
-"""Least curvature by the largest that is asked for."""
 AS_WELL, DRAWS = 1.25, 5
 """Error by the network's up to which another way does as well, and draws below which that is not judged."""
 TWICE = 2.0
-"""Error by that of the supervised fit that is asked for at most; set after one trial of each."""
+"""The same from which it does worse."""
+STRAIGHT = 1e-12
+"""Largest deviation from a parabola, by the range, that counts as rounding."""
 
 
 def judge(data: Datasets) -> list[Claim]:
@@ -33,10 +34,11 @@ def judge(data: Datasets) -> list[Claim]:
         _avoids(data["pinn_long"]),
         _bowl(data["pinn_stages"]),
         _separate(data["pinn_stages"]),
-        *_weights(data["pinn_weights"], data["pinn_steady"]),
-        _space_time(data["pinn_space_time"]),
+        _valley(data["pinn_stages"]),
+        *of_weights(data),
         _stands(data["pinn_lines"]),
         _descents(data["pinn_descents"]),
+        *_repaired(data["pinn_repairs"]),
         *_completes(fits),
     ]
 
@@ -58,18 +60,19 @@ def _range(values: Array, form: str = ".2g") -> str:
 
 
 def _avoids(long: xr.Dataset) -> Claim:
-    error, within = (long[name].sel(way="network, by gradient").item() for name in ("error", "within"))
-    took = long["seconds"].max().item()
+    errors, within, took = long["error"].values, long["within"].values, float(long["seconds"].max())
+    there = within[np.isfinite(within)]
     return Claim(
         _paper.PINN_AVOIDS,
         "From the start at which the paper's training fails (80 % off), v seen without noise, a network learned "
         "jointly with the parameters by gradient ends near all four, if it is given time (the table "
-        f"of equal seconds gives less). Asked here: {ARRIVED:g} %. Set when a trial had ended at 0.5 % in 40 CPU "
-        f"seconds.",
-        f"{error:.2g} % off",
-        f"largest error {error:.2g} %, one seed, {took:.0f} CPU seconds"
-        + (f"; within 1 % from {within:.0f} s on" if np.isfinite(within) else ""),
-        None if took < 10 else error <= ARRIVED,
+        f"of equal seconds gives less). Asked here: {ARRIVED:g} % with every seed; one beyond it would have been a no. "
+        "Set when a trial had ended at 0.5 % in 40 CPU seconds.",
+        f"{_range(errors)} % off",
+        f"largest error {_range(errors)} %, {len(errors)} seeds of wave vectors and first weights, {took:.0f} CPU "
+        f"seconds each; within 1 % with {len(there)} of them"
+        + (f", from {_range(there, '.0f')} s on" if len(there) else ""),
+        None if took < 10 else bool((errors <= ARRIVED).all()),
     )
 
 
@@ -91,86 +94,34 @@ def _bowl(stages: xr.Dataset) -> Claim:
 
 def _separate(stages: xr.Dataset) -> Claim:
     slope, split = float(stages["data_slope"].max()), float(stages["split"].max())
-    bend = float(stages["bend"].max())
     return Claim(
         _paper.SEPARATE,
         "By autograd at five stages. Asked here: the data loss has no derivative in a parameter, and the two parts of "
         "the gradient add up to the whole to 1e-12.",
         f"derivative {slope:g}, sum to {split:.0e}",
         f"largest derivative of the data loss in a parameter {slope:g}; largest difference of the sum of parts from "
-        f"the "
-        f"whole {split:.1e}; along k the total loss is a parabola to {bend:.0e} of its range at 21 places along a "
-        "direction of the weights",
+        f"the whole {split:.1e}",
         slope == 0 and split <= 1e-12,
     )
 
 
-def _weights(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
-    random = looks["minima"].isel(line=slice(0, 2))
-    share = {str(p): float((random.sel(part=p) == 1).mean()) for p in looks["part"].values}
-    along = {str(p): float((looks["minima"].isel(line=slice(2, 4)).sel(part=p) == 1).mean()) for p in share}
-    ratio = (looks["curvature"].isel(end=0) / looks["curvature"].isel(end=1)).min("seed")
-    told = "; ".join(
-        f"{s}: " + ", ".join(f"{p} {float(ratio.sel(stage=s, part=p)):.1g}" for p in share)
-        for s in map(str, looks["stage"].values)
-    )
-    lines = f"{int(random.sel(part='data').size)} lines a loss"
-    forward, supervised = (steady["error"].sel(fit=f).values for f in ("forward", "supervised"))
-    times = float(np.median(forward / supervised))
-    words = ", ".join(f"{p} {s:.0%}" for p, s in share.items())
-    return [
-        Claim(
-            _paper.EASY_WEIGHTS,
-            "Lines along random directions of the weights, filter by filter, at three stages. Asked here: each loss "
-            "has "
-            f"one minimum on {EASY:.0%} of them, by the rule of `studies/_shares.py`: few lines decide nothing.",
-            words,
-            f"lines with one minimum: {words} ({lines}); along the least and the most curved direction "
-            + ", ".join(f"{p} {s:.0%}" for p, s in along.items()),
-            _mostly(min(share.values()), int(random.sel(part="data").size)),
-        ),
-        Claim(
-            _paper.EASY_WEIGHTS,
-            f"Curvature by 40 Lanczos steps at three stages. Asked here: the least is above {LEAST:g} of the largest.",
-            f"least/largest down to {float(ratio.min()):.2g}",
-            f"least by largest curvature, worst seed: {told}",
-            bool(ratio.min() >= LEAST),
-        ),
-        Claim(
-            _paper.EASY_WEIGHTS,
-            "Does descent arrive? v seen, true parameters given: the error of u with the residual loss, by that of the "
-            f"same network taught u itself in as many steps. Asked here: at most {TWICE:g} in the median, set after "
-            f"one trial.",
-            f"{times:.2g} times the supervised fit",
-            f"u off by {_range(100 * forward)} % with the residual, {_range(100 * supervised)} % supervised, "
-            f"{len(forward)} seeds",
-            times <= TWICE,
-        ),
-    ]
-
-
-def _mostly(share: float, count: int) -> bool | None:
-    """Whether at least 95 % have it; None where there are too few to tell."""
-    return inherits(share, *bounds(share, count))
-
-
-def _space_time(runs: xr.Dataset) -> Claim:
-    forward, supervised = (runs["error"].sel(fit=f) for f in ("forward", "supervised"))
-    ratio = (forward / supervised).median("seed")
-    told = "; ".join(
-        f"T = {int(T)}: {_range(forward.sel(time=T).values)} against {_range(supervised.sel(time=T).values)}"
-        for T in runs["time"].values
-    )
-    one = runs["minima"].sel(fit="forward")
+def _valley(stages: xr.Dataset) -> Claim:
+    one, bend = stages["minima"] == 1, float(stages["bend"].max())
+    share, count, low_high = float(one.mean()), one.size, bounds(float(one.mean()), one.size)
+    lowest = 100 * (stages["lowest"] - 1)
+    mostly = inherits(share, *low_high)
     return Claim(
-        _paper.SPACE_TIME,
-        "Forward from the first frame with the true parameters, 16 x 16 pixels: error of v in the last frame by its "
-        f"standard deviation, by that of a supervised fit with as many steps. Asked here: at most {TWICE:g} in the "
-        "median at every time, set after one trial.",
-        f"{_range(ratio.values)} times the supervised fit",
-        f"{told} ({runs.sizes['seed']} seeds); yet {int((one == 1).sum())} of {one.size} random lines of the loss have "
-        "one minimum: lines do not see the failure",
-        bool((ratio <= TWICE).all()),
+        ours("Weights and k together make one valley"),
+        "The total loss over k and a random direction of the weights, filter by filter: three directions at five "
+        f"stages. Asked here: along k it is a parabola to {STRAIGHT:g} of its range at each of 21 places, and its "
+        f"floor, the least over k at each place, has one minimum on {ASKED:.0%} of the planes, by the rule of lines "
+        "and of `studies/_shares.py`. Fixed before it was counted; one such plane had been drawn.",
+        f"one minimum on {int(one.sum())} of {count} planes",
+        f"floor with one minimum on {int(one.sum())} of {count} planes ({low_high[0]:.0%} to {low_high[1]:.0%}, as if "
+        f"independent); grid points below all neighbours: {int(stages['on_grid'].max())} at most; along k a parabola "
+        f"to {bend:.0e} of its range; its lowest point lies at k off by {_range(lowest.isel(stage=0).values, '.2g')} % "
+        f"before training, {_range(lowest.isel(stage=-1).values, '.2g')} % at the last stage",
+        False if bend > STRAIGHT else mostly,
     )
 
 
@@ -198,7 +149,7 @@ def _stands(lines: xr.Dataset) -> Claim:
 
 
 def _descents(descents: xr.Dataset) -> Claim:
-    near = {str(m): int((descents["error"].sel(mode=m) <= 0.02).sum()) for m in descents["mode"].values}
+    near = {str(m): int((descents["error"].sel(mode=m) <= NEAR_BY).sum()) for m in descents["mode"].values}
     n = descents.sizes["start"]
     alone, joint = near.values()
     off = [float(descents["error"].sel(mode=m).median()) for m in near]
@@ -212,6 +163,37 @@ def _descents(descents: xr.Dataset) -> Claim:
         f"{100 * off[1]:.0f} %",
         joint <= alone,
     )
+
+
+def _repaired(runs: xr.Dataset) -> list[Claim]:
+    """Half of the starts or more, loss by loss, with the optimiser that does better; the control stands beside it."""
+    error, n = runs["error"].fillna(np.inf), runs.sizes["start"]
+    control, *tried = map(str, runs["mode"].values)
+    hits = {m: int((error.sel(mode=m) <= NEAR_BY).sum()) for m in (control, *tried)}
+
+    def told(mode: str) -> str:
+        low, high = bounds(hits[mode] / n, n)
+        median = 100 * float(error.sel(mode=mode).median())
+        return f"{mode}: {hits[mode]} of {n} ({low:.0%} to {high:.0%}), median error {median:.2g} %"
+
+    claims = []
+    for loss in dict.fromkeys(m.rsplit(", ", 1)[0] for m in tried):
+        ways = [m for m in tried if m.rsplit(", ", 1)[0] == loss]
+        best = max(hits[m] for m in ways)
+        low, high = bounds(best / n, n)
+        claims.append(
+            Claim(
+                ours("Another loss repairs it, no network"),
+                f"F and k from the starts of that descent, the start field known, {loss}. Asked here: half of the "
+                "starts or more come within 2 %, with the better optimiser where there are two: yes where the lower "
+                "bound of the share is above a half, no where the upper one is below, bounds one-sided 95 %. One start "
+                "of each had been tried.",
+                f"{best} of {n}",
+                "; ".join(told(m) for m in (*ways, control)),
+                True if low > 0.5 else False if high < 0.5 else None,
+            )
+        )
+    return claims
 
 
 def _as_well(half: xr.Dataset) -> bool | None:

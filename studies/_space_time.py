@@ -2,12 +2,14 @@
 
 Parameters are the true ones. The network is trained forward with the loss of the first frame and the equations'
 residual at times drawn anew each step, and beside it, with as many steps, on the true frames at those times. Both have
-one network, one draw, one rate. The verdict is the final frame's error against the supervised fit's.
+one network, one draw, one rate. The verdict is the final frame's error against the supervised fit's. Beside it stand
+lines and curvatures of the forward losses at three stages, as `studies/_network_weights.py` looks at the steady ones.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +21,7 @@ from gsimplicit.equations import model_residual
 from gsimplicit.inverse.network.representation import Perceptron, Size
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._network_weights import STEPS, minima
+from studies._network_weights import LOOKS, PARTS, Look, looked_at, looks_frame
 from studies._pinn_data import TRUTH, words
 
 SIDE = 16
@@ -30,33 +32,41 @@ TRAINED = {"quick": 30, "default": 800, "paper": 5000}
 SEEDS = {"quick": 1, "default": 2, "paper": 5}
 BATCH = 6
 """Times drawn a step."""
+SHOWN = 8
+"""Times at which the losses are looked at."""
 RATE = 5e-3
 FITS = ("forward", "supervised")
+STAGES = {"begun": 0.0, "half-way": 0.5, "trained": 1.0}
+"""Shares of the steps before a look; the first is after one step."""
+SPREAD = (0.25, 0.12)
+"""Of u and v."""
 
 
 def runs(scale: str) -> Job:
-    """Final errors over time, seed and fit."""
-    times, seeds = TIMES[scale], SEEDS[scale]
-    shape, over = (len(times), seeds, len(FITS)), ("time", "seed", "fit")
+    """Final errors of both fits, and looks at the forward one, over time and seed."""
+    times, seeds, look = TIMES[scale], SEEDS[scale], LOOKS[scale]
+    shape, over = (len(times), seeds), ("time", "seed")
+    per, each = (*over, "fit"), (*shape, len(FITS))
     frame = xr.Dataset(
         {
-            "error": (over, np.full(shape, np.nan), words("error of v in the last frame by its standard deviation")),
-            "minima": ((*over, "line"), np.full((*shape, 2), np.nan), words("minima of the loss along a line")),
-            "loss": (over, np.full(shape, np.nan), words("final loss")),
+            "error": (per, np.full(each, np.nan), words("error of v in the last frame by its standard deviation")),
+            "first": (per, np.full(each, np.nan), words("the same in the first frame")),
+            "early": (per, np.full(each, np.nan), words("share of the residual in the first tenth of the film")),
+            "loss": (per, np.full(each, np.nan), words("forward loss, first frame and residual, at the end of a fit")),
         },
         {
-            "time": ("time", list(times), words("time units foretold")), "seed": np.arange(seeds),
-            "fit": list(FITS), "line": ["random 1", "random 2"],
+            "time": ("time", list(times), words("time units foretold")), "seed": np.arange(seeds), "fit": list(FITS),
         },
     )  # fmt: skip
-    items = [(T, seed, fit, TRAINED[scale]) for T in times for seed in range(seeds) for fit in FITS]
-    return Job(frame, over, items, _run)
+    frame = frame.merge(looks_frame(dict(zip(over, shape, strict=True)), list(STAGES), look))
+    return Job(frame, over, [(T, seed, TRAINED[scale], look) for T in times for seed in range(seeds)], _run)
 
 
-class _InTime:
+class InTime:
     """The package's network with time as further inputs: itself, and three slow waves of it."""
 
-    def __init__(self, size: Size, T: int, seed: int) -> None:
+    def __init__(self, T: int, seed: int) -> None:
+        size = Size((SIDE, SIDE), torch.tensor([0.75, 0.12]).double(), torch.tensor(SPREAD).double())
         self.inner = Perceptron(size, 32, 2, 40, 0.8, torch.Generator().manual_seed(seed))
         self.T, self.space = T, self.inner._inputs[torch.float64]
         self.inner.layers[0] += 4
@@ -77,45 +87,105 @@ class _InTime:
         return size.offset[:, None, None] + size.spread[:, None, None] * out
 
 
-def _run(item: tuple[int, int, str, int]) -> Values:
-    T, seed, fit, steps = item
-    frames = _true(T, seed)
-    size = Size((SIDE, SIDE), torch.tensor([0.75, 0.12]).double(), torch.tensor([0.25, 0.12]).double())
-    network = _InTime(size, T, seed)
-    values = torch.from_numpy(TRUTH)[None]
-    spread = torch.tensor([0.25, 0.12]).double()[:, None, None]
-    rates = frames[1:] - frames[:-1]
-    terms = (rates**2).mean(dim=(0, 2, 3))[:, None, None]
+class Film:
+    """A true film, and what a network loses on it.
 
-    def loss(z: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        if fit == "supervised":
-            return (((network.frames(z, times) - frames[times]) / spread) ** 2).mean()
-        both = network.frames(z, torch.cat([torch.zeros(1), times, times + 1]))
+    Args:
+        T: Time units.
+        seed: Of the start, the network and its training.
+    """
+
+    def __init__(self, T: int, seed: int) -> None:
+        self.T, self.seed, self.network = T, seed, InTime(T, seed)
+        self.frames = _true(T, seed)
+        self._values, self._spread = torch.from_numpy(TRUTH)[None], torch.tensor(SPREAD).double()[:, None, None]
+        self._terms = ((self.frames[1:] - self.frames[:-1]) ** 2).mean(dim=(0, 2, 3))[:, None, None]
+
+    def supervised(self, z: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """The loss of the true frames at some times."""
+        return (((self.network.frames(z, times) - self.frames[times]) / self._spread) ** 2).mean()
+
+    def forward(self, z: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """The losses of the first frame, of the residual at some times, and of both together."""
+        both = self.network.frames(z, torch.cat([torch.zeros(1), times, times + 1]))
         first, now, later = both[:1], both[1 : 1 + len(times)], both[1 + len(times) :]
-        rest = later - now - model_residual(gs.models.gray_scott, now, values)
-        return (((first - frames[:1]) / spread) ** 2).mean() + (rest**2 / terms).mean()
+        data = (((first - self.frames[:1]) / self._spread) ** 2).mean()
+        residual = (self._rest(now, later) ** 2 / self._terms).mean()
+        return torch.stack([data, residual, data + residual])
 
-    draws = torch.Generator().manual_seed(seed)
-    z = network.inner.start(draws).requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=RATE)
-    with torch.enable_grad():
-        for n in range(steps):
-            optimiser.param_groups[0]["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / steps)))
-            optimiser.zero_grad(set_to_none=True)
-            loss(z, torch.randint(T, (BATCH,), generator=draws)).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-    with torch.no_grad():
-        last = network.frames(z, torch.tensor([T]))[0, 1]
-        looked = torch.linspace(0, T - 1, 8).long()
-        ways = [torch.randn(len(z), generator=draws, dtype=torch.float64) for _ in range(2)]
-        lines = [[float(loss(z + a * d * z.norm() / d.norm(), looked)) for a in STEPS] for d in ways]
-        final = float(loss(z, looked))
-    wrong = float((last - frames[T, 1]).pow(2).mean().sqrt() / frames[T, 1].std())
+    def loss(self, fit: str, z: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """What a fit descends."""
+        return self.supervised(z, times) if fit == FITS[1] else self.forward(z, times)[-1]
+
+    def trained(self, fit: str, steps: int) -> dict[str, torch.Tensor]:
+        """Weights at every stage of a training."""
+        draws = torch.Generator().manual_seed(self.seed)
+        z = self.network.inner.start(draws).requires_grad_()
+        optimiser, kept = torch.optim.Adam([z], lr=RATE), {}
+        stages = {max(1, round(share * steps)): name for name, share in STAGES.items()}
+        with torch.enable_grad():
+            for n in range(steps):
+                optimiser.param_groups[0]["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / steps)))
+                optimiser.zero_grad(set_to_none=True)
+                times = torch.randint(self.T, (BATCH,), generator=draws)
+                self.loss(fit, z, times).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                if n + 1 in stages:
+                    kept[stages[n + 1]] = z.detach().clone()
+        return kept
+
+    @property
+    def shown(self) -> torch.Tensor:
+        """Times at which losses are looked at, the same for all."""
+        return torch.linspace(0, self.T - 1, SHOWN).long()
+
+    def left(self, z: torch.Tensor) -> float:
+        """The forward loss."""
+        with torch.no_grad():
+            return float(self.forward(z, self.shown)[-1])
+
+    def early(self, z: torch.Tensor) -> float:
+        """Share of the residual that falls on the first tenth of the film."""
+        with torch.no_grad():
+            all_times = self.network.frames(z, torch.arange(self.T + 1))
+            by = (self._rest(all_times[:-1], all_times[1:]) ** 2 / self._terms).mean(dim=(1, 2, 3))
+        return float(by[: self.T // 10].sum() / by.sum())
+
+    def wrong(self, z: torch.Tensor, frame: int = -1) -> float:
+        """Error of v in a frame, the last one, by its standard deviation."""
+        at = frame % (self.T + 1)
+        with torch.no_grad():
+            found = self.network.frames(z, torch.tensor([at]))[0, 1]
+        true = self.frames[at, 1]
+        return float((found - true).pow(2).mean().sqrt() / true.std())
+
+    def _rest(self, now: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
+        """The equations' residual of a step."""
+        return later - now - model_residual(gs.models.gray_scott, now, self._values)
+
+
+def _run(item: tuple[int, int, int, Look]) -> Values:
+    T, seed, steps, look = item
+    film = Film(T, seed)
+    weights = {fit: film.trained(fit, steps) for fit in FITS}
+    ends = [weights[fit]["trained"] for fit in FITS]
+    looks = [_looked(film, weights["forward"][stage], look) for stage in STAGES]
     return {
-        "error": np.float64(wrong),
-        "minima": np.array([minima(np.array(line)) for line in lines], dtype=float),
-        "loss": np.float64(final),
+        "error": np.array([film.wrong(z) for z in ends]),
+        "first": np.array([film.wrong(z, 0) for z in ends]),
+        "early": np.array([film.early(z) for z in ends]),
+        "loss": np.array([film.left(z) for z in ends]),
+        **{name: np.stack([one[name] for one in looks]) for name in looks[0]},
     }
+
+
+def _looked(film: Film, w: torch.Tensor, look: Look) -> Values:
+    """Lines and curvatures of the forward losses at some weights."""
+
+    def part(n: int, z: torch.Tensor) -> torch.Tensor:
+        return film.forward(z, film.shown[: SHOWN if n else 1])[n]  # the first frame needs no times
+
+    return looked_at([partial(part, n) for n in range(len(PARTS))], film.network.inner, w, look, film.seed)
 
 
 def _true(T: int, seed: int) -> torch.Tensor:

@@ -39,7 +39,7 @@ def test_lanczos_finds_the_ends_of_a_losss_spectrum() -> None:
 def test_a_direction_is_as_long_as_the_weights_filter_by_filter(fields: np.ndarray) -> None:
     asked = _pinn_data.question(fields, np.ones((32, 32), dtype=bool), both=False)
     one, begin = training(Network(width=5, depth=2, waves=4), asked)
-    d = _pinn_bowl.direction(one, begin.weights, 0)
+    d = _pinn_bowl.direction(one.representation, begin.weights, 0)
     covered = np.zeros(len(begin.weights), dtype=int)
     for first, last, by in one.representation.filters():
         covered[first:last] += 1

@@ -19,6 +19,8 @@ WORDS = {
     "march": r"march(?:es|ed|ing)?",
     "residual-loss": r"residual loss(?:es)?",
     "residual": r"residuals?(?! loss)",
+    "filter-by-filter": r"filter by filter",
+    "lanczos-method": r"Lanczos",
     "certified": r"certified",
     "root": r"(?<!square[ -])roots?",
     "drifting": r"drift(?:s|ing)?",

@@ -23,7 +23,7 @@ from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.answers.recover import Answer
+    from gsimplicit.inverse.answers.judge import Answer
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -99,7 +99,7 @@ def invert(
         >>> low < 0.065 < high, high - low < 0.002
         (True, True)
     """
-    from gsimplicit.inverse.answers.recover import firm
+    from gsimplicit.inverse.answers.judge import firm
     from gsimplicit.inverse.starts.starts import Search
 
     begin = time.perf_counter()
@@ -158,7 +158,7 @@ def _collected(
     model: Model, pictures: Pictures, answers: list[Answer], method: str, level: float, seconds: float
 ) -> Inversion:
     """Answers as one result."""
-    from gsimplicit.inverse.answers.recover import residual_of
+    from gsimplicit.inverse.answers.judge import residual_of
 
     N, P, (B, S, H, W) = len(answers), len(model.parameters), pictures.values.shape
     values, interval = np.full((N, P), np.nan), np.full((N, P, 2), np.nan)

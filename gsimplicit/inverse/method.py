@@ -11,7 +11,7 @@ from gsimplicit.equations import Model
 from gsimplicit.inverse.pictures.question import Pictures, Wanted
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.answers.recover import Answer
+    from gsimplicit.inverse.answers.judge import Answer
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.answers.equation_error import EquationFit, concluded, noise_draws
+from gsimplicit.inverse.answers.judge import Answer
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.fits import variable_projection as projection
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.starts.own_equation import at_rest

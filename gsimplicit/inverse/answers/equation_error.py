@@ -14,8 +14,8 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
+from gsimplicit.inverse.answers.judge import Answer
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place
 from gsimplicit.inverse.starts.search import CLEANEST
 

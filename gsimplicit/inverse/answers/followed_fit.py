@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from gsimplicit.inverse.answers.answer import Recovery
+from gsimplicit.inverse.answers.judge import Answer, judged
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.fits.branch import BranchLostError, Root, first, settled
 from gsimplicit.inverse.fits.following import Walked, by_bfgs, by_data, by_deviations, by_loss
 from gsimplicit.inverse.fits.problem import Ended, Fit

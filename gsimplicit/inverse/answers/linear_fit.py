@@ -14,8 +14,8 @@ import numpy as np
 
 from gsimplicit.equations import Equations, Model
 from gsimplicit.inverse.answers.equation_error import EquationFit, concluded, noise_draws
+from gsimplicit.inverse.answers.judge import Answer
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.fits.variable_projection import inside
 from gsimplicit.inverse.pictures.noise import smoothed
 from gsimplicit.inverse.starts.measured import ROUGH, SURE

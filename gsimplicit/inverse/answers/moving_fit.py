@@ -8,13 +8,14 @@ import numpy as np
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import laplacian
-from gsimplicit.inverse.answers.answer import Certainty, Recovery
+from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
+from gsimplicit.inverse.answers.judge import Answer, judged, rounding
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.answers.weak_fit import starts
 from gsimplicit.inverse.fits import moving
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
-from gsimplicit.inverse.starts.search import NOISY, search
+from gsimplicit.inverse.pictures.whiteness import agreement
+from gsimplicit.inverse.starts.search import CLEANEST, NOISY, WHITE, search
 
 FAST = 0.1
 """Size of du/dt, by that of diffusion, from which a picture tells nothing of the model."""
@@ -50,8 +51,20 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
             f"up to {FAST:g} is a picture near rest"
         )
         return replace(answer, verdict=Recovery.MISFIT, reason=reason)
-    wider = IN_STEP * moving.agreement(problem, best.fit) / max(best.fit.chi2, 1e-300)
+    apart, sd = agreement(problem.snapshots, best.fit.misfit)
+    size = data.noise * np.sqrt(best.fit.chi2)
+    if size > CLEANEST * problem.model.scale and apart > WHITE * sd:  # rounding is not white
+        reason = (
+            f"deviations of {size:.3g} are no noise: those of neighbouring pixels have "
+            f"correlation {apart:.2g}, {apart / sd:.0f} times what noise has; is the noise that was given too large?"
+        )
+        return replace(answer, verdict=Recovery.MISFIT, reason=reason)
+    least = rounding(problem, data, best.fit)
+    wider = IN_STEP * moving.agreement(problem, best.fit) * max(best.total, least) / max(best.fit.chi2, least)
     certainty = Certainty.from_covariance(answer.certainty.covariance * wider, answer.certainty.freedom)
+    if certainty.spread > UNSEEN:
+        names = [problem.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
+        return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=certainty.family(names), certainty=certainty)
     reason = f"{answer.reason}; fields change by about {rate:.2g} per unit time"
     return replace(answer, certainty=certainty, reason=reason)
 

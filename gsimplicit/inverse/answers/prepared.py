@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.inverse.answers.answer import Recovery
-from gsimplicit.inverse.answers.recover import Answer, as_problem, recover
+from gsimplicit.inverse.answers.judge import Answer
+from gsimplicit.inverse.answers.recover import as_problem, recover
 from gsimplicit.inverse.fits.problem import Problem
 from gsimplicit.inverse.method import Question
 from gsimplicit.inverse.starts.measured import Measured, measured, refusal

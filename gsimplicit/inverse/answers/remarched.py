@@ -15,8 +15,8 @@ from gsimplicit.equations import DEFAULT, ModelParams, StabilityWarning
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.answers.followed_fit import SHIFTS, first_root, named
+from gsimplicit.inverse.answers.judge import Answer, judged
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.fits.following import by_data
 from gsimplicit.inverse.fits.problem import Ended
 from gsimplicit.inverse.starts.search import Found

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gsimplicit.inverse.answers.answer import Recovery
+from gsimplicit.inverse.answers.judge import Answer, judged
 from gsimplicit.inverse.answers.prepared import Prepared
-from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
 from gsimplicit.inverse.starts.search import NOISY, pulled, search, starts_of

@@ -10,7 +10,7 @@ from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
     from gsimplicit.descent.row import OptimizerFactory
-    from gsimplicit.inverse.answers.recover import Answer
+    from gsimplicit.inverse.answers.judge import Answer
     from gsimplicit.losses.loss import FeatureLoss
     from gsimplicit.routes.arguments import Fields
     from gsimplicit.routes.objective import Loss

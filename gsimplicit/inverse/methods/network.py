@@ -13,7 +13,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.answers.recover import Answer
+    from gsimplicit.inverse.answers.judge import Answer
     from gsimplicit.inverse.network.trained import Trained
 
 RATES = {"network": 2e-3, "pixels": 1e-2, "smooth": 1e-2}

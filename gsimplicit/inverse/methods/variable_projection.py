@@ -9,8 +9,8 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
+    from gsimplicit.inverse.answers.judge import Answer
     from gsimplicit.inverse.answers.prepared import Prepared
-    from gsimplicit.inverse.answers.recover import Answer
 
 
 @dataclass(frozen=True)

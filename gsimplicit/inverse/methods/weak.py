@@ -9,7 +9,7 @@ from gsimplicit import checks
 from gsimplicit.inverse.method import Method, Question
 
 if TYPE_CHECKING:
-    from gsimplicit.inverse.answers.recover import Answer
+    from gsimplicit.inverse.answers.judge import Answer
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from gsimplicit.equations import Equations
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery
 from gsimplicit.inverse.answers.followed_fit import named
+from gsimplicit.inverse.answers.judge import Answer, judged
 from gsimplicit.inverse.answers.prepared import Prepared, answered
-from gsimplicit.inverse.answers.recover import Answer, judged
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Ended as FitEnded
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem

@@ -19,6 +19,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 MOST = 800
 """Values up to which it is used: it costs their square times the modes."""
 ROUNDS = 60
+ROUNDED = 1e-10
+"""Variance of the least noise, by that of the pattern."""
 LARGEST = 1.8
 """Wave number in radians a pixel above which a pattern is taken to have nothing."""
 
@@ -44,16 +46,18 @@ def kriged(picture: Array, there: np.ndarray[Any, np.dtype[np.bool_]], noise: fl
     rows, columns = ((places[:, None, i] - places[None, :, i]) % n for i, n in enumerate((H, W)))
     power = np.where(kept, 1.0, 0.0)
     power *= y.var() * N / power.sum()
-    noisy = (noise**2 + 1e-10 * y.var()) * np.eye(len(y))
     amplitudes, mean = np.zeros(len(modes), dtype=complex), float(y.mean())
     for _ in range(ROUNDS):
-        L = scipy.linalg.cholesky(np.fft.ifft2(power).real[rows, columns] + noisy, lower=True)
+        # by the pattern's own size: beyond a window it may grow to many times what is seen
+        noisy = noise**2 + ROUNDED * max(float(y.var()), float(power.sum()) / N)
+        L = scipy.linalg.cholesky(np.fft.ifft2(power).real[rows, columns] + noisy * np.eye(len(y)), lower=True)
         ones = scipy.linalg.cho_solve((L, True), np.ones(len(y)))
         mean = float(ones @ y / ones.sum())
         s = power[kept]
         amplitudes = s * (waves.conj().T @ scipy.linalg.cho_solve((L, True), y - mean)) / N
         known = (np.abs(scipy.linalg.inv(L) @ waves) ** 2).sum(0)
-        expected = np.abs(amplitudes) ** 2 * N + s - s**2 * known / N
+        # where the data tell all of a mode its variance is 0, of which rounding makes less
+        expected = np.abs(amplitudes) ** 2 * N + np.maximum(s - s**2 * known / N, 0.0)
         power[kept] = (np.bincount(ring[kept], expected, minlength=len(count)) / count)[ring[kept]]
     hat = np.zeros(picture.shape, dtype=complex)
     hat[kept] = amplitudes * N

@@ -71,6 +71,16 @@ def measured(model: Model, pictures: Pictures, noise: Sequence[float | None]) ->
     return Measured(snapshots, guess, sizes.get(model.seen, min(sizes.values())), known)
 
 
+def assumed(pictures: Pictures) -> dict[int, float]:
+    """Noise of each seen species that `measured` assumes where it is neither given nor to be estimated."""
+
+    def own(i: int) -> float:
+        at, there = pictures.values[:, i], pictures.there[:, i]
+        return float(np.mean([p[t].std() for p, t in zip(at, there, strict=True)]))
+
+    return {i: ASSUMED * own(i) for i in pictures.seen}
+
+
 def _filled(picture: Array, there: Any, noise: float, edges: Edges) -> Array:
     few = int(there.sum()) <= kriging.MOST
     return edges.kriged(picture, there, noise) if few else edges.filled(picture, there, noise)

@@ -62,4 +62,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "output/default"))
+    given = Path(sys.argv[1] if len(sys.argv) > 1 else "output/default")
+    if not (given / "inversion_fits.nc").exists():
+        sys.exit(f"no inversion_fits.nc in {given}: `python -m studies inversion` makes it; the folder is an argument")
+    main(given)

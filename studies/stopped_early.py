@@ -61,4 +61,6 @@ def one(side: int, steps: int, noise: float, seed: int) -> tuple[bool, float, in
 
 
 if __name__ == "__main__":
+    if not all(word.isdigit() for word in sys.argv[1:]):
+        sys.exit("python -m studies.stopped_early [SIDE [SEEDS]]: pixels a side (64), starts a row (4)")
     main(*map(int, sys.argv[1:]))

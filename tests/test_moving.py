@@ -93,3 +93,25 @@ def test_a_picture_of_something_else_is_a_misfit_and_not_a_fast_change() -> None
 def test_moving_must_be_a_flag() -> None:
     with pytest.raises(TypeError, match="moving"):
         Weak(moving="yes")  # type: ignore[arg-type]
+
+
+def test_a_clean_picture_at_rest_keeps_its_values() -> None:
+    root = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), refine=True).v
+    for seen in (root, root.float()):
+        found = invert(seen, method=MOVING)
+        assert verdict(found) == gs.Recovery.FOUND
+        assert error(found) < 1e-5
+        width = (found.interval[0, :, 1] - found.interval[0, :, 0]) / found.params.tensor()[0]
+        assert bool((width < 1e-3).all())
+
+
+@pytest.mark.slow
+def test_noise_given_far_too_large_is_a_misfit(early: gs.SteadyState, picture: torch.Tensor) -> None:
+    found = invert(picture, method=MOVING, noise=0.04 * float(early.v.std()))
+    assert verdict(found) == gs.Recovery.MISFIT
+    assert "too large?" in found.reason[0]
+
+
+def test_weights_beside_moving_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights must not be given with moving=True"):
+        Weak(moving=True, weights=(1e3,))

@@ -89,6 +89,17 @@ def test_gaps_in_a_window_are_filled(window: torch.Tensor) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("told", [None, 1e-6])
+def test_a_clean_window_with_gaps_is_found_whether_its_noise_is_told_or_not(
+    whole: torch.Tensor, told: float | None
+) -> None:
+    cut = whole[1, 20:48, 13:41]
+    there = torch.rand(cut.shape, generator=torch.Generator().manual_seed(0)) < 0.6
+    found = invert(cut, mask=there, noise=told, start=gs.Params(*PAPER))
+    found.require_found()
+    assert error(found) < 1e-4
+
+
 def test_a_window_with_an_unknown_gain_tells_what_a_known_diffusion_leaves(window: torch.Tensor) -> None:
     start = gs.Params(0.16, 0.078, 0.034, 0.0645)
     found = invert(30 + 200 * window[1], gain=True, free=["Dv", "F", "k"], start=start)

@@ -56,6 +56,8 @@ class Dynamics:
             found = list(self.rest(*rates))
         except ArithmeticError:  # b / a at a = 0
             return [float("nan")] * len(self.species)
+        except TypeError as error:
+            raise TypeError(f"rest must take the rates {', '.join(self.rates)}, one each: {error}") from error
         if len(found) != len(self.species):
             raise ValueError(f"rest must give one value a species, {len(self.species)} of them, got {len(found)}")
         return found

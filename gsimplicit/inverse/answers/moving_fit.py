@@ -20,8 +20,9 @@ from gsimplicit.inverse.starts.search import CLEANEST, NOISY, WHITE, search
 FAST = 0.1
 """Size of du/dt, by that of diffusion, from which a picture tells nothing of the model."""
 
-IN_STEP = 4.0
-"""Factor of the variance for what a spectrum does not show: du/dt in step with the pattern itself. From trials."""
+IN_STEP = 25.0
+"""Factor of the variance for what a spectrum does not show: du/dt in step with the pattern itself. From trials: 48 of
+Gray-Scott after 800 to 3,000 steps, for which errors were up to 4.7 times the standard deviation without it."""
 
 
 def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
@@ -40,6 +41,8 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
 
     found = search(problem, starts(ready, elsewhere=elsewhere), ready.accept, noisy=data.guess.noise > NOISY, by=by)
     answer = judged(problem, found, data, ready.accept)
+    if answer.verdict == Recovery.FAILED:
+        return replace(answer, reason=_nowhere(tried, problem))
     if answer.fit is None or answer.certainty is None or answer.verdict == Recovery.MISFIT:
         return answer
     best = next(one for one in tried if one.fit is answer.fit)
@@ -67,6 +70,18 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
         return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=certainty.family(names), certainty=certainty)
     reason = f"{answer.reason}; fields change by about {rate:.2g} per unit time"
     return replace(answer, certainty=certainty, reason=reason)
+
+
+def _nowhere(tried: list[moving.Moved], problem: Problem) -> str:
+    """How far the search for a size of du/dt came."""
+    if not tried:
+        return "no start was found for fields near the picture"
+    least = min(one.weight for one in tried)
+    return (
+        f"none of {len(tried)} starts led to fields that explain the picture, with du/dt of up to "
+        f"{problem.noise / least:.2g} per unit time. Look: is the noise known better than the picture tells it; "
+        "does it move more than a model near rest does; is a start near the parameters known?"
+    )
 
 
 def turnover(problem: Problem, place: Place) -> float:

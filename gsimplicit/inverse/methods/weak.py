@@ -11,6 +11,9 @@ from gsimplicit.inverse.method import Method, Question
 if TYPE_CHECKING:
     from gsimplicit.inverse.answers.judge import Answer
 
+WEIGHTS = (1e2, 1e3, 1e4)
+"""Times that are tried where none are given."""
+
 
 @dataclass(frozen=True)
 class Weak(Method):
@@ -22,13 +25,15 @@ class Weak(Method):
     the model may be a little wrong. Takes pictures with gaps, and several of one set.
 
     Attributes:
-        weights: Times, rising, each > 0: one after the other, each begun where the one before ended. Not used where
-            `moving`.
+        weights: Times, rising, each > 0: one after the other, each begun where the one before ended. None
+            may be given where `moving`.
         iterations: Most at each weight, >= 1.
         elsewhere: Whether other starts are looked for where the given one leads nowhere.
         moving: For pictures that have not come to rest. du/dt is an unknown then, noise of a size that is found: the
             weight is raised as far as noise allows. The noise of the picture must be known or can be estimated, and
-            its error goes into that size. Intervals allow for du/dt that agrees between pixels.
+            its error goes into that size. Intervals allow for du/dt that agrees between pixels. Tried with Gray-Scott;
+            weights of 0.5 to 1e4 times the model's unit of time are tried, so that models whose patterns form within
+            less than a hundred of them fail.
 
     Method: see `gsimplicit.inverse.fits.weak` and `gsimplicit.inverse.fits.moving`.
 
@@ -41,7 +46,7 @@ class Weak(Method):
     """
 
     name: ClassVar[str] = "weak"
-    weights: tuple[float, ...] = (1e2, 1e3, 1e4)
+    weights: tuple[float, ...] = WEIGHTS
     iterations: int = 30
     elsewhere: bool = True
     moving: bool = False
@@ -54,6 +59,8 @@ class Weak(Method):
         checks.integer("iterations", self.iterations, 1)
         checks.flag("elsewhere", self.elsewhere)
         checks.flag("moving", self.moving)
+        if self.moving and self.weights != WEIGHTS:
+            raise ValueError(f"weights must not be given with moving=True, which finds its own, got {self.weights!r}")
 
     def check(self, question: Question) -> None:
         """Refuse an unknown gain.

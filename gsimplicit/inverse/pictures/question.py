@@ -236,6 +236,8 @@ def as_noise(given: Any, seen: Sequence[int]) -> list[float | None]:
         return [None] * len(seen)
     if isinstance(given, int | float | np.floating | np.integer):
         return [checks.real("noise", given, above=0)] * len(seen)
+    if isinstance(given, str):
+        raise TypeError(f"noise must be a number, or a list of one a species, got {given!r}")
     values = [checks.real("noise", one, above=0) for one in checks.listed("noise", given)]
     if len(values) != len(seen):
         raise ValueError(f"noise must be one number, or one a seen species ({len(seen)}), got {len(values)}")

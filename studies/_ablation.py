@@ -8,6 +8,7 @@ seconds, and the one that foretells the held-out pixels best is taken for all se
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ import numpy as np
 import xarray as xr
 
 import gsimplicit as gs
+from gsimplicit.inverse.answers.prepared import prepared
+from gsimplicit.inverse.answers.recover import Answer
 from gsimplicit.inverse.methods import Network
+from gsimplicit.inverse.network.judged import NEAR
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._pinn_data import SHAPES, Array, pictured, question, words, worst
+from studies._pinn_data import SHAPES, Array, pictured, question, trained_on, words, worst
 
 TRAINED = {
     "network, by gradient": ("network", "gradient"),
@@ -44,6 +48,14 @@ NAMES = {
     "used": words("weight of the residual loss"),
 }
 """What is kept of a fit."""
+TRIED = {
+    "held_out": words("mean squared error of held-out pixels by their variance"),
+    "deviation": words("deviation from the pixels trained on, by their standard deviation", "percent"),
+    "residual": words("residual by the size of its terms", "percent"),
+    "noise_like": words("deviation that passes for noise with the package's judge", "percent"),
+    "error": words("largest relative error of the four parameters, which no rule sees", "percent"),
+}
+"""What is kept of a trial of a weight."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def trials(fields: Array, sizes: Sizes) -> Job:
     shape = (len(sizes.cases), len(TRAINED), len(sizes.weights))
     over = ("case", "way", "weight")
     frame = xr.Dataset(
-        {"held_out": (over, np.full(shape, np.nan), words("mean squared error of held-out pixels by their variance"))},
+        {name: (over, np.full(shape, np.nan), attrs) for name, attrs in TRIED.items()},
         {**_cases(sizes), "way": list(TRAINED), "weight": list(sizes.weights)},
     )
     items: list[Item] = [
@@ -149,10 +161,24 @@ def _tried(item: Item) -> Values:
     fields, seen, noise, method, weight, seed, seconds = item
     picture, there = pictured(fields, seen, noise, seed)
     away = there & (np.random.default_rng([seed, 18]).random(there.shape) < HELD)
-    one = settings(method, fields.shape[-1], weight, seed, seconds)
-    trained = one.train(question(picture, there & ~away, both=seen == "u and v"))
-    apart = (trained.fields[1] - picture[1])[away]
-    return {"held_out": np.float64(np.mean(apart**2) / picture[1][there].var())}
+    both = seen == "u and v"
+    trained = trained_on(settings(method, fields.shape[-1], weight, seed, seconds), picture, there & ~away, both=both)
+    apart = (trained.fields[0, 1].numpy() - picture[1])[away]
+    return {
+        "held_out": np.float64(np.mean(apart**2) / picture[1][there].var()),
+        "deviation": np.float64(100 * np.sqrt(trained.data_loss / (1 + both))),
+        "residual": np.float64(100 * np.sqrt(trained.residual_loss)),
+        "noise_like": np.float64(100 * noise_like(picture, there, both=both)),
+        "error": np.float64(worst(trained.params.tensor()[0].numpy())),
+    }
+
+
+def noise_like(picture: Array, there: Array, *, both: bool) -> float:
+    """Deviations from v, by its standard deviation, that the package's judge of trainings lets pass for noise."""
+    ready = prepared(question(picture, there, both=both))
+    if isinstance(ready, Answer):
+        raise RuntimeError(f"the picture was refused: {ready.reason}")
+    return max(NEAR, ready.data.noise * math.sqrt(ready.accept) / ready.spread)
 
 
 def _fitted(item: Item) -> Values:
@@ -166,11 +192,11 @@ def _fitted(item: Item) -> Values:
         values, X = found.params.tensor()[0].numpy(), found.fields[0].numpy()
         took, within = time.thread_time() - begin, np.nan
     else:
-        trained = settings(method, fields.shape[-1], weight, seed, seconds).train(question(picture, there, both=both))
-        values, X, took = trained.values, trained.fields, trained.seconds
-        off = np.array([worst(row) for row in trained.history[:, 4:]]) > 1
+        trained = trained_on(settings(method, fields.shape[-1], weight, seed, seconds), picture, there, both=both)
+        values, X, took = trained.params.tensor()[0].numpy(), trained.fields[0].numpy(), trained.seconds
+        off = np.array([worst(row) for row in trained.record["params"].values]) > 1
         late = np.flatnonzero(off).max(initial=-1) + 1
-        within = trained.history[late, 1] if late < len(off) else np.nan
+        within = float(trained.record["seconds"][late]) if late < len(off) else np.nan
     size = fields.std(axis=(1, 2))
     gap = np.sqrt(np.mean((X - fields) ** 2, axis=(1, 2))) / size
     left = (X[1] - picture[1])[there]

@@ -47,7 +47,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     X, small = fields_of(sizes.side), fields_of(32)
     weights = (_network_weights, _pinn_bowl, _lanczos)
     trials = kept("pinn_trials", lambda: _ablation.trials(X, sizes), _ablation)
-    by = _ablation.chosen(trials["held_out"])
+    by = _ablation.chosen(trials)
     return {
         "pinn_trials": trials,
         "pinn_fits": kept("pinn_fits", lambda: _ablation.fits(X, sizes, by), _ablation, weights=by.values.tolist()),

@@ -57,8 +57,13 @@ def test_pictures_show_the_share_that_is_told_with_noise_of_the_size_that_is_tol
     assert np.array_equal(there, same)
 
 
-def test_the_weight_is_the_one_that_foretells_held_out_pixels_best() -> None:
-    held = xr.DataArray(
-        [[[2.0, 1.0, 3.0], [np.nan, 5.0, 4.0]]], dims=("case", "way", "weight"), coords={"weight": [0.1, 1.0, 10.0]}
+def test_the_weight_is_the_one_whose_trial_leaves_least_of_deviation_and_residual_together() -> None:
+    over = ("case", "way", "weight")
+    trials = xr.Dataset(
+        {  # one fits by far but solves nothing, one solves what nobody saw, one diverged
+            "deviation": (over, [[[0.1, 0.5, 46.0], [np.nan, 2.0, 30.0]]]),
+            "residual": (over, [[[9.0, 0.5, 0.1], [np.nan, 8.0, 0.7]]]),
+        },
+        {"weight": [0.1, 1.0, 10.0]},
     )
-    assert _ablation.chosen(held).values.tolist() == [[1.0, 10.0]]
+    assert _ablation.chosen(trials).values.tolist() == [[1.0, 1.0]]

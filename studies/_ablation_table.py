@@ -41,7 +41,7 @@ def spread(values: np.ndarray) -> str:
 
 def weights(trials: xr.Dataset) -> list[str]:
     """The weight chosen for each case and trained method."""
-    by = chosen(trials["held_out"])
+    by = chosen(trials)
     out = ["| seen | noise | " + " | ".join(TRAINED) + " |", "| --- " * (2 + len(TRAINED)) + "|"]
     for n in range(by.sizes["case"]):
         cells = [f"{by[n].sel(way=method).item():g}" for method in TRAINED]

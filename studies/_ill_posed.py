@@ -19,7 +19,7 @@ from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
-from studies._pinn_data import SHAPES, TRUTH, Array, question, start_of, words
+from studies._pinn_data import SHAPES, TRUTH, Array, question, start_of, trained_on, words
 
 STAGES = {"not trained": (1, 0), "20 steps": (20, 0), "300 steps": (300, 0), "trained": (300, 400)}
 ALONG = np.linspace(0.055, 0.075, 41)
@@ -71,12 +71,12 @@ def _marched(values: Array, side: int) -> torch.Tensor:
 def _line(item: tuple[Array, str]) -> Values:
     fields, stage = item
     adam, lbfgs = STAGES[stage]
-    asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=False)
-    trained = Network(adam=adam, lbfgs=lbfgs, **SHAPES[fields.shape[-1]]).train(asked)
+    settings = Network(adam=adam, lbfgs=lbfgs, **SHAPES[fields.shape[-1]])
+    trained = trained_on(settings, fields, np.ones(fields.shape[1:], dtype=bool), both=False)
     values = np.repeat(TRUTH[None], len(ALONG), axis=0)
     values[:, 3] = ALONG
     v = _marched(values, fields.shape[-1])
-    return {"loss": gs.spectrum_loss(v, torch.from_numpy(trained.fields[None, 1])).numpy()}
+    return {"loss": gs.spectrum_loss(v, trained.fields[:, 1]).numpy()}
 
 
 def _descended(item: tuple[Array, int, str]) -> Values:

@@ -9,6 +9,7 @@ import xarray as xr
 
 import gsimplicit as gs
 from gsimplicit.inverse.method import Question
+from gsimplicit.inverse.methods import Network, Trained
 from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
@@ -65,6 +66,13 @@ def question(picture: Array, there: Array, *, both: bool) -> Question:
     pictures = as_pictures(model, picture[None] if both else picture[None, 1], None, there[None])
     wanted = as_wanted(model, gs.Params(*FAILED_START), None, None)
     return Question(model, pictures, wanted, [None] * len(pictures.seen))
+
+
+def trained_on(settings: Network, picture: Array, there: Array, *, both: bool) -> Trained:
+    """The same asked of a training alone."""
+    return settings.train(
+        picture[1], picture[0] if both else None, there, gs.Params(*FAILED_START), progress=False
+    )  # fmt: skip
 
 
 def worst(values: Array) -> float:

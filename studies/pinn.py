@@ -58,7 +58,7 @@ def compute(scale: str, folder: Path) -> Datasets:
     end, early = (_ill_posed,), (_repairs, _ill_posed, _levenberg, _remedy_losses)
     long, look = _pinn_long.SEEDS[scale], _network_weights.LOOKS[scale]
     trials = kept("pinn_trials", lambda: _ablation.trials(X, sizes), _ablation)
-    by = _ablation.chosen(trials["held_out"])
+    by = _ablation.chosen(trials)
     return {
         "pinn_trials": trials,
         "pinn_fits": kept("pinn_fits", lambda: _ablation.fits(X, sizes, by), _ablation, weights=by.values.tolist()),

@@ -106,8 +106,10 @@ def test_a_clean_picture_at_rest_keeps_its_values() -> None:
 
 
 @pytest.mark.slow
-def test_noise_given_far_too_large_is_a_misfit(early: gs.SteadyState, picture: torch.Tensor) -> None:
-    found = invert(picture, method=MOVING, noise=0.04 * float(early.v.std()))
+def test_noise_given_twice_too_large_is_a_misfit() -> None:
+    early = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(48, 48)), tol=0.0, max_steps=3000).v
+    size = 0.01 * float(early.std())
+    found = invert(early + noise(early.shape, size), method=MOVING, noise=2 * size, start=gs.Params(*PAPER))
     assert verdict(found) == gs.Recovery.MISFIT
     assert "too large?" in found.reason[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +11,12 @@ import torch
 from helpers import PAPER, small_start
 
 import gsimplicit as gs
-from gsimplicit.inverse.method import Question
-from gsimplicit.inverse.methods import Network
+from gsimplicit.inverse.asked import asked
+from gsimplicit.inverse.methods import Network, Question, Trained
 from gsimplicit.inverse.network import training as training_module
 from gsimplicit.inverse.network.objective import linear
 from gsimplicit.inverse.network.questioned import training
 from gsimplicit.inverse.network.representation import FIELDS
-from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,12 @@ def root() -> torch.Tensor:
     return state.fields
 
 
-def asked(root: torch.Tensor, *, both: bool = True) -> Question:
-    model = gs.models.gray_scott
-    pictures = as_pictures(model, root if both else root[:, 1], None, None)
-    return Question(model, pictures, as_wanted(model, START, None, None), [None] * len(pictures.seen))
+def question(root: torch.Tensor) -> Question:
+    return asked(Network(), root, start=START).questions[0]
+
+
+def on(settings: Network, root: torch.Tensor) -> Trained:
+    return settings.train(root, start=START, progress=False)
 
 
 def small(**settings: Any) -> Network:
@@ -50,7 +52,7 @@ def test_a_training_gone_on_from_its_file_ends_with_the_bits_of_one_that_was_not
 ) -> None:
     monkeypatch.setattr(training_module, "ROUND", 10)
     monkeypatch.setattr(training_module, "SAVED", 0.0)
-    whole = small(parameters=parameters).train(asked(root))
+    whole = on(small(parameters=parameters), root)
     looks, last = [0], [0]
 
     def interrupt() -> None:
@@ -62,32 +64,32 @@ def test_a_training_gone_on_from_its_file_ends_with_the_bits_of_one_that_was_not
     for last[0] in (70, 65):  # in the middle of Adam, and of a round of L-BFGS
         looks[0] = 0
         with pytest.raises(KeyboardInterrupt):
-            small(parameters=parameters, store=tmp_path).train(asked(root))
+            on(small(parameters=parameters, store=tmp_path), root)
     last[0] = 0
     kept = [torch.load(path, weights_only=True) for path in tmp_path.glob("*.pt")]
     assert len(kept) == 1
     assert kept[0]["lbfgs"] > 0
-    resumed = small(parameters=parameters, store=tmp_path).train(asked(root))
+    resumed = on(small(parameters=parameters, store=tmp_path), root)
     assert torch.equal(resumed.weights, whole.weights)
-    assert np.array_equal(resumed.values, whole.values)
-    assert np.array_equal(np.delete(resumed.history, 1, 1), np.delete(whole.history, 1, 1))  # but for the seconds
+    assert torch.equal(resumed.params.tensor(), whole.params.tensor())
+    assert resumed.record.drop_vars("seconds").identical(whole.record.drop_vars("seconds"))
     assert (resumed.adam, resumed.lbfgs, resumed.ended) == (100, 40, "steps used up")
-    again = small(parameters=parameters, store=tmp_path).train(asked(root))
+    again = on(small(parameters=parameters, store=tmp_path), root)
     assert torch.equal(again.weights, whole.weights)
-    assert again.seconds == resumed.seconds  # nothing was done
+    assert again.record.identical(resumed.record)  # nothing was done
 
 
 def test_a_file_that_holds_no_training_is_refused(root: torch.Tensor, tmp_path: Path) -> None:
-    small(store=tmp_path, adam=1, lbfgs=0).train(asked(root))
+    on(small(store=tmp_path, adam=1, lbfgs=0), root)
     (path,) = tmp_path.glob("*.pt")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="holds no training"):
-        small(store=tmp_path, adam=1, lbfgs=0).train(asked(root))
+        on(small(store=tmp_path, adam=1, lbfgs=0), root)
 
 
 def test_other_settings_or_data_begin_anew(root: torch.Tensor, tmp_path: Path) -> None:
     for weight, fields in ((1.0, root), (2.0, root), (1.0, root + 1e-12)):
-        small(store=tmp_path, adam=1, lbfgs=0, weight=weight).train(asked(fields))
+        on(small(store=tmp_path, adam=1, lbfgs=0, weight=weight), fields)
     assert len(list(tmp_path.glob("*.pt"))) == 3
 
 
@@ -95,7 +97,7 @@ def test_other_settings_or_data_begin_anew(root: torch.Tensor, tmp_path: Path) -
 def test_the_loss_has_no_slope_in_parameters_of_the_closed_form_and_its_gradient_is_exact(
     root: torch.Tensor, fields: str
 ) -> None:
-    one, begin = training(Network(fields=fields, width=8, waves=6), asked(root))
+    one, begin = training(Network(fields=fields, width=8, waves=6), question(root))
     z = begin.weights.clone().requires_grad_()
     X = one.representation.fields(z)
     values = one.objective.fitted(X).requires_grad_()
@@ -110,7 +112,7 @@ def test_the_loss_has_no_slope_in_parameters_of_the_closed_form_and_its_gradient
 
 
 def test_a_network_sees_whole_waves_of_the_grid_only(root: torch.Tensor) -> None:
-    one, _ = training(Network(waves=20), asked(root))
+    one, _ = training(Network(waves=20), question(root))
     inputs = one.representation._inputs[torch.float64]  # type: ignore[attr-defined]
     hat = torch.fft.fft2(inputs.T.reshape(-1, 32, 32)).abs()
     assert inputs.shape == (1024, 40)
@@ -131,9 +133,9 @@ def test_pixels_with_u_and_v_seen_lead_to_the_parameters_from_the_papers_failed_
 
 def test_a_network_learns_fields_and_parameters_by_gradient(root: torch.Tensor) -> None:
     settings = Network(width=24, depth=2, waves=16, parameters="gradient", adam=300, lbfgs=200)
-    trained = settings.train(asked(root))
-    assert np.abs(trained.values / TRUTH - 1).max() < 0.15  # from 80 %
-    assert trained.data < 1e-3
+    trained = on(settings, root)
+    assert np.abs(trained.params.tensor()[0].numpy() / TRUTH - 1).max() < 0.15  # from 80 %
+    assert trained.data_loss < 1e-3
 
 
 def test_a_training_cut_short_is_not_called_found(root: torch.Tensor) -> None:
@@ -166,9 +168,8 @@ def test_another_reaction_of_the_same_name_begins_anew(root: torch.Tensor, tmp_p
     settings = small(parameters="gradient", store=tmp_path, adam=5, lbfgs=0)
     for reaction in (wrong, right):
         model = gs.Model.of(reaction, name="mine", presets={"paper": PAPER})
-        pictures = as_pictures(model, root, None, None)
         start = model.params(**dict(zip(model.parameters, START.tensor()[0].tolist(), strict=True)))
-        settings.train(Question(model, pictures, as_wanted(model, start, None, None), [None, None]))
+        settings.train(root, start=start, progress=False)
     assert len(list(tmp_path.glob("*.pt"))) == 2
 
 
@@ -198,9 +199,65 @@ def test_other_models_are_learned_too() -> None:
     start = model.params(Du=0.7, Dv=8.0, a=0.2, b=1.0)
     for parameters in ("closed form", "gradient"):
         settings = Network(fields="pixels", adam=200, lbfgs=300, parameters=parameters)
-        wanted, pictures = as_wanted(model, start, None, None), as_pictures(model, state.fields, None, None)
-        trained = settings.train(Question(model, pictures, wanted, [None, None]))
-        assert np.abs(trained.values / np.array(model.presets["hexagons"]) - 1).max() < 0.02
+        trained = settings.train(state.fields, start=start, progress=False)
+        values = trained.params.tensor()[0].numpy()
+        assert np.abs(values / np.array(model.presets["hexagons"]) - 1).max() < 0.02
+
+
+def test_the_record_has_the_way_with_labels_and_ends_where_the_training_ends(root: torch.Tensor) -> None:
+    trained = on(small(), root)
+    last = trained.record.isel(entry=-1)
+    assert trained.record.step[[0, -1]].values.tolist() == [0, 140]
+    assert (np.diff(trained.record.step) >= 0).all()
+    assert (last.data_loss.item(), last.residual_loss.item()) == (trained.data_loss, trained.residual_loss)
+    assert last.params.sel(parameter="k").item() == trained.params.k.item()
+    assert trained.record.seconds.attrs["units"] == "s"
+
+
+@pytest.mark.parametrize("parameters", ["gradient", "closed form"])
+def test_fields_and_losses_are_functions_with_the_values_of_the_end(root: torch.Tensor, parameters: str) -> None:
+    trained = pickle.loads(pickle.dumps(on(small(parameters=parameters), root)))
+    z = trained.weights.clone().requires_grad_()
+    fields = trained.fields_of(z)
+    assert torch.equal(fields.detach(), trained.fields)
+    data, residual = trained.losses(fields, trained.params)
+    assert (data.item(), residual.item()) == (trained.data_loss, trained.residual_loss)
+    assert torch.autograd.grad(data + residual, z)[0].abs().max() > 0
+
+
+def test_losses_of_something_else_are_refused_by_name(root: torch.Tensor) -> None:
+    trained = on(small(adam=1, lbfgs=0), root)
+    with pytest.raises(ValueError, match="weights must have shape"):
+        trained.fields_of(torch.zeros(3))
+    with pytest.raises(ValueError, match="fields must have shape"):
+        trained.losses(trained.fields[0], START)
+    with pytest.raises(ValueError, match="params must be one set"):
+        trained.losses(trained.fields, gs.Params(0.16, 0.08, 0.035, [0.06, 0.065]))
+    with pytest.raises(TypeError, match="params must be parameters of gray_scott"):
+        trained.losses(trained.fields, gs.models.schnakenberg.preset("hexagons"))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mask": torch.ones(8, 8, dtype=torch.bool)}, "mask must have the shape of v"),
+        ({"free": ["K"]}, "entry of free must be"),
+        ({"free": ["k"], "start": None}, "start must give the values"),
+        ({"v": torch.ones(32, 32)}, "v must vary"),
+    ],
+)
+def test_a_training_alone_refuses_with_the_words_of_invert(
+    root: torch.Tensor, given: dict[str, Any], words: str
+) -> None:
+    call = {"v": root[:, 1], "start": START, **given}
+    for by in (small().train, gs.invert):
+        with pytest.raises(ValueError, match=words):
+            by(**call)
+
+
+def test_several_pictures_are_not_trained_on_at_once(root: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="v must be one picture, got 2"):
+        small().train(root[:, 1].repeat(2, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
-from studies import _ablation, _lanczos, _network_weights, _pinn_bowl, _pinn_data
+from studies import _ablation, _lanczos, _network_weights, _pinn_bowl, _pinn_data, weight_rules
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,36 @@ def test_pictures_show_the_share_that_is_told_with_noise_of_the_size_that_is_tol
     assert np.array_equal(there, same)
 
 
-def test_the_weight_is_the_one_that_foretells_held_out_pixels_best() -> None:
-    held = xr.DataArray(
-        [[[2.0, 1.0, 3.0], [np.nan, 5.0, 4.0]]], dims=("case", "way", "weight"), coords={"weight": [0.1, 1.0, 10.0]}
+def test_the_weight_is_the_one_whose_trial_leaves_least_of_deviation_and_residual_together() -> None:
+    over = ("case", "way", "weight")
+    trials = xr.Dataset(
+        {  # one fits by far but solves nothing, one solves what nobody saw, one diverged
+            "deviation": (over, [[[0.1, 0.5, 46.0], [np.nan, 2.0, 30.0]]]),
+            "residual": (over, [[[9.0, 0.5, 0.1], [np.nan, 8.0, 0.7]]]),
+        },
+        {"weight": [0.1, 1.0, 10.0]},
     )
-    assert _ablation.chosen(held).values.tolist() == [[1.0, 10.0]]
+    assert _ablation.chosen(trials).values.tolist() == [[1.0, 1.0]]
+
+
+def test_what_passes_for_noise_is_the_pictures_own_where_it_tells_and_a_tenth_in_gaps(fields: np.ndarray) -> None:
+    told = []
+    for seen, noise in (("v", 0.0), ("v", 5.0), ("half of v", 5.0)):
+        picture, there = _pinn_data.pictured(fields, seen, noise, 0)
+        told.append(_ablation.noise_like(picture, there, both=False))
+    assert told == pytest.approx([0.01, 0.05, 0.1], rel=0.4)
+
+
+def test_each_rule_for_the_weight_takes_what_it_says() -> None:
+    over = ("case", "way", "weight")
+    tried = xr.Dataset(
+        {
+            "held_out": (over, [[[3.0, 2.0, 2.5, 1.0]]]),
+            "deviation": (over, [[[0.1, 0.9, 1.0, 46.0]]]),
+            "residual": (over, [[[9.0, 0.5, 0.1, 0.1]]]),
+            "noise_like": (over, np.full((1, 1, 4), 1.2)),
+        },
+        {"weight": [0.1, 1.0, 10.0, 100.0]},
+    )
+    found = {name: float(tried.weight[place].item()) for name, place in weight_rules.rules(tried).items()}
+    assert list(found.values()) == [10.0, 1.0, 1.0, 1.0, 100.0]

@@ -17,6 +17,7 @@ WORDS = {
     "face": r"faces?",
     "seed": r"seeds?",
     "march": r"march(?:es|ed|ing)?",
+    "box": r"box(?:es)?",
     "residual-loss": r"residual loss(?:es)?",
     "residual": r"residuals?(?! loss)",
     "filter-by-filter": r"filter by filter",
@@ -34,6 +35,12 @@ WORDS = {
     "basin": r"basins?",
     "edge-state": r"edge states?",
     "bifurcation": r"bifurcations?|Hopf|saddle-nodes?",
+    "one-shot": r"one-shot",
+    "condition": r"conditions?(?= (?:of )?\d)",
+    "free-pixels": r"free pixels",
+    "smooth-pixels": r"smooth pixels",
+    "closed-form": r"closed forms?",
+    "held-out": r"held[ -]out",
 }
 """What each word looks like in a text."""
 
@@ -43,6 +50,9 @@ PLACES = {
     "seed": "seed-sample-instance",
     "root": "steady-state",
     "inherited": "inherited-explained",
+    "box": "start-box",
+    "free-pixels": "network-free-pixels-smooth-pixels",
+    "smooth-pixels": "network-free-pixels-smooth-pixels",
 }
 """Headings of words that share one."""
 

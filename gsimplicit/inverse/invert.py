@@ -14,11 +14,11 @@ from gsimplicit import checks
 from gsimplicit import progress as progress_line
 from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answers.answer import Recovery
+from gsimplicit.inverse.asked import asked
 from gsimplicit.inverse.inversion import Inversion
-from gsimplicit.inverse.methods import METHODS, Method, Question
-from gsimplicit.inverse.pictures.axes import axes_of, require_same
-from gsimplicit.inverse.pictures.edges import OPEN, PERIODIC
-from gsimplicit.inverse.pictures.question import Pictures, as_model, as_noise, as_pictures, as_wanted
+from gsimplicit.inverse.labelled import params_of
+from gsimplicit.inverse.methods import METHODS, Method
+from gsimplicit.inverse.pictures.question import Pictures
 from gsimplicit.surroundings import own_surroundings, untraced
 from gsimplicit.threads import each
 
@@ -100,36 +100,21 @@ def invert(
         (True, True)
     """
     from gsimplicit.inverse.answers.judge import firm
-    from gsimplicit.inverse.starts.starts import Search
 
     begin = time.perf_counter()
-    axes = axes_of("v", v)
-    for name, one in (("u", u), ("mask", mask)):
-        require_same(name, one, axes)
-    model = as_model(model, start)
     by = as_method(method)
     level = checks.real("level", level, above=0, below=1)
     flags = (("shared", shared), ("gain", gain), ("periodic", periodic), ("progress", progress))
     together, affine, closed, shown = (checks.flag(n, x) for n, x in flags)
-    if not closed and not by.windows:
-        can = ", ".join(name for name, one in METHODS.items() if one.windows)
-        raise ValueError(f"periodic must be True for method {by.name!r}: open windows are for {can}")
-    pictures = as_pictures(model, v, u, mask, PERIODIC if closed else OPEN)
-    wanted = as_wanted(model, start, free, ranges, tied)
-    if wanted.tied and not by.ties:
-        can = ", ".join(name for name, one in METHODS.items() if one.ties)
-        raise ValueError(f"tied must be None for method {by.name!r}: ties are for {can}")
-    if wanted.start is None:
-        Search.of(model, wanted.ranges)  # a model without presets or ranges is refused before any work
-    levels = as_noise(noise, pictures.seen)
-    sets = [pictures] if together else [pictures.one(b) for b in range(len(pictures))]
-    questions = [Question(model, some, wanted, levels, affine) for some in sets]
-    for question in questions:
-        by.check(question)
+    what = asked(
+        by, v, u, mask, start, noise=noise, model=model, free=free, ranges=ranges, tied=tied, shared=together,
+        gain=affine, periodic=closed,
+    )  # fmt: skip
+    model = what.questions[0].model
     with progress_line.line("invert", shown):
-        answers = [firm(model, answer) for answer in each(by.recover, questions)]
-    found = _collected(model, pictures, answers, by.name, level, time.perf_counter() - begin)
-    return replace(found, axes=axes)
+        answers = [firm(model, answer) for answer in each(by.recover, what.questions)]
+    found = _collected(model, what.pictures, answers, by.name, level, time.perf_counter() - begin)
+    return replace(found, axes=what.axes)
 
 
 def as_method(method: Any) -> Method:
@@ -144,14 +129,6 @@ def as_method(method: Any) -> Method:
     if not isinstance(method, str):
         raise TypeError(f"method must be a name or a gsimplicit.inverse.methods object, got {checks.shown(method)}")
     return METHODS[checks.choice("method", method, METHODS)]()
-
-
-def _named(model: Model, values: Array) -> ModelParams:
-    """Parameters from values that may be NaN, of the class that the model's own have."""
-    from gsimplicit.inverse.fits.variable_projection import inside
-
-    some = inside(model, np.full(len(model.parameters), 0.5))
-    return model.params(**dict(zip(model.parameters, map(float, some), strict=True)))._of(torch.from_numpy(values))
 
 
 def _collected(
@@ -187,7 +164,7 @@ def _collected(
         correlation = covariance / (size[:, :, None] * size[:, None, :])
     tensor = torch.from_numpy
     return Inversion(
-        params=_named(model, values),
+        params=params_of(model, values),
         interval=tensor(interval),
         covariance=tensor(covariance),
         correlation=tensor(correlation),

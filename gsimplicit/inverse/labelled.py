@@ -1,11 +1,13 @@
-"""An inversion as a labelled dataset."""
+"""What comes back with names: parameters of values, an inversion as a labelled dataset."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.answers.answer import Recovery
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from gsimplicit.inverse.inversion import Inversion
     from gsimplicit.inverse.pictures.axes import Axes
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def dataset(found: Inversion) -> xr.Dataset:
@@ -24,25 +28,25 @@ def dataset(found: Inversion) -> xr.Dataset:
     meanings = " ".join(r.name.lower() for r in Recovery)
     return xr.Dataset(
         {
-            "value": (("set", "parameter"), found.params.tensor().numpy(), _words("recovered value")),
+            "value": (("set", "parameter"), found.params.tensor().numpy(), words("recovered value")),
             "physical": (
                 ("set", "parameter"),
                 found.physical.numpy(),
-                _words("value in the coordinates' unit of length"),
+                words("value in the coordinates' unit of length"),
             ),
-            "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), _words("lower end of the interval")),
-            "highest": (("set", "parameter"), found.interval[..., 1].numpy(), _words("upper end of the interval")),
-            "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), _words("covariance")),
-            "fields": (("picture", "species", "y", "x"), found.fields.numpy(), _words("completed and denoised fields")),
-            "drift": (("picture", "direction"), found.drift.numpy(), _words("drift, pixels per unit time")),
-            "residual": (("picture",), found.residual.numpy(), _words("largest bordered residual per unit time")),
-            "noise": (("set",), found.noise.numpy(), _words("standard deviation of what is left")),
-            "misfit": (("set",), found.misfit.numpy(), _words("squared deviations by degrees of freedom")),
-            "condition": (("set",), found.condition.numpy(), _words("best over worst determined combination")),
+            "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), words("lower end of the interval")),
+            "highest": (("set", "parameter"), found.interval[..., 1].numpy(), words("upper end of the interval")),
+            "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), words("covariance")),
+            "fields": (("picture", "species", "y", "x"), found.fields.numpy(), words("completed and denoised fields")),
+            "drift": (("picture", "direction"), found.drift.numpy(), words("drift, pixels per unit time")),
+            "residual": (("picture",), found.residual.numpy(), words("largest bordered residual per unit time")),
+            "noise": (("set",), found.noise.numpy(), words("standard deviation of what is left")),
+            "misfit": (("set",), found.misfit.numpy(), words("squared deviations by degrees of freedom")),
+            "condition": (("set",), found.condition.numpy(), words("best over worst determined combination")),
             "verdict": (
                 ("set",),
                 found.verdict.numpy().astype(np.int8),
-                {**_words("how it ended"), "flag_values": flags, "flag_meanings": meanings},
+                {**words("how it ended"), "flag_values": flags, "flag_meanings": meanings},
             ),
             "reason": (("set",), np.array(found.reason, dtype=str), {"long_name": "why"}),
         },
@@ -65,5 +69,14 @@ def _coordinates(axes: Axes) -> dict[str, tuple[str, Any, dict[str, str]]]:
     return {name: (name, values, {"long_name": f"place of the {word}", **unit}) for name, values, word in pairs}
 
 
-def _words(text: str) -> dict[str, str]:
-    return {"long_name": text, "units": "1"}
+def words(text: str, units: str = "1") -> dict[str, str]:
+    """Attributes of a variable."""
+    return {"long_name": text, "units": units}
+
+
+def params_of(model: Model, values: Array) -> ModelParams:
+    """Parameters from values (B, P) that may be NaN, of the class that the model's own have."""
+    from gsimplicit.inverse.fits.variable_projection import inside
+
+    some = inside(model, np.full(len(model.parameters), 0.5))
+    return model.params(**dict(zip(model.parameters, map(float, some), strict=True)))._of(torch.from_numpy(values))

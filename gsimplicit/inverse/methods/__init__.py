@@ -8,6 +8,8 @@ from gsimplicit.inverse.methods.network import Network
 from gsimplicit.inverse.methods.one_shot import OneShot
 from gsimplicit.inverse.methods.variable_projection import VariableProjection
 from gsimplicit.inverse.methods.weak import Weak
+from gsimplicit.inverse.network.state import Ended
+from gsimplicit.inverse.network.trained import Trained
 
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (OneShot, VariableProjection, Linear, Weak, Followed, Descend, Network)
@@ -17,12 +19,14 @@ METHODS: dict[str, type[Method]] = {
 __all__ = [
     "METHODS",
     "Descend",
+    "Ended",
     "Followed",
     "Linear",
     "Method",
     "Network",
     "OneShot",
     "Question",
+    "Trained",
     "VariableProjection",
     "Weak",
 ]

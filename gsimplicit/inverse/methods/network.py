@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from gsimplicit import checks
+from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.method import Method, Question
+from gsimplicit.progress import line
+from gsimplicit.surroundings import own_surroundings, untraced
+from gsimplicit.threads import each
 
 if TYPE_CHECKING:
     from gsimplicit.inverse.answers.judge import Answer
@@ -125,13 +130,64 @@ class Network(Method):
                 "linear in them, with a part without them; give parameters='gradient'"
             )
 
-    def train(self, question: Question) -> Trained:
-        """Fields and parameters as trained, whatever they are worth."""
-        from gsimplicit.inverse.network.questioned import training
+    @untraced
+    @own_surroundings
+    def train(
+        self,
+        v: Any,
+        u: Any = None,
+        mask: Any = None,
+        start: ModelParams | None = None,
+        *,
+        model: Model | None = None,
+        free: Sequence[str] | None = None,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        progress: bool = True,
+    ) -> Trained:
+        """Train on one picture, and give back what was trained, whatever it is worth.
 
-        self.check(question)
-        one, begin = training(self, question)
-        return one.run(begin)
+        `gs.invert` with this method does the same and judges it. Words are those of `gs.invert`, and so are the errors.
+
+        Args:
+            v: One picture of the observed species, in the model's own units, shape (H, W) or (1, H, W), at least 8 x 8
+                pixels of a periodic field; or of all species, (1, S, H, W).
+            u: A picture of the other one of two species, of the same shape; None where it was not seen.
+            mask: True where a pixel was measured, shape (H, W) or (1, H, W); None where all were.
+            start: Parameters to begin at, one set; None is the middle of where they are looked for. Those that are not
+                free stay as they are there. In "closed form" those that are free follow from the fields at once.
+            model: The model; None is that of `start`, or Gray-Scott.
+            free: Names of the parameters that are sought; None seeks all.
+            ranges: Where to look for a start, a lowest and a highest value by name.
+            progress: Whether a line says what goes on, where the output is a terminal.
+
+        Returns:
+            Fields, parameters, the record of losses and parameters, weights, and the losses as functions.
+
+        Raises:
+            ValueError: There is more than one picture, or as of `gs.invert`; a store is damaged.
+            TypeError: An argument has a wrong type.
+
+        Examples:
+            >>> import gsimplicit as gs
+            >>> from gsimplicit.inverse.methods import Network
+            >>> v = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)), refine=True).v
+            >>> trained = Network(fields="smooth", adam=200, lbfgs=1500).train(v, progress=False)
+            >>> losses = trained.record.data_loss + trained.record.residual_loss
+            >>> abs(trained.params.k.item() - 0.065) < 1e-3, bool(losses[-1] < losses[0])
+            (True, True)
+        """
+        from gsimplicit.inverse.asked import asked
+        from gsimplicit.inverse.network.questioned import training
+        from gsimplicit.inverse.network.trained import Trained
+
+        shown = checks.flag("progress", progress)
+        questions = asked(self, v, u, mask, start, model=model, free=free, ranges=ranges).questions
+        if len(questions) > 1:
+            raise ValueError(f"v must be one picture, got {len(questions)}: train on each by itself")
+        one, begin = training(self, questions[0])
+        with line("train", shown):
+            (end,) = each(one.run, [begin])
+        return Trained.of(one, end)
 
     def recover(self, question: Question) -> Answer:
         """Fields and parameters as trained, and whether they explain the picture."""

@@ -16,7 +16,8 @@ from gsimplicit.inverse.answers.prepared import Prepared, answered
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Ended as FitEnded
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
-from gsimplicit.inverse.network.trained import Ended, Trained
+from gsimplicit.inverse.network.questioned import trained
+from gsimplicit.inverse.network.state import End, Ended
 from gsimplicit.inverse.starts.measured import Measured
 from gsimplicit.inverse.starts.search import search
 
@@ -45,22 +46,22 @@ def recover(settings: Network, question: Question) -> Answer:
 
 def _judged(settings: Network, ready: Prepared) -> Answer:
     question, data, problem, accept = ready.question, ready.data, ready.problem, ready.accept
-    trained = settings.train(question)
-    if trained.ended == Ended.DIVERGED:
+    end = trained(settings, question)
+    if end.ended == Ended.DIVERGED:
         return Answer(Recovery.FAILED, "the training diverged", starts=(1, 0), noise=data.noise, scales=problem.scales)
-    place = Place((trained.fields,), (np.zeros(2),), trained.values)
+    place = Place((end.fields,), (np.zeros(2),), end.values)
     if settings.polish:
         return judged(problem, search(problem, iter([place]), accept, noisy=False), data, accept)
     m = len(problem.scales.directions)
     misfit = problem.misfit(place)
-    residual = float(np.abs(Equations(question.model, trained.values).residual(trained.fields)).max())
-    fit = Fit(place, FitEnded.CONVERGED, trained.adam + trained.lbfgs, residual, np.zeros((len(misfit), m)), misfit)
+    residual = float(np.abs(Equations(question.model, end.values).residual(end.fields)).max())
+    fit = Fit(place, FitEnded.CONVERGED, end.adam + end.lbfgs, residual, np.zeros((len(misfit), m)), misfit)
     unknown = Certainty(np.full((m, m), np.nan), max(len(misfit) - m, 1), math.nan, np.full(m, np.nan), math.nan)
     size = data.noise * math.sqrt(fit.chi2)
     answer = Answer(Recovery.FOUND, "", fit, unknown, (), (1, 1), size, problem.scales)
-    why = _unmet(trained, data, size, fit.chi2 <= accept)
+    why = _unmet(end, data, size, fit.chi2 <= accept)
     if why:
-        why = f"{why}; it ended at {named(ready, trained.values)}"
+        why = f"{why}; it ended at {named(ready, end.values)}"
         return replace(answer, verdict=Recovery.MISFIT, reason=why, starts=(1, 0))
     seen = _seen(problem, place)
     if seen is not None and (seen.spread > UNSEEN or seen.condition > BLIND):
@@ -68,7 +69,7 @@ def _judged(settings: Network, ready: Prepared) -> Answer:
         names = [question.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
         family = replace(unknown, blind=seen.blind, spread=seen.spread)
         return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=seen.family(names), certainty=family)
-    told = f"deviations of {size:.3g}, residual {math.sqrt(trained.residual):.2g} of its terms, no intervals"
+    told = f"deviations of {size:.3g}, residual {math.sqrt(end.residual):.2g} of its terms, no intervals"
     return replace(answer, reason=told)
 
 
@@ -89,17 +90,17 @@ def _seen(problem: Problem, place: Place) -> Certainty | None:
     return Certainty.from_covariance(covariance, len(covariance))
 
 
-def _unmet(trained: Trained, data: Measured, size: float, explained: bool) -> str:
+def _unmet(end: End, data: Measured, size: float, explained: bool) -> str:
     """What a training does not meet, with its number; empty where it meets all."""
     spread = float(data.guess.pictures[0][data.guess.seen[0]].std())
     if not explained and size > NEAR * spread:
         return f"training left deviations of {size:.3g}, the noise is {data.noise:.3g}, the pattern's size {spread:.3g}"
-    relative = math.sqrt(trained.residual)
+    relative = math.sqrt(end.residual)
     if relative > NEAR:
         return f"training left a residual of {relative:.2g} of its terms, more than {NEAR:g}"
-    change = 0.0 if trained.ended == Ended.CONVERGED else moved(trained.history)
+    change = 0.0 if end.ended == Ended.CONVERGED else moved(end.history)
     if change > STILL:
-        return f"parameters still moved by {change:.2g} in the last {LAST:.0%} of the training ({trained.ended})"
+        return f"parameters still moved by {change:.2g} in the last {LAST:.0%} of the training ({end.ended})"
     return ""
 
 

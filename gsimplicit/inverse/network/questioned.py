@@ -16,7 +16,7 @@ from gsimplicit.descent.reparametrisation import as_bounds
 from gsimplicit.identity import content
 from gsimplicit.inverse.network.objective import Objective, linear
 from gsimplicit.inverse.network.representation import Perceptron, Pixels, Representation, Size, Smooth
-from gsimplicit.inverse.network.trained import State
+from gsimplicit.inverse.network.state import End, State
 from gsimplicit.inverse.network.training import MARGIN, Plan, Training
 from gsimplicit.inverse.starts.starts import Search
 
@@ -28,7 +28,7 @@ HIDDEN = (0.5, 0.25)
 """Offset and spread of a species that was not seen, by the model's scale."""
 PARAMETER_RATE = 1e-2
 """Adam's rate for raw parameters."""
-VERSION = 2
+VERSION = 3
 """Of the training: raised where its numbers change, so that no state of an older one is gone on from."""
 
 
@@ -57,6 +57,12 @@ def training(settings: Network, question: Question) -> tuple[Training, State]:
     store = None if settings.store is None else _folder(settings.store) / f"{digest[:16]}.pt"
     one = Training(representation(settings, size), objective, raw, plan, store, digest)
     return one, one.start(values, settings.seed)
+
+
+def trained(settings: Network, question: Question) -> End:
+    """Where the training of a question ends, whatever it is worth."""
+    one, begin = training(settings, question)
+    return one.run(begin)
 
 
 def _folder(store: str | os.PathLike[str]) -> Path:

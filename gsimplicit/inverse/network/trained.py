@@ -1,106 +1,160 @@
-"""Where a training stands and where it ended, and how it is kept in a file."""
+"""What a training alone gives back: fields, parameters, the way there, and its losses anywhere else."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from gsimplicit import files
+from gsimplicit.equations import Model, ModelParams
+from gsimplicit.inverse.labelled import params_of, words
+from gsimplicit.inverse.network.state import End, Ended
+from gsimplicit.pickling import ByValue
+from gsimplicit.surroundings import own_surroundings
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from gsimplicit.inverse.network.training import Training
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class Ended(StrEnum):
-    """How a training ended."""
-
-    CONVERGED = "converged"
-    STEPS = "steps used up"
-    SECONDS = "seconds used up"
-    DIVERGED = "not finite"
-
-
-@dataclass
-class State:
-    """Where a training stands: all that its next step depends on.
-
-    Attributes:
-        weights: Of the fields, and raw parameters behind them where those are learned by gradient; float64.
-        optimiser: State of the one that runs; None before its first step.
-        adam: Steps of Adam done.
-        lbfgs: Iterations of L-BFGS done.
-        loss: Total loss at the end of the last round of L-BFGS.
-        seconds: CPU seconds spent.
-        ended: How it ended; empty while it goes on.
-        history: Rows of evaluation, seconds, data loss, residual loss and parameters.
-    """
-
-    weights: torch.Tensor
-    optimiser: dict[str, Any] | None = None
-    adam: int = 0
-    lbfgs: int = 0
-    loss: float = float("inf")
-    seconds: float = 0.0
-    ended: str = ""
-    history: list[list[float]] = field(default_factory=list)
-
-    def save(self, path: Path, digest: str) -> None:
-        """Write it, whole or not at all."""
-        stream = io.BytesIO()
-        torch.save({"digest": digest, **vars(self), "ended": str(self.ended)}, stream)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(path, stream.getvalue())
-
-    @classmethod
-    def load(cls, path: Path, digest: str) -> State | None:
-        """What was kept of a training; None where nothing was.
-
-        Raises:
-            ValueError: The file is of another training, or none.
-        """
-        if not path.exists():
-            return None
-        try:
-            kept = torch.load(path, weights_only=True)
-            of = kept.pop("digest")
-            state = cls(**kept)
-        except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, ValueError, UnpicklingError) as error:
-            raise ValueError(f"store: {path} holds no training, {error}") from error
-        if of != digest:
-            raise ValueError(f"store: {path} holds another training, of other settings, data or code")
-        return state
-
-
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """Where a training ended.
+class Trained(ByValue):
+    """Where a training ended, and how it came there. It says nothing of what the answer is worth: `gs.invert` does.
 
     Attributes:
-        weights: Of the representation, float64, shape (weights,).
-        values: Parameters, shape (P,).
-        fields: Shape (S, H, W).
-        data: Data loss.
-        residual: Residual loss.
-        ended: How.
+        fields: The trained fields in the model's own units, float64, shape (1, S, H, W).
+        params: The trained parameters, one set, in pixels; not finite where the training diverged at once.
+        data_loss: Squared deviations from the picture by its variance: mean over its pixels, sum over seen species.
+        residual_loss: Squared residual by the size of its terms: mean over pixels, sum over species.
+        ended: How it ended.
         adam: Steps of Adam done.
         lbfgs: Iterations of L-BFGS done.
-        seconds: CPU seconds spent.
-        history: Rows of evaluation, CPU seconds, data loss, residual loss and parameters, shape (rows, 4 + P).
+        seconds: CPU seconds spent, those before an interruption among them.
+        weights: Of what stands for the fields, float64, shape (N,).
+        record: An `xarray.Dataset` over `entry`: `data_loss`, `residual_loss` and `params`, with the coordinates
+            `step` (of Adam and L-BFGS together) and `seconds`. Every 50th evaluation has an entry, be it one of a
+            line search; the last entry is the end.
+        training: What was trained, for `fields_of` and `losses`.
+
+    Examples:
+        >>> import gsimplicit as gs
+        >>> from gsimplicit.inverse.methods import Network
+        >>> v = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)), refine=True).v
+        >>> trained = Network(fields="pixels", adam=200, lbfgs=300).train(v, progress=False)
+        >>> trained.fields.shape, trained.ended.value, trained.record.params.dims
+        (torch.Size([1, 2, 32, 32]), 'steps used up', ('entry', 'parameter'))
     """
 
-    weights: torch.Tensor
-    values: Array
-    fields: Array
-    data: float
-    residual: float
+    fields: torch.Tensor
+    params: ModelParams
+    data_loss: float
+    residual_loss: float
     ended: Ended
     adam: int
     lbfgs: int
     seconds: float
-    history: Array
+    weights: torch.Tensor
+    record: xr.Dataset
+    training: Training
+
+    @classmethod
+    def of(cls, training: Training, end: End) -> Trained:
+        """What a training gives back, from where it ended."""
+        model, count = training.objective.model, len(end.weights)
+        raw = 0 if training.plan.closed else len(training.objective.free)
+        return cls(
+            torch.from_numpy(end.fields[None]), params_of(model, end.values[None]), end.data, end.residual, end.ended,
+            end.adam, end.lbfgs, end.seconds, end.weights[: count - raw], recorded(model, end.history), training,
+        )  # fmt: skip
+
+    @own_surroundings
+    def fields_of(self, weights: torch.Tensor) -> torch.Tensor:
+        """Fields of other weights, shape (1, S, H, W), differentiable in them.
+
+        Args:
+            weights: float64, shape (N,).
+
+        Raises:
+            ValueError: There are not N of them.
+
+        Examples:
+            >>> import gsimplicit as gs
+            >>> from gsimplicit.inverse.methods import Network
+            >>> v = gs.steady_state(gs.Params.preset("paper"), gs.initial_state(grid=(32, 32)), refine=True).v
+            >>> trained = Network(adam=20, lbfgs=0).train(v, progress=False)
+            >>> bool((trained.fields_of(trained.weights) == trained.fields).all())
+            True
+        """
+        if weights.shape != self.weights.shape:
+            raise ValueError(f"weights must have shape {tuple(self.weights.shape)}, got {tuple(weights.shape)}")
+        return self.training.representation.fields(weights.double())[None]
+
+    @own_surroundings
+    def losses(self, fields: torch.Tensor, params: ModelParams) -> tuple[torch.Tensor, torch.Tensor]:
+        """Data loss and residual loss of other fields and parameters, differentiable in both; each of no dimension.
+
+        What was trained is the first and `weight` times the second. In "closed form" the training has no parameters of
+        its own: they follow from the fields.
+
+        Args:
+            fields: Shape (1, S, H, W).
+            params: One set.
+
+        Raises:
+            ValueError: There is another number of either, or the fields have another shape.
+            TypeError: The parameters are not those of the model.
+
+        Examples:
+            >>> import gsimplicit as gs
+            >>> from gsimplicit.inverse.methods import Network
+            >>> truth = gs.Params.preset("paper")
+            >>> v = gs.steady_state(truth, gs.initial_state(grid=(32, 32)), refine=True).v
+            >>> trained = Network(adam=20, lbfgs=0).train(v, progress=False)
+            >>> data, residual = trained.losses(trained.fields, truth)
+            >>> data.item() == trained.data_loss, residual.item() > trained.residual_loss
+            (True, True)
+        """
+        objective = self.training.objective
+        if fields.shape != self.fields.shape:
+            raise ValueError(f"fields must have shape {tuple(self.fields.shape)}, got {tuple(fields.shape)}")
+        if not isinstance(params, ModelParams) or not params.model.same(objective.model):
+            raise TypeError(f"params must be parameters of {objective.model.name}, got {type(params).__name__}")
+        if len(params) != 1:
+            raise ValueError(f"params must be one set of parameters, got {len(params)}")
+        return objective.data(fields[0].double()), objective.residual(fields[0].double(), params.tensor()[0])
+
+    def __repr__(self) -> str:
+        model = self.params.model
+        grid = " x ".join(map(str, self.fields.shape[2:]))
+        values = ", ".join(f"{n} {x:.6g}" for n, x in zip(model.parameters, self.params.tensor()[0], strict=True))
+        return (
+            f"Trained on {grid} pixels, {self.ended} after {self.adam} + {self.lbfgs} steps, {self.seconds:.2g} s\n"
+            f"  {values}\n"
+            f"  data loss {self.data_loss:.2g}, residual loss {self.residual_loss:.2g}"
+        )
+
+
+def recorded(model: Model, history: Array) -> xr.Dataset:
+    """The way of a training with labels, from its rows."""
+    import xarray as xr
+
+    rows = history.reshape(-1, 4 + len(model.parameters))
+    entry = ("entry",)
+    return xr.Dataset(
+        {
+            "data_loss": (entry, rows[:, 2], words("squared deviation from the picture by its variance")),
+            "residual_loss": (entry, rows[:, 3], words("squared residual by the size of its terms")),
+            "params": (("entry", "parameter"), rows[:, 4:], words("parameters")),
+        },
+        {
+            "step": (entry, rows[:, 0].astype(np.int64), words("steps of Adam and L-BFGS done")),
+            "seconds": (entry, rows[:, 1], words("CPU time", "s")),
+            "parameter": list(model.parameters),
+        },
+        {"title": f"Training of fields and parameters of {model.name}"},
+    )

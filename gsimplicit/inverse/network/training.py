@@ -24,7 +24,7 @@ from gsimplicit import progress
 from gsimplicit.descent.reparametrisation import Reparametrisation
 from gsimplicit.inverse.network.objective import Objective
 from gsimplicit.inverse.network.representation import Representation
-from gsimplicit.inverse.network.trained import Ended, State, Trained
+from gsimplicit.inverse.network.state import End, Ended, State
 from gsimplicit.threads import look
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -107,7 +107,7 @@ class Training:
             weights = torch.cat([weights, self.raw.raw(values[self.objective.free])])
         return State(weights)
 
-    def run(self, begin: State) -> Trained:
+    def run(self, begin: State) -> End:
         """Train from a state, or from what the store has, to the end."""
         state = (State.load(self.store, self.digest) if self.store is not None else None) or begin
         torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # the first of a process imports for a second
@@ -118,11 +118,13 @@ class Training:
                     self._adam(state, clock)
                 if not state.ended:
                     self._lbfgs(state, clock)
+            with torch.no_grad():
+                self._loss(state.weights, state, clock, "end", state.adam + state.lbfgs)
             self._save(state, clock, now=True)
         with torch.no_grad():
             fields, values = self.parts(state.weights)
             losses = self.objective.data(fields), self.objective.residual(fields, values)
-        return Trained(
+        return End(
             weights=state.weights, values=values.numpy(), fields=fields.numpy(), data=float(losses[0]),
             residual=float(losses[1]), ended=Ended(state.ended), adam=state.adam, lbfgs=state.lbfgs,
             seconds=state.seconds, history=torch.tensor(state.history, dtype=torch.float64).numpy(),
@@ -144,7 +146,8 @@ class Training:
             for group, rate in zip(optimiser.param_groups, (plan.rate, plan.parameter_rate), strict=False):
                 group["lr"] = rate * share
             optimiser.zero_grad(set_to_none=True)
-            loss = self._loss(torch.cat([weights, raw]), state, clock, "Adam", state.adam % LOOKS == 0)
+            at = state.adam if state.adam % LOOKS == 0 else None
+            loss = self._loss(torch.cat([weights, raw]), state, clock, "Adam", at)
             if not bool(torch.isfinite(loss)):
                 state.ended = Ended.DIVERGED
                 return
@@ -161,7 +164,8 @@ class Training:
 
         def loss_and_slope(x: Array) -> tuple[float, Array]:
             z = torch.from_numpy(x.copy()).requires_grad_()
-            loss = self._loss(z, state, clock, "L-BFGS", told[0] % LOOKS == 0)
+            at = state.adam + state.lbfgs + done[0] if told[0] % LOOKS == 0 else None
+            loss = self._loss(z, state, clock, "L-BFGS", at)
             told[0] += 1
             return loss.item(), torch.autograd.grad(loss, z)[0].numpy()
 
@@ -190,14 +194,14 @@ class Training:
             state.loss = float(found.fun)
             self._save(state, clock)
 
-    def _loss(self, z: torch.Tensor, state: State, clock: _Clock, words: str, told: bool) -> torch.Tensor:
-        """The total loss; where it is told, its parts go into the history and the progress."""
+    def _loss(self, z: torch.Tensor, state: State, clock: _Clock, words: str, at: int | None) -> torch.Tensor:
+        """The total loss; where steps done are told, its parts go into the history and the progress."""
         fields, values = self.parts(z)
         data, residual = self.objective.data(fields), self.objective.residual(fields, values)
-        if told:
+        if at is not None:
             losses = data.item(), residual.item()
-            state.history.append([state.adam + state.lbfgs, clock.seconds(), *losses, *values.tolist()])
-            progress.note("{} {}, data {:.2g}, residual {:.2g}", words, state.adam + state.lbfgs, *losses)
+            state.history.append([at, clock.seconds(), *losses, *values.tolist()])
+            progress.note("{} {}, data {:.2g}, residual {:.2g}", words, at, *losses)
         return data + self.objective.weight * residual
 
     def _inside(self, values: torch.Tensor) -> torch.Tensor:

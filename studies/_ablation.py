@@ -33,8 +33,6 @@ TRAINED = {
 }
 """What stands for the fields, and how parameters are learned."""
 METHODS = (*TRAINED, "one-shot")
-LONG = ("network, by gradient",)
-"""Methods that are given longer as well: the paper's own."""
 HELD = 0.1
 """Share of the seen pixels that is held out where weights are tried."""
 
@@ -127,15 +125,6 @@ def fits(fields: Array, sizes: Sizes, weights: xr.DataArray) -> Job:
             weight = float(weights[n].sel(way=method)) if method in TRAINED else np.nan
             items += [(fields, seen, noise, method, weight, seed, sizes.seconds) for seed in range(sizes.seeds)]
     return Job(frame, over, items, _fitted)
-
-
-def longer(fields: Array, sizes: Sizes) -> Job:
-    """Where a network arrives with more seconds, v seen without noise, over method."""
-    frame = xr.Dataset(
-        {name: ("way", np.full(len(LONG), np.nan), attrs) for name, attrs in NAMES.items()}, {"way": list(LONG)}
-    )
-    items: list[Item] = [(fields, "v", 0.0, method, 1.0, 0, sizes.long) for method in LONG]
-    return Job(frame, ("way",), items, _fitted)
 
 
 def chosen(trials: xr.Dataset) -> xr.DataArray:

@@ -1,0 +1,64 @@
+"""`python -m studies._remedies_50 [folder]`: what `remedies` leaves undecided with eight starts, from fifty.
+
+The grid and the gradients are those of the default scale, the first eight starts are its own; the cases were listed
+before its run. It takes half an hour of processor time, can be interrupted, and prints a table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from studies import _remedies, _remedy_surrogate, _remedy_table
+from studies._common import Datasets, dismiss, filled
+from studies._remedies import Case, at, one_after_the_other
+from studies.remedies import POINTS, WORLDS, scripts
+
+STARTS = 50
+
+
+def cases(last: int) -> Iterator[Case]:
+    """Those of the default scale that decide something."""
+    for known in ("known", "noise"):
+        yield from (at(t, last, "least squares", "pixels", known) for t in (100, 500, last))
+        yield at(last, last, "least squares", "radial", known)
+        yield one_after_the_other(last, "pixels", known)
+        yield one_after_the_other(last, "radial", known)
+    yield at(100, last, "least squares", "pixels", "box")
+    yield one_after_the_other(last, "pixels", "box")
+    yield from (c for c in _remedies.cases(last, (), ()) if c.name in ("late, together", "up, against the end"))
+    yield from (at(t, last, "adam", "pixels") for t in (100, 500, 1000, last))
+    yield from (at(last, last, "adam", loss) for loss in _remedies.TEXTURES)
+    yield from (at(last, last, "adam", loss, known) for loss in ("spectrum", "radial") for known in ("noise", "box"))
+    yield from _remedies.still()
+
+
+def compute(folder: Path) -> Datasets:
+    """Runs, and the networks' descents."""
+    world, (_, _, count, steps) = replace(WORLDS["default"], starts=STARTS), POINTS["default"]
+    asked, of = list(cases(world.last)), {"world": list(vars(world).values())}
+    more = {"count": count, "steps": steps}
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = filled(folder / "remedies_runs.nc", scripts("runs"), {**of, "cases": [str(c) for c in asked]},
+                  partial(_remedies.job, world, asked))  # fmt: skip
+    rows = filled(folder / "remedies_trajectories.nc", scripts("trajectories"), {**of, "count": count},
+                  partial(_remedy_surrogate.trajectories_job, world, count))  # fmt: skip
+    net = filled(folder / "remedies_network.nc", scripts("network"), {**of, **more},
+                 lambda: _remedy_surrogate.networks_job(world, rows, steps))  # fmt: skip
+    return {"remedies_runs": runs, "remedies_network": net}
+
+
+def main(folder: Path) -> None:
+    """Compute what is not there yet, and print it."""
+    try:
+        data = compute(folder)
+    finally:
+        dismiss()
+    print(*_remedy_table.lines(data), sep="\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "output/remedies_50"))

@@ -44,9 +44,9 @@ MARKS = {"noise": (0.18, "o", "#d95f02"), "box": (-0.18, "v", "#54278f")}
 def drawn(data: Datasets) -> Figure:
     """Four panels."""
     figure = Figure(figsize=(10.5, 8), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.05])
-    success, minima, losses = (figure.add_subplot(grid[at]) for at in ((0, 0), (1, 0), (0, 1)))
-    bars = figure.add_subplot(grid[1, 1])
+    left, right = figure.add_gridspec(1, 2, width_ratios=[1, 1.05])
+    success, minima = (figure.add_subplot(cell) for cell in left.subgridspec(2, 1))
+    losses, bars = (figure.add_subplot(cell) for cell in right.subgridspec(2, 1, height_ratios=[0.7, 1.3]))
     _success(data["remedies_runs"], success)
     _minima(data["remedies_line"], minima)
     _along(data["remedies_line"], losses)
@@ -121,12 +121,12 @@ def _bars(data: Datasets, ax: Axes) -> None:
             if known in row.counts:
                 ax.plot(row.counts[known].share, at + shift, mark, color=colour, ms=4, clip_on=False, zorder=3)
         told = [str(row.counts[known].hits) for known in ("known", NONE, *MARKS) if known in row.counts]
-        ax.text(1.03, at, f"{', '.join(told)} of {first.of}", va="center", fontsize=7)
+        ax.text(1.05, at, f"{', '.join(told)} of {first.of}", va="center", fontsize=7)
     ax.set_yticks(range(len(shown)), [row.words for row in shown], fontsize=7)
-    ax.set(xlim=(0, 1), xlabel="share of starts within 2 %")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(shown) - 0.3), xlabel="share of starts within 2 %")
     ax.set_title("(d) the remedies", loc="left")
     lines = [Line2D([], [], ls="none", marker=mark, color=c, ms=4) for _, mark, c in MARKS.values()]
     words = [FIELDS[known] for known in MARKS]
     patch = Patch(color="0.75")
     ax.legend([patch, *lines], ["initial field known", *words], fontsize=7.5, loc="upper center",
-              bbox_to_anchor=(0.3, -0.12), ncols=3, frameon=False)  # fmt: skip
+              bbox_to_anchor=(0.3, -0.1), ncols=3, frameon=False)  # fmt: skip

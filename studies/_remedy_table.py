@@ -24,6 +24,7 @@ WORDS = {
     "one after the other": "100, then later to the end",
     "late, together": "500 and later, together",
     "up, against the end": "100, then later, against the end",
+    "up, own targets": "100, then later to the end",
     "stop": "u and v of the stop",
     "root": "v of the steady state",
     "pixels": "v",
@@ -97,7 +98,18 @@ def network(net: xr.Dataset) -> list[list[str]]:
         _, spent = net["seconds"].mean("drawn").values
         fields = [counts[0].short, counts[1].short, NOTHING]
         seconds = f"{spent / starts / len(schedules):.2g}"
-        out.append([schedule, "v, 16 x 16", "network", *fields, NOTHING, NOTHING, "600 of the network", seconds])
+        out.append(
+            [
+                WORDS.get(schedule, schedule),
+                "v, 16 x 16",
+                "network",
+                *fields,
+                NOTHING,
+                NOTHING,
+                "600 of the network",
+                seconds,
+            ]
+        )
     return out
 
 

@@ -18,7 +18,7 @@ from studies._remedy_counts import Count, count, network_count
 from studies._remedy_losses import LOSSES
 from studies._remedy_world import FIELDS
 
-HEAD = ("seen", "loss", "method", *FIELDS.values(), "flat", "cliffs", "gradients", "CPU seconds")
+HEAD = ("seen", "loss", "method", *FIELDS.values(), "flat, cliffs, downhill", "gradients", "CPU seconds")
 NOTHING = "-"
 WORDS = {
     "one after the other": "100, then later to the end",
@@ -67,19 +67,20 @@ def _told(data: Datasets, name: str, loss: str, method: str) -> list[str]:
         fields = [still.short, *[NONE] * (len(FIELDS) - 1)]
     of = "residual" if method == "residual" else "none" if not loss else WORDS.get(loss, loss)
     return [
-        WORDS.get(name, name), of, WORDS.get(method, method), *fields, *_shape(data, name, loss),
+        WORDS.get(name, name), of, WORDS.get(method, method), *fields, _shape(data, name, loss),
         _spread([c.gradients for c in counts], ".0f"), _spread([c.seconds for c in counts], ".2g"),
     ]  # fmt: skip
 
 
-def _shape(data: Datasets, name: str, loss: str) -> list[str]:
-    """Flat share and share of cliffs of the plane of a loss at one time, where that was mapped."""
+def _shape(data: Datasets, name: str, loss: str) -> str:
+    """Shares of the plane of a loss at one time: flat, faces that are cliffs, leading nearer to the truth."""
     plane = data.get("remedies_plane")
     time = int(data["remedies_runs"]["last"]) if name == "end" else int(name) if name.isdigit() else 0
     if plane is None or time not in plane["time"].values or loss not in LOSSES:
-        return [NOTHING, NOTHING]
-    shares = _remedy_planes.flat_share(plane, loss, time), _remedy_planes.cliff_faces(plane, loss, time)
-    return [f"{100 * x:.0f} %" for x in shares]
+        return NOTHING
+    measures = (_remedy_planes.flat_share, _remedy_planes.cliff_faces, _remedy_planes.downhill)
+    shares = (measure(plane, loss, time) for measure in measures)
+    return ", ".join(f"{100 * x:.0f}" for x in shares) + " %"
 
 
 def _spread(values: list[float], digits: str) -> str:

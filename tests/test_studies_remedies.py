@@ -117,8 +117,8 @@ def test_the_table_has_a_line_for_each_remedy() -> None:
         {"drawn": ["known", "noise"], "schedule": ["end"], "part": ["training", "all descents"]},
     )  # fmt: skip
     lines = _remedy_table.lines({"remedies_runs": runs, "remedies_network": net})
-    assert lines[2] == "| 100 | v | Adam | 2 of 2 (22 to 100 %) | 2 of 2 (22 to 100 %) | - | - | - | 60 | 1.5 |"
-    assert [line.count("|") for line in lines] == [11] * 5
+    assert lines[2] == "| 100 | v | Adam | 2 of 2 (22 to 100 %) | 2 of 2 (22 to 100 %) | - | - | 60 | 1.5 |"
+    assert [line.count("|") for line in lines] == [10] * 5
     assert "residual | Adam | 2 of 2 (22 to 100 %) | not asked | not asked" in lines[-1]
 
 

@@ -99,18 +99,8 @@ def network(net: xr.Dataset) -> list[list[str]]:
         _, spent = net["seconds"].mean("drawn").values
         fields = [counts[0].short, counts[1].short, NOTHING]
         seconds = f"{spent / starts / len(schedules):.2g}"
-        out.append(
-            [
-                WORDS.get(schedule, schedule),
-                "v, 16 x 16",
-                "network",
-                *fields,
-                NOTHING,
-                NOTHING,
-                "600 of the network",
-                seconds,
-            ]
-        )
+        seen = WORDS.get(schedule, schedule)
+        out.append([seen, "v, 16 x 16", "network", *fields, NOTHING, "600 of the network", seconds])
     return out
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import xarray as xr
 
-from studies import _remedies, _remedy_surrogate, _remedy_table
+from studies import _remedies, _remedy_table
 from studies._common import Datasets, dismiss, filled
 from studies._remedies import Case, at, one_after_the_other
 from studies._remedy_world import FIELDS
-from studies.remedies import POINTS, WORLDS, scripts
+from studies.remedies import WORLDS, scripts
 
 STARTS = 50
 
@@ -45,21 +45,14 @@ def textures(last: int) -> list[Case]:
 
 
 def compute(folder: Path) -> Datasets:
-    """Runs, and the networks' descents."""
-    world, (_, _, count, steps) = replace(WORLDS["default"], starts=STARTS), POINTS["default"]
-    of: dict[str, object] = {"world": list(vars(world).values())}
-    more = {"count": count, "steps": steps}
+    """All runs as one dataset."""
+    world, runs = replace(WORLDS["default"], starts=STARTS), []
     folder.mkdir(parents=True, exist_ok=True)
-    runs = []
     for name, asked in (("runs", list(cases(world.last))), ("textures", textures(world.last))):
-        settings = {**of, "cases": [str(c) for c in asked]}
+        settings = {"world": list(vars(world).values()), "cases": [str(c) for c in asked]}
         job = partial(_remedies.job, world, asked)
         runs.append(filled(folder / f"remedies_{name}.nc", scripts("runs"), settings, job))
-    rows = filled(folder / "remedies_trajectories.nc", scripts("trajectories"), {**of, "count": count},
-                  partial(_remedy_surrogate.trajectories_job, world, count))  # fmt: skip
-    net = filled(folder / "remedies_network.nc", scripts("network"), {**of, **more},
-                 lambda: _remedy_surrogate.networks_job(world, rows, steps))  # fmt: skip
-    return {"remedies_runs": xr.concat(runs, "case"), "remedies_network": net}
+    return {"remedies_runs": xr.concat(runs, "case")}
 
 
 def main(folder: Path) -> None:

@@ -42,7 +42,7 @@ def lines(data: Datasets) -> list[str]:
     every = dict.fromkeys(zip(*(runs[n].values.tolist() for n in ("name", "objective", "method")), strict=True))
     cases = sorted(every, key=lambda case: _order(case, last))
     told = [_told(data, *case) for case in cases if case[0] not in ("stop", "root")]
-    told += network(data["remedies_network"])
+    told += network(data["remedies_network"]) if "remedies_network" in data else []
     told += [_told(data, *case) for case in cases if case[0] in ("stop", "root")]
     return [_line(HEAD), _line(["---"] * len(HEAD)), *(_line(one) for one in told)]
 

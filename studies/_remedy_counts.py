@@ -8,8 +8,15 @@ import numpy as np
 import xarray as xr
 
 from studies._constants import TRUTH
-from studies._remedies import CLOSE, errors
+from studies._remedies import CLOSE, NONE, errors
+from studies._remedy_methods import ENDS
 from studies._shares import bounds
+
+HALF = (
+    "half of the starts or more come within 2 % in F and k: yes where the lower bound of the share is above a half, no "
+    "where the upper one is below, bounds one-sided 95 %"
+)
+"""The rule of all, fixed before the first run of this study; probes of ours had been run before."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,14 @@ class Count:
         of: Starts.
         median: Median of the larger error of the two.
         seconds: Seconds of processor time a start, median; NaN where they are not told apart.
+        gradients: Derivatives of the loss a start, median; NaN where they are not counted.
     """
 
     hits: int
     of: int
     median: float
     seconds: float
+    gradients: float = float("nan")
 
     @property
     def share(self) -> float:
@@ -41,21 +50,32 @@ class Count:
         return f"{self.hits} of {self.of} ({low:.0%} to {high:.0%}; median error {self.median:.2g}{spent})"
 
     @property
+    def short(self) -> str:
+        """Hits and the bounds."""
+        low, high = bounds(self.share, self.of)
+        return f"{self.hits} of {self.of} ({100 * low:.0f} to {high:.0%})".replace("%", " %")
+
+    @property
     def half(self) -> bool | None:
         """Whether half of all starts are recovered; None where the bounds hold one half."""
         low, high = bounds(self.share, self.of)
         return True if low > 0.5 else False if high < 0.5 else None
 
 
+def place(runs: xr.Dataset, name: str, method: str, objective: str, known: str) -> np.ndarray:
+    """Number of a case, shape (1,); nothing where it was not tried."""
+    asked = {"name": name, "method": method, "objective": objective, "known": known}
+    return np.flatnonzero(np.logical_and.reduce([runs[key].values == value for key, value in asked.items()]))
+
+
 def count(runs: xr.Dataset, name: str, method: str, objective: str, known: str) -> Count | None:
     """What a case recovered; None where it was not tried."""
-    asked = {"name": name, "method": method, "objective": objective, "known": known}
-    at = np.flatnonzero(np.logical_and.reduce([runs[key].values == value for key, value in asked.items()]))
+    at = place(runs, name, method, objective, known)
     if not len(at):
         return None
     worst = errors(runs).isel(case=at[0]).values
-    seconds = float(np.median(runs["seconds"].isel(case=at[0]).values))
-    return Count(int((worst < CLOSE).sum()), len(worst), float(np.median(worst)), seconds)
+    seconds, gradients = (float(np.median(runs[x].isel(case=at[0]).values)) for x in ("seconds", "gradients"))
+    return Count(int((worst < CLOSE).sum()), len(worst), float(np.median(worst)), seconds, gradients)
 
 
 def of_case(runs: xr.Dataset, name: str, method: str, objective: str, known: str = "known") -> Count:
@@ -63,6 +83,22 @@ def of_case(runs: xr.Dataset, name: str, method: str, objective: str, known: str
     found = count(runs, name, method, objective, known)
     assert found is not None, (name, method, objective, known)
     return found
+
+
+def endings(runs: xr.Dataset, name: str, method: str, objective: str) -> str:
+    """How the runs of a case that does not march ended: "6 no pattern at the start, 2 misfit"."""
+    (at,) = place(runs, name, method, objective, NONE)
+    ended = runs["ended"].isel(case=at).values
+    told = [f"{int((ended == n).sum())} {words}" for n, words in enumerate(ENDS) if (ended == n).any()]
+    none = int(np.isnan(ended).sum())
+    return ", ".join([*told, *([f"{none} no certified state"] if none else [])])
+
+
+def of_times(runs: xr.Dataset, method: str, objective: str, known: str) -> list[tuple[int, Count]]:
+    """Counts by the time of supervision, where that is one."""
+    names = {str(n): int(n) for n in runs["name"].values if str(n).isdigit()} | {"end": int(runs["last"])}
+    found = [(t, count(runs, name, method, objective, known)) for name, t in names.items()]
+    return sorted((t, c) for t, c in found if c is not None)
 
 
 def network_count(net: xr.Dataset, schedule: str, drawn: str = "known", close: float = CLOSE) -> Count:

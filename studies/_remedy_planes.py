@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -14,11 +16,10 @@ from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies._constants import F_RANGE, K_RANGE, TRUTH
 from studies._patterns import components
-from studies._remedies import HELD, World, target
 from studies._remedy_losses import LOSSES
+from studies._remedy_world import FIELDS, HELD, World, target
 from studies._times import kind_of
 
-KNOWN = ("known", "noise")
 ALONG = ("pixels", "radial", "spectrum")
 """Losses along k."""
 NEAR = 0.02
@@ -28,7 +29,7 @@ NEAR = 0.02
 def plane_job(world: World, points: int, times: Sequence[int]) -> Job:
     """Losses and slopes at each point of the plane."""
     feeds, kills = np.linspace(*F_RANGE, points), np.linspace(*K_RANGE, points)
-    sizes = {"time": len(times), "objective": len(LOSSES), "known": len(KNOWN), "parameter": 2}
+    sizes = {"time": len(times), "objective": len(LOSSES), "known": len(FIELDS), "parameter": 2}
 
     def empty(dims: tuple[str, ...], words: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
         return ("F", "k", *dims), np.full((points, points, *(sizes[d] for d in dims)), np.nan), {"long_name": words}
@@ -46,7 +47,7 @@ def plane_job(world: World, points: int, times: Sequence[int]) -> Job:
             "k": ("k", kills, labels.attributes("k")),
             "time": ("time", list(times), {"long_name": "steps"}),
             "objective": ("objective", list(LOSSES)),
-            "known": ("known", list(KNOWN)),
+            "known": ("known", list(FIELDS)),
             "parameter": ("parameter", ["F", "k"]),
         },
     )
@@ -55,7 +56,7 @@ def plane_job(world: World, points: int, times: Sequence[int]) -> Job:
 
 
 def _point(item: tuple[World, float, float, tuple[int, ...]]) -> Values:
-    """All losses at one point: the method marches from the first target's start, or from another's noise."""
+    """All losses at one point, of one march: against targets of its own start, of other noise, and of a wider box."""
     world, F, k, times = item
     params, start = gs.Params(**HELD, F=F, k=k), world.fields(0, "known")
     losses, slopes, sensitivity, kinds = [], [], [], []
@@ -64,7 +65,7 @@ def _point(item: tuple[World, float, float, tuple[int, ...]]) -> Values:
         tangent = tangents[0, 2:, 1]
         kinds.append(float(kind_of(fields[0, 1])))
         sensitivity.append((tangent**2).mean((-2, -1)).sqrt().numpy())
-        found = [_loss(loss, fields[:, 1], world, time) for loss in LOSSES.values()]
+        found = [_loss(name, fields[:, 1], world, time) for name in LOSSES]
         losses.append([[value for value, _ in of] for of in found])
         slopes.append([[torch.einsum("hw,phw->p", slope, tangent).numpy() for _, slope in of] for of in found])
     return {
@@ -73,17 +74,22 @@ def _point(item: tuple[World, float, float, tuple[int, ...]]) -> Values:
     }  # fmt: skip
 
 
-def _loss(loss: object, v: torch.Tensor, world: World, time: int) -> list[tuple[float, torch.Tensor]]:
-    """Value and slope in v against the target of the same start, and against that of another."""
-    out, at = [], v.clone().requires_grad_()
-    features = loss.features(at)  # type: ignore[attr-defined]
-    for number in range(len(KNOWN)):
-        with torch.no_grad():
-            goal = loss.features(target(world, number, time))  # type: ignore[attr-defined]
-        value = loss.distance(features, goal).sum()  # type: ignore[attr-defined]
+def _loss(name: str, v: torch.Tensor, world: World, time: int) -> list[tuple[float, torch.Tensor]]:
+    """Value and slope in v against the targets of each of `FIELDS`."""
+    out, at, loss = [], v.clone().requires_grad_(), LOSSES[name]
+    features = loss.features(at)
+    for known in FIELDS:
+        value = loss.distance(features, _goal(name, world, time, known)).sum()
         (slope,) = torch.autograd.grad(value, at, retain_graph=True)
         out.append((float(value.detach()), slope[0].to(torch.float64)))
     return out
+
+
+@cache
+def _goal(name: str, world: World, time: int, known: str) -> torch.Tensor:
+    """Features of a target that differs from what is marched as `known` says."""
+    other = replace(world, half=world.half + 1) if known == "box" else world
+    return LOSSES[name].features(target(other, 0 if known == "known" else 1, time))
 
 
 def line_job(world: World, points: int, times: Sequence[int]) -> Job:

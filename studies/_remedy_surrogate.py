@@ -15,7 +15,7 @@ from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from gsimplicit.routes.surrogate import initial_weights, network
 from studies._constants import TRUTH
-from studies._remedies import OTHER, World, target
+from studies._remedy_world import OTHER, World, target
 
 LOW, HIGH = torch.tensor([0.12, 0.05, 0.02, 0.05]), torch.tensor([0.2, 0.1, 0.08, 0.07])
 """Du, Dv, F, k of the trajectories: uniform between these."""

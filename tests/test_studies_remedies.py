@@ -8,10 +8,19 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
-from studies import _levenberg, _remedies, _remedy_claims, _remedy_counts, _remedy_planes
+from studies import (
+    _levenberg,
+    _remedies,
+    _remedy_claims,
+    _remedy_counts,
+    _remedy_methods,
+    _remedy_planes,
+    _remedy_table,
+    _remedy_world,
+)
 from studies._remedy_losses import LOSSES
 
-WORLD = _remedies.World(32, 7, 200, 2)
+WORLD = _remedy_world.World(32, 7, 200, 2)
 
 
 def test_tangents_of_a_march_are_its_central_differences() -> None:
@@ -44,12 +53,30 @@ def test_the_radial_loss_sees_neither_place_nor_direction_but_the_mean() -> None
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, the first time
 def test_least_squares_at_an_early_time_find_the_truth() -> None:
-    phases = [[(60, _remedies.target(WORLD, 0, 60))]]
+    phases = [[(60, _remedy_world.target(WORLD, 0, 60))]]
     start = WORLD.fields(0, "known")
-    found = _levenberg.fitted((0.05, 0.058), phases, LOSSES["pixels"], start, 20, _remedies.HELD)
+    found = _levenberg.fitted((0.05, 0.058), phases, LOSSES["pixels"], start, 20, _remedy_world.HELD)
     assert found.values == pytest.approx((0.035, 0.065), rel=1e-6)
     assert found.loss < 1e-12
     assert not found.unseen
+    assert 0 < found.gradients < found.marches
+
+
+def test_every_case_has_as_many_gradients() -> None:
+    adam = _remedy_methods.by_adam(WORLD, 0, (60, _remedy_world.target(WORLD, 0, 60)), "pixels", "known")
+    still = _remedy_methods.by_residual(WORLD, 0)
+    assert adam.gradients == still.gradients == _remedy_methods.GRADIENTS
+    assert adam.rate in _remedy_methods.RATES
+    for case in _remedies.cases(3000, (50, 100, 3000), (100, 3000)):
+        assert not case.phases or _remedy_methods.GRADIENTS % len(case.phases) == 0
+
+
+def test_a_loss_without_a_slope_ends_after_the_first_trial() -> None:
+    level = {"tol": 0.0, "max_steps": 1, "initial": WORLD.fields(0, "known"), "loss": lambda v: 0 * v.mean((-2, -1))}
+    found = _remedy_methods._adam((0.05, 0.06), level)
+    assert found.unseen
+    assert (found.F, found.k) == pytest.approx((0.05, 0.06))
+    assert found.gradients == _remedy_methods.TRIAL
 
 
 def test_the_start_is_the_targets_own_or_its_box_in_fresh_noise_or_another_box() -> None:
@@ -58,6 +85,41 @@ def test_the_start_is_the_targets_own_or_its_box_in_fresh_noise_or_another_box()
     assert [int(n) for n in inside] == [14**2, 14**2, 12**2]
     assert not torch.equal(known, noise)
     assert torch.equal(known, gs.initial_state(grid=(32, 32), box=gs.Box(half=7)))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "words"),
+    [
+        (gs.Recovery.FOUND, "one set of parameters explains the data", "answered"),
+        (gs.Recovery.FAILED, "no root near the picture was found at the start, F = 0.04", "no pattern at the start"),
+        (gs.Recovery.FAILED, "the branch was lost after 3 steps at F = 0.04: no root", "branch lost"),
+        (gs.Recovery.FAILED, "60 steps along the branch ended at F = 0.04 with a loss of 3, not at a", "no minimum"),
+        (gs.Recovery.MISFIT, "the nearest steady state found leaves deviations of 0.2, the noise is 0.1", "misfit"),
+        (gs.Recovery.SEVERAL, "two do", "otherwise"),
+    ],
+)
+def test_how_an_inversion_ended_is_told_from_its_reason(verdict: int, reason: str, words: str) -> None:
+    assert _remedy_methods.ENDS[_remedy_methods.end_of(verdict, reason)] == words
+
+
+def test_the_table_has_a_line_for_each_remedy() -> None:
+    asked = [
+        _remedies.at(100, 200, "adam", "pixels"),
+        _remedies.at(100, 200, "adam", "pixels", "noise"),
+        *_remedies.still()[:1],
+    ]
+    runs = _remedies.job(WORLD, asked).frame
+    runs["F"][:], runs["k"][:], runs["seconds"][:], runs["gradients"][:] = 0.035, 0.065, 1.5, 60
+    net = xr.Dataset(
+        {"F": (("drawn", "schedule", "start"), np.full((2, 1, 2), 0.035)),
+         "k": (("drawn", "schedule", "start"), np.full((2, 1, 2), 0.065)),
+         "seconds": (("drawn", "part"), np.ones((2, 2)))},
+        {"drawn": ["known", "noise"], "schedule": ["end"], "part": ["training", "all descents"]},
+    )  # fmt: skip
+    lines = _remedy_table.lines({"remedies_runs": runs, "remedies_network": net})
+    assert lines[2] == "| 100 | v | Adam | 2 of 2 (22 to 100 %) | 2 of 2 (22 to 100 %) | - | - | 60 | 1.5 |"
+    assert [line.count("|") for line in lines] == [10] * 5
+    assert "residual | Adam | 2 of 2 (22 to 100 %) | not asked | not asked" in lines[-1]
 
 
 def test_minima_along_k_are_counted() -> None:

@@ -55,7 +55,6 @@ TIME_INPUT = Statement("sec. 5.2", "Time as a network's input helps", '"can"')
 ON_THE_WAY = Statement("sec. 5.2", "Supervision on the way helps", '"may"')
 BACKWARD = Statement("sec. 6.1", "From patterns back, no landscape", "a network, by others")
 COARSE = Statement("sec. 6.1", "Such a network is coarse", '"coarse"')
-CONFLATES = Statement("sec. 6.1", "It is trained to mix starts up", '"compromised"')
 PINN_AVOIDS = Statement("sec. 6.1", "PINNs avoid the landscape's faults")
 BOWL = Statement("sec. 6.2, fig. 6", "The residual loss is a bowl", "quadratic in the parameters")
 ALL_STARTS = Statement("sec. 6.2", "Residual loss sees every start", '"all initial conditions at once"')
@@ -126,7 +125,6 @@ PAPER = (
     ON_THE_WAY,
     BACKWARD,
     COARSE,
-    CONFLATES,
     PINN_AVOIDS,
     BOWL,
     ALL_STARTS,

@@ -31,7 +31,9 @@ SCHEDULES = (*FIXED, "end", "up, own targets", "up, against the end")
 COARSE = 16
 """Values a side of what the network gives: v averaged over patches. Radial spectra were tried first, and did worse."""
 DRAWN = ("known", "noise")
-"""All trajectories from the target's own start, or each from noise of its own."""
+"""All trajectories from the target's own initial field, or each from noise of its own, and targets as well."""
+NETWORKS = 3
+"""Networks trained on the same trajectories, from other first weights and draws: where they lead differs by much."""
 
 
 def times_of(last: int) -> list[int]:
@@ -87,34 +89,35 @@ def _coarse(v: torch.Tensor) -> torch.Tensor:
 def networks_job(world: World, rows: xr.Dataset, steps: int) -> Job:
     """A network on either kind of trajectories, its error, and where descents on it end."""
     times = rows["time"].values
-    shape = (len(DRAWN), len(SCHEDULES), world.starts)
+    over, each = ("drawn", "network"), (len(DRAWN), NETWORKS)
+    ends, shape = (*over, "schedule", "start"), (*each, len(SCHEDULES), world.starts)
     frame = xr.Dataset(
         {
-            "F": (("drawn", "schedule", "start"), np.full(shape, np.nan), {"long_name": "F at the end"}),
-            "k": (("drawn", "schedule", "start"), np.full(shape, np.nan), {"long_name": "k at the end"}),
-            "held_out": (("drawn", "time"), np.full((len(DRAWN), len(times)), np.nan),
+            "F": (ends, np.full(shape, np.nan), {"long_name": "F at the end"}),
+            "k": (ends, np.full(shape, np.nan), {"long_name": "k at the end"}),
+            "held_out": ((*over, "time"), np.full((*each, len(times)), np.nan),
                          {"long_name": "error of the features at held-out parameters, by their spread"}),
-            "seconds": (("drawn", "part"), np.full((len(DRAWN), 2), np.nan), {"long_name": "processor seconds"}),
+            "seconds": ((*over, "part"), np.full((*each, 2), np.nan), {"long_name": "processor seconds"}),
         },
-        {"drawn": ("drawn", list(DRAWN)), "schedule": ("schedule", list(SCHEDULES)), "time": ("time", times),
+        {"network": np.arange(NETWORKS), "drawn": list(DRAWN), "schedule": list(SCHEDULES), "time": ("time", times),
          "part": ("part", ["training", "all descents"])},
     )  # fmt: skip
     params, features, at = rows["params"].values, rows["features"], tuple(times.tolist())
-    items = [(world, params, features.sel(drawn=d).values, at, steps) for d in DRAWN]
-    return Job(frame, ("drawn",), items, _network)
+    items = [(world, params, features.sel(drawn=d).values, at, steps, d, n) for d in DRAWN for n in range(NETWORKS)]
+    return Job(frame, over, items, _network)
 
 
 class _Fitted:
     """A network with what it takes and gives in units of one."""
 
-    def __init__(self, inputs: torch.Tensor, features: torch.Tensor, steps: int) -> None:
+    def __init__(self, inputs: torch.Tensor, features: torch.Tensor, steps: int, seed: int) -> None:
         self._mean, self.spread = features.mean(0), features.std(0).clamp_min(1e-3)
         self._layers = [inputs.shape[1], *LAYERS, features.shape[1]]
-        self._weights = initial_weights(self._layers, 0).float().requires_grad_()
+        self._weights = initial_weights(self._layers, seed).float().requires_grad_()
         goal, x = ((features - self._mean) / self.spread).float(), inputs.float()
         by = torch.optim.Adam([self._weights], lr=RATE)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(by, steps)
-        drawn = torch.Generator().manual_seed(0)
+        drawn = torch.Generator().manual_seed(seed)
         for _ in range(steps):
             some = torch.randint(len(x), (min(BATCH, len(x)),), generator=drawn)
             by.zero_grad()
@@ -134,20 +137,20 @@ def _inputs(params: torch.Tensor, steps: torch.Tensor, last: int) -> torch.Tenso
     return torch.cat([2 * (params - LOW) / (HIGH - LOW) - 1, at[:, None]], 1)
 
 
-def _network(item: tuple[World, np.ndarray, np.ndarray, tuple[int, ...], int]) -> Values:
-    world, values, features, times, steps = item
+def _network(item: tuple[World, np.ndarray, np.ndarray, tuple[int, ...], int, str, int]) -> Values:
+    world, values, features, times, steps, drawn, seed = item
     begin = clock.process_time()
     params, found = torch.from_numpy(values), torch.from_numpy(features)
     whole = torch.isfinite(found).flatten(1).all(1)
     params, found = params[whole], found[whole]
     first = max(1, int(HELD_OUT * len(params)))
-    fit = _Fitted(*_flat(params[first:], found[first:], times, world.last), steps)
+    fit = _Fitted(*_flat(params[first:], found[first:], times, world.last), steps, seed)
     with torch.no_grad():
         inputs, goal = _flat(params[:first], found[:first], times, world.last)
         off = (fit(inputs) - goal).reshape(found[:first].shape)
     held_out = (off**2).mean((0, 2)).sqrt() / (found - found.mean(0)).square().mean((0, 2)).sqrt()
     trained = clock.process_time()
-    ends = np.stack([_descended(fit, world, schedule) for schedule in SCHEDULES])
+    ends = np.stack([_descended(fit, world, schedule, drawn) for schedule in SCHEDULES])
     return {
         "F": ends[..., 0], "k": ends[..., 1], "held_out": held_out.numpy(),
         "seconds": np.array([trained - begin, clock.process_time() - trained]),
@@ -172,13 +175,14 @@ def _phases(world: World, schedule: str) -> list[tuple[int, int]]:
     return [(t, t if schedule == "up, own targets" else world.last) for t in up]
 
 
-def _descended(fit: _Fitted, world: World, schedule: str) -> np.ndarray:
+def _descended(fit: _Fitted, world: World, schedule: str, drawn: str) -> np.ndarray:
     """F and k at the end of each start, the true Du and Dv being known; shape (starts, 2)."""
     starts = torch.tensor([world.start(n) for n in range(world.starts)], dtype=torch.float64)
     raw, phases = torch.logit(starts / 0.1), _phases(world, schedule)
     held = torch.tensor(TRUTH[:2], dtype=torch.float64).expand(len(starts), 2)
+    targets = [0] * world.starts if drawn == "known" else range(world.starts)
     for steps, goal_steps in phases:
-        goal = torch.cat([_coarse(target(world, n, goal_steps)) for n in range(world.starts)])
+        goal = torch.cat([_coarse(target(world, n, goal_steps)) for n in targets])
         raw = raw.detach().requires_grad_()
         by, count = torch.optim.Adam([raw], lr=0.03), DESCENT // len(phases)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(by, count, eta_min=0.001)

@@ -14,7 +14,7 @@ import xarray as xr
 from studies import _remedy_planes
 from studies._common import Datasets
 from studies._remedies import NONE
-from studies._remedy_counts import Count, count, network_count
+from studies._remedy_counts import by_network, count
 from studies._remedy_losses import LOSSES
 from studies._remedy_world import FIELDS
 
@@ -95,9 +95,9 @@ def network(net: xr.Dataset) -> list[list[str]]:
     out = []
     starts, schedules = net.sizes["start"], [str(s) for s in net["schedule"].values]
     for schedule in schedules:
-        counts: list[Count] = [network_count(net, schedule, drawn) for drawn in ("known", "noise")]
-        _, spent = net["seconds"].mean("drawn").values
-        fields = [counts[0].short, counts[1].short, NOTHING]
+        each = [by_network(net, schedule, drawn) for drawn in ("known", "noise")]
+        _, spent = net["seconds"].mean(["drawn", "network"]).values
+        fields = [*(f"{', '.join(str(c.hits) for c in one)} of {starts}" for one in each), NOTHING]
         seconds = f"{spent / starts / len(schedules):.2g}"
         seen = WORDS.get(schedule, schedule)
         out.append([seen, "v, 16 x 16", "network", *fields, NOTHING, "600 of the network", seconds])
@@ -109,7 +109,7 @@ def main(folder: Path) -> None:
     names = ("runs", "plane", "network")
     data = {f"remedies_{name}": xr.load_dataset(folder / f"remedies_{name}.nc") for name in names}
     print(*lines(data), sep="\n")
-    training = data["remedies_network"]["seconds"].sel(part="training").values
+    training = data["remedies_network"]["seconds"].sel(part="training").values.ravel()
     print(f"\ntraining of a network: {', '.join(f'{x:.0f}' for x in training)} CPU seconds")
 
 

@@ -50,7 +50,7 @@ def _judged(one: float, fresh: float, patterns: int = 1000) -> dict[str, Claim]:
 
 
 def test_fresh_starts_harm_only_where_they_make_the_error_larger() -> None:
-    words = "It is trained to mix starts up"
+    words = "Mixing starts up makes it worse"
     assert _judged(0.05, 0.1)[words].holds is True
     assert _judged(0.07, 0.07)[words].holds is False
     assert _judged(0.05, 0.1, patterns=100)[words].holds is None

@@ -111,9 +111,9 @@ def test_the_table_has_a_line_for_each_remedy() -> None:
     runs = _remedies.job(WORLD, asked).frame
     runs["F"][:], runs["k"][:], runs["seconds"][:], runs["gradients"][:] = 0.035, 0.065, 1.5, 60
     net = xr.Dataset(
-        {"F": (("drawn", "schedule", "start"), np.full((2, 1, 2), 0.035)),
-         "k": (("drawn", "schedule", "start"), np.full((2, 1, 2), 0.065)),
-         "seconds": (("drawn", "part"), np.ones((2, 2)))},
+        {"F": (("drawn", "network", "schedule", "start"), np.full((2, 3, 1, 2), 0.035)),
+         "k": (("drawn", "network", "schedule", "start"), np.full((2, 3, 1, 2), 0.065)),
+         "seconds": (("drawn", "network", "part"), np.ones((2, 3, 2)))},
         {"drawn": ["known", "noise"], "schedule": ["end"], "part": ["training", "all descents"]},
     )  # fmt: skip
     lines = _remedy_table.lines({"remedies_runs": runs, "remedies_network": net})

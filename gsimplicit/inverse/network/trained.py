@@ -81,6 +81,7 @@ class Trained(ByValue):
 
         Raises:
             ValueError: There are not N of them.
+            TypeError: They are no tensor.
 
         Examples:
             >>> import gsimplicit as gs
@@ -90,6 +91,8 @@ class Trained(ByValue):
             >>> bool((trained.fields_of(trained.weights) == trained.fields).all())
             True
         """
+        if not isinstance(weights, torch.Tensor):
+            raise TypeError(f"weights must be a tensor, got {type(weights).__name__}")
         if weights.shape != self.weights.shape:
             raise ValueError(f"weights must have shape {tuple(self.weights.shape)}, got {tuple(weights.shape)}")
         return self.training.representation.fields(weights.double())[None]
@@ -107,7 +110,7 @@ class Trained(ByValue):
 
         Raises:
             ValueError: There is another number of either, or the fields have another shape.
-            TypeError: The parameters are not those of the model.
+            TypeError: The fields are no tensor, or the parameters not those of the model.
 
         Examples:
             >>> import gsimplicit as gs
@@ -120,6 +123,8 @@ class Trained(ByValue):
             (True, True)
         """
         objective = self.training.objective
+        if not isinstance(fields, torch.Tensor):
+            raise TypeError(f"fields must be a tensor, got {type(fields).__name__}")
         if fields.shape != self.fields.shape:
             raise ValueError(f"fields must have shape {tuple(self.fields.shape)}, got {tuple(fields.shape)}")
         if not isinstance(params, ModelParams) or not params.model.same(objective.model):

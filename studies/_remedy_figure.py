@@ -22,8 +22,8 @@ CAPTION = (
     "the target's v after as many steps; bars are 90 % intervals. (b) Minima of the loss along k, the other parameters "
     "at the truth, from the target's own start. (c) The loss of v along k at three times, each by its largest value; "
     "the star is the truth. (d) All remedies from the same starts, by as many gradients; bars that reach a half are "
-    "blue, black lines are 90 % intervals. Marks: the initial field not known, or networks trained on fresh noise; of three "
-    "networks the middle one. The numbers stand in the order of the legend."
+    "blue, black lines are 90 % intervals. Marks: the initial field not known, or networks trained on fresh noise; of "
+    "three networks the middle one. The numbers stand in the order of the legend."
 )
 ALT = (
     "All starts are recovered until 100 steps and hardly one at the end; minima of the loss along k rise from one to "

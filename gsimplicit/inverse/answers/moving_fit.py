@@ -47,21 +47,9 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
         return answer
     best = next(one for one in tried if one.fit is answer.fit)
     rate = problem.noise / best.weight
-    share = rate / turnover(problem, best.fit.place)
-    if share > FAST:
-        reason = (
-            f"it would take du/dt of {rate:.2g} to explain the picture, {share:.2g} of what diffusion does; "
-            f"up to {FAST:g} is a picture near rest"
-        )
-        return replace(answer, verdict=Recovery.MISFIT, reason=reason)
-    apart, sd = agreement(problem.snapshots, best.fit.misfit)
-    size = data.noise * np.sqrt(best.fit.chi2)
-    if size > CLEANEST * problem.model.scale and apart > WHITE * sd:  # rounding is not white
-        reason = (
-            f"deviations of {size:.3g} are no noise: those of neighbouring pixels have "
-            f"correlation {apart:.2g}, {apart / sd:.0f} times what noise has; is the noise that was given too large?"
-        )
-        return replace(answer, verdict=Recovery.MISFIT, reason=reason)
+    why = _doubt(problem, best, rate, data.noise)
+    if why:
+        return replace(answer, verdict=Recovery.MISFIT, reason=why)
     least = rounding(problem, data, best.fit)
     wider = IN_STEP * moving.agreement(problem, best.fit) * max(best.total, least) / max(best.fit.chi2, least)
     certainty = Certainty.from_covariance(answer.certainty.covariance * wider, answer.certainty.freedom)
@@ -70,6 +58,24 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
         return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=certainty.family(names), certainty=certainty)
     reason = f"{answer.reason}; fields change by about {rate:.2g} per unit time"
     return replace(answer, certainty=certainty, reason=reason)
+
+
+def _doubt(problem: Problem, one: moving.Moved, rate: float, noise: float) -> str:
+    """Why a fit is not believed, with the number that says so; empty where it is."""
+    share = rate / turnover(problem, one.fit.place)
+    if share > FAST:
+        return (
+            f"it would take du/dt of {rate:.2g} to explain the picture, {share:.2g} of what diffusion does; "
+            f"up to {FAST:g} is a picture near rest"
+        )
+    apart, sd = agreement(problem.snapshots, one.fit.misfit)
+    size = noise * np.sqrt(one.fit.chi2)
+    if size > CLEANEST * problem.model.scale and apart > WHITE * sd:  # rounding is not white
+        return (
+            f"deviations of {size:.3g} are no noise: those of neighbouring pixels have correlation {apart:.2g}, "
+            f"{apart / sd:.0f} times what noise has; is the noise that was given too large?"
+        )
+    return ""
 
 
 def _nowhere(tried: list[moving.Moved], problem: Problem) -> str:

@@ -28,10 +28,6 @@ WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
 HARDLY = 0.1
 """Standard deviation of a logarithm from which a combination is hardly seen, where the condition is `WEAK` too."""
-AGAIN, SMALLER = 3, 0.5
-"""Fits of a window with gaps whose noise nobody told, and share of the noise below which the next is made with less."""
-ROUNDING = 10.0
-"""Noise of a clean window with gaps, by `CLEANEST`."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 

@@ -90,6 +90,14 @@ class Edges:
         """Sum over the four nearest neighbours of fields (..., H, W)."""
         return around_mirrored(x) if self.open else around(x)
 
+    def whole(self, fields: Array) -> Array:
+        """Periodic fields that march as these (..., H, W) do: of an open window, with its mirror images."""
+        return np.ascontiguousarray(_mirrored(fields) if self.open else fields)
+
+    def own(self, fields: Array, shape: tuple[int, ...]) -> Array:
+        """The part of `whole` fields that they were made from, of a shape (..., H, W)."""
+        return _corner(fields, shape) if self.open else fields
+
     def judged(self, residual: Array) -> Array:
         """The part of a start's residual (..., H, W) that does not feel the mirror."""
         if not self.open:

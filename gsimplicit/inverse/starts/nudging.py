@@ -1,9 +1,9 @@
 """Pictures with gaps: the model is marched while it is pulled towards what was measured.
 
-    X <- X + dt R(X; p),    then in measured pixels  x <- x + g (data - x).
+    X <- X + dt (R(X; p) + G (data - X)),    G zero where nothing was measured.
 
-The model fills the gaps. Just before the pull the state is off from the data by what the model disagrees with, so the
-misfit there, by the size of a step's reaction, ranks parameters; it is least near the right ones.
+The model fills the gaps. One step later without the pull the state is off from the data by what the model disagrees
+with, so the misfit there, by the size of a step's reaction, ranks parameters; it is least near the right ones.
 (Nudging is old in weather forecasting: R. Hoke and R. Anthes, Monthly Weather Review 104, 1551, 1976.)
 """
 
@@ -11,22 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
-from gsimplicit.equations import Model
+from gsimplicit.equations import Model, ModelParams
 from gsimplicit.inverse.fits.problem import Place
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.snapshot import Snapshot
+from gsimplicit.marching.backend import KERNELS
+from gsimplicit.models.pointwise import as_values
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Box = tuple[Array, Array]
 """Lowest and highest values of the parameters."""
 
 PULL = 0.2
-"""Share of the deviation that is taken away in one step."""
+"""Share of the deviation that is taken away in one step, of that at its end."""
 STABLE = 0.2
 """Length of a step times the largest diffusion coefficient."""
 DIFFERENCE = 1e-3
@@ -46,7 +50,8 @@ class Nudged:
         snapshot: What was measured.
         values: Parameters, shape (K, P).
         fields: Shape (S, K, H, W).
-        deviations: Of the state from the data before the last pull, by the size of a step's reaction, shape (K, count).
+        deviations: Of the state from the data after a step without a pull, by the size of a step's reaction, shape
+            (K, count).
         edges: What lies outside.
     """
 
@@ -70,25 +75,49 @@ class Nudged:
 
 
 def marched(state: Nudged, steps: int) -> Nudged:
-    """Some steps further, each followed by a pull."""
-    model, snap = state.model, state.snapshot
+    """Some steps further, pulled in each; the deviations are those after one more step without a pull."""
+    model, snap, K = state.model, state.snapshot, len(state.values)
     S = len(model.species)
     dt = min(1.0, STABLE / float(state.values[:, :S].max()))
+    pulled = tuple(i for i in range(S) if snap.weights[i].any())
+    pull = np.where(snap.there, PULL / (1 - PULL) / dt, 0.0)[list(pulled)]
+    data = np.where(snap.there, snap.values, 0.0)[list(pulled)]
+    still = np.broadcast_to(np.concatenate([pull, data])[:, None], (2 * len(pulled), K, *data.shape[1:]))
+    both = state.edges.whole(np.concatenate([state.fields, still]).swapaxes(0, 1))
+    values = np.insert(state.values, [S] * len(still), 0.0, axis=1)
+    params = ModelParams.of_values(_with_pull(model, pulled), values)
+    ends = KERNELS.march(params, torch.from_numpy(both), 0.0, steps, steps, dt).fields.numpy()
+    x = list(state.edges.own(ends[:, :S], data.shape[1:]).swapaxes(0, 1))
     p = [column[:, None, None] for column in state.values.T]
-    pulled = [i for i in range(S) if snap.weights[i].any()]
-    share = {i: PULL * (snap.weights[i] > 0) for i in pulled}
-    x = list(state.fields)
-    before = x
     with np.errstate(all="ignore"):
-        for _ in range(steps):
-            rates = model.residual(x, [state.edges.around(f) for f in x], p)
-            before = [f + dt * r for f, r in zip(x, rates, strict=True)]
-            x = list(before)
-            for i in pulled:
-                x[i] = before[i] + share[i] * (snap.values[i] - before[i])
-    off = np.stack(before) - snap.values[:, None]
+        rates = model.residual(x, [state.edges.around(f) for f in x], p)
+        off = np.stack([f + dt * r for f, r in zip(x, rates, strict=True)]) - snap.values[:, None]
     deviations = (snap.weights * off.transpose(1, 0, 2, 3))[:, snap.there]
     return replace(state, fields=np.stack(x), deviations=deviations / _reacted(state, x, p, dt)[:, None])
+
+
+@lru_cache(maxsize=16)
+def _with_pull(model: Model, pulled: tuple[int, ...]) -> Model:
+    """The model with a pull on some species: strengths and data are species of their own that neither react nor move.
+
+    So whatever marches a model marches this one. Names are counted, as those of the model may be any.
+    """
+    S, n = len(model.species), len(pulled)
+
+    def reaction(*given: Any) -> list[Any]:
+        x, pull, data, rates = given[:S], given[S : S + n], given[S + n : S + 2 * n], given[S + 2 * n :]
+        out = as_values(model.reaction(*x, *rates), S, lambda value: value)
+        for i, g, d in zip(pulled, pull, data, strict=True):
+            out[i] = out[i] + g * (d - x[i])
+        return [*out, *(0.0 for _ in range(2 * n))]
+
+    return Model(
+        name="pulled",
+        species=tuple(f"x{i}" for i in range(S + 2 * n)),
+        diffusivity=tuple(f"d{i}" for i in range(S + 2 * n)),
+        rates=tuple(f"r{i}" for i in range(len(model.rates))),
+        reaction=reaction,
+    )
 
 
 def _reacted(state: Nudged, x: list[Array], p: list[Array], dt: float) -> Array:

@@ -23,7 +23,7 @@ from gsimplicit.inverse.fits import variable_projection as projection
 from gsimplicit.inverse.fits.elimination import eliminated
 from gsimplicit.inverse.fits.problem import Place, Problem
 from gsimplicit.inverse.fits.scales import Scales
-from gsimplicit.inverse.pictures.edges import PERIODIC, Edges, Mirrored
+from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.starts import own_equation
 from gsimplicit.inverse.starts.own_equation import Told
 from gsimplicit.steady import steady_state
@@ -235,7 +235,7 @@ def place(problem: Problem, guess: Guess, values: Array, steps: int) -> Place | 
         fields = tuple(completed(equations, X, hidden, telling(problem.model, guess)) for X in guess.pictures)
     except np.linalg.LinAlgError:
         return None
-    fields = tuple(marched(equations, X, steps) for X in fields)
+    fields = tuple(marched(equations, X, steps, guess.edges) for X in fields)
     if not all(_patterned(problem.model, X) for X in fields):
         return None
     return Place(fields, tuple(np.zeros(2) for _ in fields), values)
@@ -257,25 +257,14 @@ def _patterned(model: Model, X: Array) -> bool:
     return bool(np.isfinite(X).all()) and len(broken_translations(X, model.scale)) > 0
 
 
-def marched(equations: Equations, fields: Array, steps: int) -> Array:
+def marched(equations: Equations, fields: Array, steps: int, edges: Edges = PERIODIC) -> Array:
     """Fields (S, H, W) after some explicit steps of the length that the equations allow."""
     if not steps:
         return fields
     dt = min(1.0, 0.2 / max(equations.diffusivity))
-    if isinstance(equations, Mirrored):
-        return _by_hand(equations, fields, steps, dt)
     params = ModelParams.of_values(equations.model, equations.values[None])
-    start = torch.from_numpy(np.ascontiguousarray(fields))[None]
+    start = torch.from_numpy(edges.whole(fields))[None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StabilityWarning)  # a start that diverges is none
         state = steady_state(params, start, tol=0.0, max_steps=steps, dtype=torch.float64, dt=dt, progress=False)
-    return np.asarray(state.fields[0].numpy())
-
-
-def _by_hand(equations: Equations, fields: Array, steps: int, dt: float) -> Array:
-    """The same where no compiled kernel knows the rim."""
-    X = fields.copy()
-    with np.errstate(all="ignore"):
-        for _ in range(steps):
-            X += dt * equations.residual(X)
-    return X
+    return edges.own(np.asarray(state.fields[0].numpy()), fields.shape)

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import interleaved, separate
@@ -29,7 +28,7 @@ from gsimplicit.inverse.fits.problem import Place, Problem
 from gsimplicit.inverse.fits.step import FIELD_STEP, Step
 from gsimplicit.inverse.pictures.edges import inner, slopes_inside
 from gsimplicit.inverse.pictures.snapshot import Snapshot
-from gsimplicit.refine.linear import jacobian
+from gsimplicit.refine.linear import SparseLU, jacobian
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Sparse = scipy.sparse.csr_array
@@ -110,30 +109,41 @@ class Window:
         rim = np.zeros(X.size)
         rim[belief.argmax(1)] = held * self.unit
         Q = self.rows.T @ self.rows * self.unit**2 + scipy.sparse.diags_array(rim**2)
-        self._K = scipy.sparse.csc_array(scipy.sparse.block_array([[Q, J.T], [J, None]]))  # type: ignore[arg-type]
-        try:
-            self._lu = scipy.sparse.linalg.splu(self._K, permc_spec="COLAMD")
-        except RuntimeError as error:
-            raise np.linalg.LinAlgError(f"the window's equations could not be factorised: {error}") from error
+        saddle = scipy.sparse.csr_array(scipy.sparse.block_array([[Q, J.T], [J, None]]))  # type: ignore[arg-type]
+        # most of its diagonal is zero; with each inner value in the row of its equation and each multiplier in that of
+        # its value the Jacobian's stands there, and half the fill and time is enough
+        inside = np.nonzero(np.repeat(chosen.ravel(), S))[0]
+        self._order = np.arange(saddle.shape[0])
+        self._order[inside], self._order[X.size :] = self._order[X.size :], inside
+        self._K = scipy.sparse.csc_array(saddle[self._order])
+        self._lu = SparseLU(self._K)
 
     def solve(self, r: Array, e: Array | None = None) -> Array:
         """Changes (m, S, H, W) that change the residual by r (m, S, H - 2, W - 2), best for deviations e (rows, m)."""
         top = np.zeros((self.rows.shape[1], len(r))) if e is None else -(self.rows.T @ e) * self.unit**2
-        b = np.concatenate([top, interleaved(r)])
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
-            x = self._lu.solve(b)
-            size = np.linalg.norm(b, axis=0)
-            for _ in range(REFINED):
-                rest = b - self._K @ x
-                left = float((np.linalg.norm(rest, axis=0) / np.where(size > 0, size, 1.0)).max())
-                if left <= CLOSED:
-                    break
-                x = x + self._lu.solve(rest)
+        b = np.concatenate([top, interleaved(r)])[self._order]
+        x, left = self._refined(b)
+        if not left <= CLOSED and not self._lu.robust:
+            self._lu = SparseLU(self._K, robust=True)
+            x, left = self._refined(b)
         if not left < 1e-3:
             raise np.linalg.LinAlgError("the window's equations are singular to working precision")
         n = self.rows.shape[1]
         return np.stack([separate(column, self.shape) for column in x[:n].T])
+
+    def _refined(self, b: Array) -> tuple[Array, float]:
+        """Solutions for columns b by iterative refinement, and their largest relative residual."""
+        size = np.linalg.norm(b, axis=0)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            x = self._lu.solve(b)
+            for n in range(REFINED + 1):
+                rest = b - self._K @ x
+                left = float((np.linalg.norm(rest, axis=0) / np.where(size > 0, size, 1.0)).max())
+                if left <= CLOSED or n == REFINED:
+                    break
+                x = x + self._lu.solve(rest)
+        return x, left
 
     def along(self, X: Array) -> Array:
         """Weighted values of fields (S, H, W): of what was measured, then of the belief, (rows,)."""

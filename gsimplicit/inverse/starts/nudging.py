@@ -112,7 +112,7 @@ def _with_pull(model: Model, pulled: tuple[int, ...]) -> Model:
         return [*out, *(0.0 for _ in range(2 * n))]
 
     return Model(
-        name="pulled",
+        name=f"pulled_{model.name}",
         species=tuple(f"x{i}" for i in range(S + 2 * n)),
         diffusivity=tuple(f"d{i}" for i in range(S + 2 * n)),
         rates=tuple(f"r{i}" for i in range(len(model.rates))),

@@ -1,0 +1,125 @@
+"""Pictures with gaps: what marches while it is pulled towards the data, and open windows' linear systems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import gsimplicit as gs
+from gsimplicit.equations import Equations
+from gsimplicit.inverse.fits.linearised import CLOSED
+from gsimplicit.inverse.fits.open_step import Window
+from gsimplicit.inverse.fits.problem import Problem
+from gsimplicit.inverse.fits.scales import Scales
+from gsimplicit.inverse.pictures.edges import OPEN, PERIODIC, Edges, around_mirrored
+from gsimplicit.inverse.pictures.snapshot import Snapshot
+from gsimplicit.inverse.starts.nudging import PULL, STABLE, Nudged, marched
+from gsimplicit.inverse.starts.starts import marched as march_of_start
+from gsimplicit.refine.linear import SparseLU
+
+UNTRACED = gs.Model.of(lambda u, v, a: (a - torch.erf(u), u * u - v), name="untraced", observed="v")
+MODELS = {
+    "gray_scott": (gs.models.gray_scott, [0.16, 0.08, 0.035, 0.065]),
+    "schnakenberg": (gs.models.schnakenberg, [1.0, 40.0, 0.1, 0.9]),
+    "untraced": (UNTRACED, [0.1, 0.2, 0.4]),
+}
+
+
+def _nudged(name: str, edges: Edges) -> Nudged:
+    model, values = MODELS[name]
+    rng = np.random.default_rng(3)
+    shape = (2, 12, 15)
+    weights = np.stack([np.zeros(shape[1:]), 50.0 * (rng.random(shape[1:]) < 0.4)])
+    snapshot = Snapshot(np.where(weights > 0, rng.random(shape), np.nan), weights, 1)
+    rows = np.array(values) * np.array([[1.0], [1.05]])
+    return Nudged(model, snapshot, rows, rng.random((2, 2, *shape[1:])), np.zeros((1, 1)), edges)
+
+
+def _by_hand(state: Nudged, steps: int) -> np.ndarray[Any, Any]:
+    """The same march in numpy: a step of the model and a pull, both from the same state."""
+    around = around_mirrored if state.edges.open else PERIODIC.around
+    x, snap = state.fields.copy(), state.snapshot
+    p = [column[:, None, None] for column in state.values.T]
+    dt = min(1.0, STABLE / state.values[:, :2].max())
+    share, data = PULL / (1 - PULL) * (snap.weights > 0), np.nan_to_num(snap.values)
+    for _ in range(steps):
+        rates = np.stack(state.model.residual(list(x), [around(f) for f in x], p))
+        x = x + dt * rates + share[:, None] * (data[:, None] - x)
+    return x
+
+
+@pytest.mark.filterwarnings("ignore::gsimplicit.marching.warned.UntracedWarning")
+@pytest.mark.parametrize("edges", [PERIODIC, OPEN], ids=["periodic", "open"])
+@pytest.mark.parametrize("name", MODELS)
+def test_kernels_march_a_pulled_state_as_numpy_does(name: str, edges: Edges) -> None:
+    state = _nudged(name, edges)
+    found, expected = marched(state, 20), _by_hand(state, 20)
+    np.testing.assert_allclose(found.fields, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_what_was_not_measured_pulls_nothing() -> None:
+    state = _nudged("gray_scott", PERIODIC)
+    other = Snapshot(np.where(state.snapshot.there, state.snapshot.values, 7.0), state.snapshot.weights, 1)
+    again = Nudged(state.model, other, state.values, state.fields, state.deviations)
+    assert np.array_equal(marched(state, 10).fields, marched(again, 10).fields)
+
+
+def test_one_instance_that_diverges_leaves_the_others_and_has_an_infinite_misfit() -> None:
+    state = _nudged("gray_scott", PERIODIC)
+    wild = Nudged(state.model, state.snapshot, state.values, state.fields.copy(), state.deviations)
+    wild.fields[:, 1] = 1e200
+    found = marched(wild, 10)
+    assert np.array_equal(found.fields[:, 0], marched(state, 10).fields[:, 0])
+    assert np.isfinite(found.misfit[0])
+    assert found.misfit[1] == np.inf
+
+
+def test_a_start_in_an_open_window_marches_between_mirrors() -> None:
+    fields = np.random.default_rng(0).random((2, 10, 13))
+    equations = OPEN.equations(gs.models.gray_scott, np.array(MODELS["gray_scott"][1]))
+    expected = fields.copy()
+    for _ in range(15):
+        expected = expected + equations.residual(expected)
+    np.testing.assert_allclose(march_of_start(equations, fields, 15, OPEN), expected, rtol=1e-11)
+
+
+def _window() -> Window:
+    """A window of a pattern of the paper, v seen with 1 % noise."""
+    values = np.array(MODELS["gray_scott"][1])
+    state = gs.steady_state(gs.Params(*values), gs.initial_state(grid=(32, 32)), refine=True)
+    X = np.ascontiguousarray(state.fields[0].numpy()[:, 4:24, 6:28])
+    weights = np.stack([np.zeros(X.shape[1:]), np.full(X.shape[1:], 1 / (0.01 * X[1].std()))])
+    snapshot = Snapshot(X, weights, 1)
+    model = gs.models.gray_scott
+    problem = Problem(model, (snapshot,), Scales.of(model, values, list(model.parameters)), edges=OPEN)
+    return Window(problem, snapshot, Equations(model, values), X, np.zeros(2), 1.0, 0.0)
+
+
+def test_a_window_without_pivoting_solves_what_it_solves_with_pivoting() -> None:
+    window = _window()
+    rng = np.random.default_rng(1)
+    r, e = rng.standard_normal((3, 2, 18, 20)), rng.standard_normal((window.rows.shape[0], 3))
+    quick = window.solve(r, e)
+    assert not window._lu.robust
+    window._lu = SparseLU(window._K, robust=True)
+    slow = window.solve(r, e)
+    np.testing.assert_allclose(quick, slow, rtol=0, atol=1e-6 * np.abs(slow).max())
+
+
+def test_a_window_with_spoilt_factors_is_factorised_again_with_pivoting() -> None:
+    window = _window()
+    r = np.random.default_rng(2).standard_normal((1, 2, 18, 20))
+    right = window.solve(r)
+
+    class Spoilt:
+        robust = False
+
+        def solve(self, b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.zeros_like(b)
+
+    window._lu = Spoilt()  # type: ignore[assignment]
+    np.testing.assert_allclose(window.solve(r), right, rtol=0, atol=1e3 * CLOSED * np.abs(right).max())
+    assert window._lu.robust

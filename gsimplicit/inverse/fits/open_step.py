@@ -7,10 +7,10 @@ The equations hold inside the rim only, so there are fewer of them than values o
                                          [ J    0  ] [ l  ] = [   r  ].
 
 What is left of the data for the parameters is then orthogonal to all that the rim could do. A hidden species on the
-rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale, or by
-`STEEP` times as much as pixels inside do where that is more: where the seen species vanishes the data say nothing of
-it. Where the gain is unknown drift is taken as none: a small one,
-which noise makes, would seem to tell the unit of time that such a picture does not have.
+rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale, or as
+much as pixels inside do where that is more: where the seen species vanishes the data say nothing of it. Where the gain
+is unknown drift is taken as none: a small one, which noise makes, would seem to tell the unit of time that such a
+picture does not have.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ Sparse = scipy.sparse.csr_array
 
 SLOPE = 0.2
 """Difference of a hidden value on the rim from its inner neighbour, by the model's scale, that is thought usual."""
-STEEP = 2.0
-"""The same by the root mean square of the differences inside the window: a belief that a steep pattern does not meet
-would pull the parameters."""
 LEAST = 1e-6
 """Noise by the model's scale that this belief is weighed against at least."""
 REFINED = 3
@@ -54,10 +51,13 @@ SMALL_DRIFT = 1e-4
 
 
 def usual(X: Array, scale: float) -> Array:
-    """By how much neighbours in a state (S, H, W) are thought to differ, a number a species."""
+    """By how much neighbours in a state (S, H, W) are thought to differ, a number a species.
+
+    At least as much as they do inside the rim: what a steep pattern does not meet would pull the parameters.
+    """
     within = inner(X)
-    steps = (np.diff(within, axis=axis).reshape(len(X), -1) for axis in (1, 2))
-    return np.maximum(SLOPE * scale, STEEP * np.sqrt((np.concatenate(list(steps), axis=1) ** 2).mean(axis=1)))
+    steps = np.concatenate([np.diff(within, axis=axis).reshape(len(X), -1) for axis in (1, 2)], axis=1)
+    return np.maximum(SLOPE * scale, np.sqrt((steps**2).mean(axis=1)))
 
 
 def believed(snapshot: Snapshot, differences: Array) -> Sparse:

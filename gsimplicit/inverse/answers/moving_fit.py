@@ -72,10 +72,10 @@ def _doubt(problem: Problem, one: moving.Moved, rate: float, noise: float, *, gi
     apart, sd = agreement(problem.snapshots, one.fit.misfit)
     size = noise * np.sqrt(one.fit.chi2)
     if size > CLEANEST * problem.model.scale and apart > WHITE * sd:  # rounding is not white
+        hint = "is the noise that was given too large?" if given else "the noise was estimated: give it, if it is known"
         return (
             f"deviations of {size:.3g} are no noise: those of neighbouring pixels have correlation {apart:.2g}, "
-            f"{apart / sd:.0f} times what noise has; "
-            + ("is the noise that was given too large?" if given else "the noise was estimated: give it, if it is known")
+            f"{apart / sd:.0f} times what noise has; {hint}"
         )
     return ""
 

@@ -57,7 +57,7 @@ def usual(X: Array, scale: float) -> Array:
     """
     within = inner(X)
     steps = np.concatenate([np.diff(within, axis=axis).reshape(len(X), -1) for axis in (1, 2)], axis=1)
-    return np.maximum(SLOPE * scale, np.sqrt((steps**2).mean(axis=1)))
+    return np.asarray(np.maximum(SLOPE * scale, np.sqrt((steps**2).mean(axis=1))))
 
 
 def believed(snapshot: Snapshot, differences: Array) -> Sparse:

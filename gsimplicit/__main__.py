@@ -158,6 +158,7 @@ def _invert(given: argparse.Namespace) -> int:
     print("\n".join(images.told(image, gain=gain, periodic=given.periodic)))
     found = gs.invert(
         image.values,
+        mask=images.measured(image),
         start=start,
         noise=images.noise(image, given.noise, periodic=given.periodic),
         model=model_of(given),

@@ -147,7 +147,7 @@ def shrunk(image: Image, factor: int) -> Image:
         raise ValueError(f"--shrink must leave at least 8 x 8 pixels, {factor} leaves {H} x {W}")
     cut = image.values[: H * factor, : W * factor]
     if hasattr(cut, "coarsen"):
-        values = cut.coarsen(dict.fromkeys(cut.dims, factor)).mean()
+        values = cut.coarsen(dict.fromkeys(cut.dims, factor)).reduce(np.mean)  # not without what is missing
     else:
         values = np.asarray(cut, dtype=np.float64).reshape(H, factor, W, factor).mean((1, 3))
     told = f"{image.told}; " if image.told else ""
@@ -169,6 +169,12 @@ def require_small(image: Image) -> None:
         )
 
 
+def measured(image: Image) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    """Where a pixel was measured: not where a file holds NaN, as that of a missing value. None where all were."""
+    there = ~np.isnan(np.asarray(image.values, dtype=np.float64))
+    return None if there.all() else there
+
+
 def noise(image: Image, given: float | None, *, periodic: bool) -> float | None:
     """The noise to be assumed: at least the rounding; None leaves the estimate, where that is more.
 
@@ -188,6 +194,9 @@ def told(image: Image, *, gain: bool, periodic: bool) -> list[str]:
     """What a picture is taken for, in lines."""
     H, W = image.values.shape
     lines = [f"{H} x {W} pixels, {'periodic' if periodic else 'an open window: nothing is assumed of the outside'}"]
+    there = measured(image)
+    if there is not None:
+        lines.append(f"{int((~there).sum())} of them hold no number: nothing was measured there")
     if image.told:
         lines.append(image.told)
     if image.photograph:

@@ -14,6 +14,7 @@ import torch
 import gsimplicit as gs
 from gsimplicit import checks, files
 from gsimplicit.explorer.guard import MOST_VISITORS
+from gsimplicit.losses import LOSSES
 from gsimplicit.routes.arguments import ROUTES
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     steady.add_argument("--lattice", action="store_true", help="go on to a root of the raw residual")
     steady.add_argument("--save", metavar="FILE.npz", help="save the fields")
     grad.add_argument("--route", default="implicit", help=f"one of {', '.join(ROUTES)}")
-    grad.add_argument("--loss", default="spectrum", help="spectrum or windowed")
+    grad.add_argument("--loss", default="spectrum", help=f"one of {', '.join(LOSSES)}")
     _add_scan(scan)
     _add_show(command("show", "what a NetCDF landscape holds"))
     _add_invert(command("invert", "parameters of a model from a picture of its steady state"))

@@ -507,6 +507,16 @@ def test_amounts_and_the_larger_and_smaller_of_two_are_formulas_with_the_derivat
     assert run(np.minimum(0.5, x), 0.3) == 0.3
 
 
+def test_a_formula_by_numpys_functions_is_made_without_a_warning() -> None:
+    def reaction(u: Any, v: Any, a: Any) -> Any:
+        return a * np.sin(u) - v, np.maximum(u - 0.4, 0.0) - np.exp(-v)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert not gs.Model.of(reaction).untraced
+    assert not told
+
+
 @pytest.mark.parametrize("width", [7, 32])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_kernels_have_the_bits_of_torch_for_them(width: int, dtype: torch.dtype) -> None:

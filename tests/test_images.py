@@ -111,6 +111,24 @@ def test_values_in_the_models_units_need_nothing_else(
     assert "k    0.0649" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["npy", "nc"])
+def test_pixels_that_hold_no_number_were_not_measured(
+    kind: str, v: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, gone = tmp_path / f"v.{kind}", v + 0.001 * np.random.default_rng(0).standard_normal(v.shape)
+    gone[[3, 9, 20], [4, 17, 6]] = np.nan
+    if kind == "npy":
+        np.save(file, gone)
+    else:
+        xr.Dataset({"v": (("y", "x"), gone)}).to_netcdf(file)
+    assert main(["invert", str(file), "--noise", "0.001"]) == 0
+    assert "3 of them hold no number" in capsys.readouterr().out
+    halved = images.shrunk(images.read(str(file)), 2)
+    there = images.measured(halved)
+    assert there is not None
+    assert (~there).sum() == 3
+
+
 @pytest.mark.slow
 def test_a_window_that_is_said_to_be_periodic_ends_with_1(v: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", v)

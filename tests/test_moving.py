@@ -114,6 +114,12 @@ def test_noise_given_twice_too_large_is_a_misfit() -> None:
     assert "too large?" in found.reason[0]
 
 
+def test_a_reason_speaks_of_noise_as_given_only_where_it_was(early: gs.SteadyState) -> None:
+    found = invert(early.v, method=MOVING, start=gs.Params(*PAPER))
+    assert verdict(found) == gs.Recovery.MISFIT
+    assert "the noise was estimated" in found.reason[0]
+
+
 def test_weights_beside_moving_are_refused() -> None:
     with pytest.raises(ValueError, match="weights must not be given with moving=True"):
         Weak(moving=True, weights=(1e3,))

@@ -108,6 +108,19 @@ def test_a_window_with_an_unknown_gain_tells_what_a_known_diffusion_leaves(windo
     assert abs(found.gain[0, 1].item() / 200 - 1) < 0.05
 
 
+def test_a_window_of_a_model_whose_hidden_species_is_steep_is_no_bent_camera() -> None:
+    """Schnakenberg's u changes by 0.5 from pixel to pixel, Gray-Scott's by less than 0.1."""
+    truth = gs.models.schnakenberg.params(Du=0.5, Dv=14.0, a=0.09, b=1.0)
+    start = gs.initial_state(model=truth, grid=(32, 32), noise=0.1)
+    v = gs.steady_state(truth, start, dt=0.015, tol=1e-6, max_steps=40_000, refine=True).v[0, 2:30, 3:31]
+    for seed in (1, 2):
+        noise = torch.randn(v.shape, generator=torch.Generator().manual_seed(seed), dtype=v.dtype)
+        found = invert(v + 0.01 * v.std() * noise, start=truth.replace(a=0.1), level=0.999)
+        found.require_found()
+        low, high = found.interval[0].unbind(-1)
+        assert ((low <= truth.tensor()[0]) & (high >= truth.tensor()[0])).all()
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # What is not
 # ----------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,19 @@ def dataset(found: Inversion) -> xr.Dataset:
             "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), words("lower end of the interval")),
             "highest": (("set", "parameter"), found.interval[..., 1].numpy(), words("upper end of the interval")),
             "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), words("covariance")),
+            "correlation": (
+                ("set", "parameter", "other_parameter"),
+                found.correlation.numpy(),
+                words("covariance scaled to 1 on the diagonal"),
+            ),
+            "others": (
+                ("set", "other", "parameter"),
+                _padded(found.others, len(model.parameters)),
+                words("other values that explain the data alike, NaN where there are no more"),
+            ),
+            "gain": (("set", "camera"), found.gain.numpy(), words("offset and gain of the picture")),
+            "starts": (("set",), found.starts.numpy(), words("starts tried")),
+            "met": (("set",), found.met.numpy(), words("starts that led to the answer")),
             "fields": (("picture", "species", "y", "x"), found.fields.numpy(), words("completed and denoised fields")),
             "drift": (("picture", "direction"), found.drift.numpy(), words("drift, pixels per unit time")),
             "residual": (("picture",), found.residual.numpy(), words("largest bordered residual per unit time")),
@@ -55,10 +69,19 @@ def dataset(found: Inversion) -> xr.Dataset:
             "other_parameter": list(model.parameters),
             "species": list(model.species),
             "direction": ["row", "column"],
+            "camera": ["offset", "gain"],
             **_coordinates(found.axes),
         },
         {"title": f"Parameters of {model.name} by the {found.method} method", "level": found.level},
     )
+
+
+def _padded(others: Sequence[torch.Tensor], P: int) -> Array:
+    """Rows of values of each set as one array, as many as the longest has."""
+    out = np.full((len(others), max((len(rows) for rows in others), default=0), P), np.nan)
+    for place, rows in zip(out, others, strict=True):
+        place[: len(rows)] = rows.numpy()
+    return out
 
 
 def _coordinates(axes: Axes) -> dict[str, tuple[str, Any, dict[str, str]]]:

@@ -6,6 +6,7 @@ tells: states and gradients at finite time would be right, those at a root wrong
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -89,7 +90,9 @@ def other_when_traced(name: str, formulas: Formulas, reaction: Reaction, ranges:
     draws = torch.Generator(device="cpu").manual_seed(0)
     drawn = [_drawn(*pair, draws) for pair in ranges]
     S = len(formulas.x)
-    with torch.no_grad(), np.errstate(all="ignore"):
+    with torch.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings():
+        # numpy's functions take a tensor in a way that numpy is to give up; the compiled formula does not
+        warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)
         try:
             first, again = (_stacked(reaction(*(v.clone() for v in drawn)), S) for _ in range(2))
         except Exception:  # it takes symbols and arrays, but no tensors: the formula is all there is

@@ -68,12 +68,15 @@ def nowhere(problem: Problem, starts: int, last: Fit | None) -> str:
 def bend(fit: Fit, least: float, *, affine: bool) -> float:
     """Fall of the sum of squares, by the noise's, where the camera may have offset, gain and bend as well.
 
-    To first order in them, with the parameters, the state and the rim of a window following: a score test.
+    To first order in them, with the parameters, the state and the rim of a window following: a score test. Only what
+    the data themselves say of them counts: where a model has a family that looks alike but for a gain, what is believed
+    of the rim alone would tell them, and any slope there pulls towards a flatter member.
     """
+    n = len(fit.misfit)
     camera = fit.camera[:, 2:] if affine else fit.camera
     camera = _unit(camera - _on(_basis(fit.columns), camera))
     basis = _basis(camera)
-    fall = float(((basis.T @ fit.weighed) ** 2).sum())
+    fall = float(((basis[:n].T @ fit.weighed[:n]) ** 2).sum())
     left = max(float((fit.weighed**2).sum()) - fall, 0.0) / fit.freedom
     return fall / max(left, least)
 

@@ -47,7 +47,8 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
         return answer
     best = next(one for one in tried if one.fit is answer.fit)
     rate = problem.noise / best.weight
-    why = _doubt(problem, best, rate, data.noise)
+    given = all(n is not None for n in ready.question.noise)
+    why = _doubt(problem, best, rate, data.noise, given=given)
     if why:
         return replace(answer, verdict=Recovery.MISFIT, reason=why)
     least = rounding(problem, data, best.fit)
@@ -60,7 +61,7 @@ def recovered(ready: Prepared, iterations: int, *, elsewhere: bool) -> Answer:
     return replace(answer, certainty=certainty, reason=reason)
 
 
-def _doubt(problem: Problem, one: moving.Moved, rate: float, noise: float) -> str:
+def _doubt(problem: Problem, one: moving.Moved, rate: float, noise: float, *, given: bool) -> str:
     """Why a fit is not believed, with the number that says so; empty where it is."""
     share = rate / turnover(problem, one.fit.place)
     if share > FAST:
@@ -71,9 +72,10 @@ def _doubt(problem: Problem, one: moving.Moved, rate: float, noise: float) -> st
     apart, sd = agreement(problem.snapshots, one.fit.misfit)
     size = noise * np.sqrt(one.fit.chi2)
     if size > CLEANEST * problem.model.scale and apart > WHITE * sd:  # rounding is not white
+        hint = "is the noise that was given too large?" if given else "the noise was estimated: give it, if it is known"
         return (
             f"deviations of {size:.3g} are no noise: those of neighbouring pixels have correlation {apart:.2g}, "
-            f"{apart / sd:.0f} times what noise has; is the noise that was given too large?"
+            f"{apart / sd:.0f} times what noise has; {hint}"
         )
     return ""
 

@@ -57,7 +57,7 @@ class Prepared:
         wanted, model = self.question.wanted, self.problem.model
         if wanted.start is not None:
             yield wanted.start
-            if not elsewhere or (not model.presets and len(wanted.ranges) < len(model.parameters)):
+            if not elsewhere or not Search.told(model, wanted.ranges):
                 return
         yield from guessed(self.problem, self.data.guess, Search.of(model, wanted.ranges), wanted.fixed)
 

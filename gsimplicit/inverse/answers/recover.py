@@ -90,9 +90,10 @@ def _recovered(
                 return answer
     noisy = data.guess.noise > NOISY
     first = () if wanted.start is None else starts_of(problem, data.guess, [wanted.start])
-    if wanted.start is not None and not (noisy and model.presets and elsewhere):
+    others = elsewhere and Search.told(model, wanted.ranges)
+    if wanted.start is not None and not (noisy and others):
         answer = judged(problem, search(problem, first, accept, noisy=False), data, accept)
-        if not (model.presets and elsewhere):
+        if not others:
             return answer
         if answer.verdict not in (Recovery.FAILED, Recovery.MISFIT) and not _alone(answer):
             return answer

@@ -7,9 +7,10 @@ The equations hold inside the rim only, so there are fewer of them than values o
                                          [ J    0  ] [ l  ] = [   r  ].
 
 What is left of the data for the parameters is then orthogonal to all that the rim could do. A hidden species on the
-rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale: where
-the seen species vanishes the data say nothing of it. Where the gain is unknown drift is taken as none: a small one,
-which noise makes, would seem to tell the unit of time that such a picture does not have.
+rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale, or as
+much as pixels inside do where that is more: where the seen species vanishes the data say nothing of it. Where the gain
+is unknown drift is taken as none: a small one, which noise makes, would seem to tell the unit of time that such a
+picture does not have.
 """
 
 from __future__ import annotations
@@ -48,22 +49,38 @@ SMALL_DRIFT = 1e-4
 """Unit in which drift is sought."""
 
 
-def believed(snapshot: Snapshot, scale: float) -> Sparse:
-    """Rows of the belief: for each value on the rim that was not measured, its difference from its inner neighbour."""
+def usual(X: Array, scale: float) -> Array:
+    """By how much neighbours in a state (S, H, W) are thought to differ, a number a species.
+
+    At least as much as they do inside the rim: what a steep pattern does not meet would pull the parameters.
+    """
+    within = inner(X)
+    steps = np.concatenate([np.diff(within, axis=axis).reshape(len(X), -1) for axis in (1, 2)], axis=1)
+    return np.asarray(np.maximum(SLOPE * scale, np.sqrt((steps**2).mean(axis=1))))
+
+
+def believed(snapshot: Snapshot, differences: Array) -> Sparse:
+    """Rows of the belief: for each value on the rim that was not measured, its difference from its inner neighbour.
+
+    Args:
+        snapshot: What was measured.
+        differences: What is thought usual, a number a species.
+    """
     S, H, W = snapshot.shape
     grid = np.arange(H * W).reshape(H, W)
     rim = np.ones((H, W), dtype=bool)
     rim[1:-1, 1:-1] = False
     i, j = np.nonzero(rim)
     near = grid[np.clip(i, 1, H - 2), np.clip(j, 1, W - 2)]
-    own, inward = [], []
+    own, inward, sizes = [], [], []
     for s in range(S):
         unseen = ~snapshot.there[s][rim]
         own.append(S * grid[rim][unseen] + s)
         inward.append(S * near[unseen] + s)
-    rows, size = np.concatenate(own), 1.0 / (SLOPE * scale)
+        sizes.append(np.full(int(unseen.sum()), 1.0 / differences[s]))
+    rows, size = np.concatenate(own), np.concatenate(sizes)
     n = len(rows)
-    entries = np.concatenate([np.full(n, size), np.full(n, -size)])
+    entries = np.concatenate([size, -size])
     places = (np.tile(np.arange(n), 2), np.concatenate([rows, *inward]))
     return scipy.sparse.csr_array(scipy.sparse.coo_array((entries, places), shape=(n, S * H * W)))
 
@@ -104,7 +121,7 @@ class Window:
         data = scipy.sparse.coo_array((weight, (np.arange(n), order)), shape=(n, X.size))
         self.shape, self.count = X.shape, n
         self.unit = float(1.0 / weight.max())
-        belief = believed(snapshot, problem.model.scale) * max(1.0, LEAST * problem.model.scale / self.unit)
+        belief = believed(snapshot, usual(X, problem.model.scale)) * max(1.0, LEAST * problem.model.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
         rim = np.zeros(X.size)
         rim[belief.argmax(1)] = held * self.unit

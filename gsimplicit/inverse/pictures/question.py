@@ -234,7 +234,8 @@ def as_noise(given: Any, seen: Sequence[int]) -> list[float | None]:
     """
     if given is None:
         return [None] * len(seen)
-    if isinstance(given, int | float | np.floating | np.integer):
+    given = checks.plain(given)
+    if isinstance(given, int | float):
         return [checks.real("noise", given, above=0)] * len(seen)
     if isinstance(given, str):
         raise TypeError(f"noise must be a number, or a list of one a species, got {given!r}")

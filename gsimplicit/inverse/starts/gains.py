@@ -45,7 +45,7 @@ def patterns(model: Model, rows: list[Array]) -> list[Pattern]:
         dt = min(1.0, 0.2 / float(values[: len(model.species)].max()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StabilityWarning)  # one that diverges is none
-            start = initial_state(grid=GRID, model=model)
+            start = initial_state(grid=GRID, model=params)
             state = steady_state(params, start, tol=0.0, max_steps=STEPS, dt=dt, dtype=torch.float64, progress=False)
         v = state.fields[0, model.seen].numpy()
         if np.isfinite(v).all() and v.std() > 10 * UNIFORM * model.scale:

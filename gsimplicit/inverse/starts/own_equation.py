@@ -26,6 +26,8 @@ DIFFERENCE = 1e-4
 """Step of the differences."""
 STEP = 0.7
 """Largest change of a free coordinate in one step."""
+SENSELESS = 1e100
+"""Relative residual from which there is none: its squares would be no numbers."""
 
 
 def linear(model: Model, hidden: list[int]) -> bool:
@@ -49,6 +51,8 @@ def told(equations: Equations, fields: Array, hidden: int, seen: int) -> Array:
     """
     X, scale = fields.copy(), equations.model.scale
     with np.errstate(all="ignore"):
+        if not np.any(equations.reaction_jacobian(X)[seen][hidden]):  # as of u^2 v at u = 0: no way leads from there
+            X[hidden] = scale
         for _ in range(ITERATIONS):
             R = equations.residual(X)[seen]
             slope = np.broadcast_to(equations.reaction_jacobian(X)[seen][hidden], R.shape)
@@ -104,7 +108,7 @@ class Told:
             return None
         with np.errstate(all="ignore"):
             r = relative_residual(equations, X, self.hidden, self.filtered)
-        return r if np.isfinite(r).all() else None
+        return r if np.abs(r).max() < SENSELESS else None
 
     def filtered(self, residual: Array) -> Array:
         """A residual through the filter, where it does not feel the rim."""

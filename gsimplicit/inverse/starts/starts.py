@@ -60,6 +60,11 @@ class Search:
     low: Array
     high: Array
 
+    @staticmethod
+    def told(model: Model, given: Mapping[str, tuple[float, float]]) -> bool:
+        """Whether presets, or ranges of all parameters, say where to look."""
+        return bool(model.presets) or set(model.parameters) <= set(given)
+
     @classmethod
     def of(cls, model: Model, given: Mapping[str, tuple[float, float]]) -> Search:
         """The ranges given, and those of the model's presets for the others.

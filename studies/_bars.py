@@ -19,6 +19,7 @@ class Bar:
         found: The number; None where it is not finite.
         low: Lower bound of the number; None where its error was not estimated.
         high: Upper bound.
+        strict: Whether it may not stand on it.
         distance: The number by what was asked, the difference where that is 0; None where the number is.
     """
 
@@ -28,6 +29,7 @@ class Bar:
     found: float | None
     low: float | None = None
     high: float | None = None
+    strict: bool = False
     distance: float | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,16 +41,20 @@ class Bar:
         """Whether the number is on the side that was asked for; one that is not finite is not."""
         if self.found is None:
             return False
-        return self.found >= self.asked if self.least else self.found <= self.asked
+        if self.found == self.asked:
+            return not self.strict
+        return (self.found > self.asked) is self.least
 
     @property
     def words(self) -> str:
         """For example "median error 6.4 (5.9 to 8.6), at least 2 asked: 3.2 times that"."""
         told = "not finite" if self.found is None else f"{self.found:.3g}"
         sure = "" if self.low is None or self.high is None else f" ({self.low:.2g} to {self.high:.2g})"
-        asked = f"at {'least' if self.least else 'most'} {self.asked:g} asked"
+        side = (
+            ("more than" if self.least else "less than") if self.strict else ("at least" if self.least else "at most")
+        )
         far = f": {self.distance:.2g} times that" if self.asked and self.distance is not None else ""
-        return f"{self.of} {told}{sure}, {asked}{far}"
+        return f"{self.of} {told}{sure}, {side} {self.asked:g} asked{far}"
 
 
 def at_least(of: str, found: SupportsFloat, asked: float, within: tuple[float, float] | None = None) -> Bar:
@@ -72,10 +78,33 @@ def at_most(of: str, found: SupportsFloat, asked: float, within: tuple[float, fl
     return _bar(of, found, asked, within, least=False)
 
 
-def _bar(of: str, found: SupportsFloat, asked: float, within: tuple[float, float] | None, *, least: bool) -> Bar:
+def above(of: str, found: SupportsFloat, asked: float, within: tuple[float, float] | None = None) -> Bar:
+    """A number that was to be larger than another.
+
+    Examples:
+        >>> above("share", 0.5, 0.5).met, below("share", 0.4, 0.5).met
+        (False, True)
+    """
+    return _bar(of, found, asked, within, least=True, strict=True)
+
+
+def below(of: str, found: SupportsFloat, asked: float, within: tuple[float, float] | None = None) -> Bar:
+    """A number that was to be smaller than another."""
+    return _bar(of, found, asked, within, least=False, strict=True)
+
+
+def _bar(
+    of: str,
+    found: SupportsFloat,
+    asked: SupportsFloat,
+    within: tuple[float, float] | None,
+    *,
+    least: bool,
+    strict: bool = False,
+) -> Bar:
     number = float(found)
     low, high = (float(x) for x in within) if within is not None else (None, None)
-    return Bar(of, float(asked), least, number if isfinite(number) else None, low, high)
+    return Bar(of, float(asked), least, number if isfinite(number) else None, low, high, strict)
 
 
 def read(given: Mapping[str, Any]) -> Bar:

@@ -4,7 +4,8 @@
 pattern it takes the ten nearest of those that the networks of fresh starts were trained on, by the power of rings of
 wave numbers and the mean of v. Where their parameters differ much, like patterns have different parameters. Asked, and
 fixed before the first run: do the networks err more there? Yes where the 90 % interval of Spearman's rank correlation
-between the neighbours' spread and the error lies above 0, no where it lies below 0.3, else it is not decided.
+between the neighbours' spread and the error lies above 0, no where it holds 0 and ends below 0.3, else it is not
+decided. (At first a no was all that ends below 0.3, which a narrow interval above 0 may do as well.)
 
 `python -m studies.more_truths` asks the same of more truths, and with other numbers of neighbours.
 """

@@ -11,9 +11,8 @@ from studies._claims import Claim, between, ours
 from studies._common import Datasets
 from studies._ill_posed import NEAR as NEAR_BY
 from studies._pinn_data import Array
-from studies._shares import ASKED, bounds, inherits
+from studies._shares import ASKED, bounds, inherits, share_bars
 from studies._weights_claims import judge as of_weights
-from studies._weights_claims import share_bars
 
 NEAR = 10.0
 """Error of a completed field in per cent that counts as a yes."""
@@ -131,7 +130,7 @@ def _valley(stages: xr.Dataset) -> Claim:
         f"before training, {_range(lowest.isel(stage=-1).values, '.2g')} % at the last stage",
         False if bend > STRAIGHT else mostly,
         bars=(
-            *share_bars("planes with one minimum", int(one.sum()), count),
+            *share_bars("planes with one minimum", share, *low_high),
             at_most("deviation from a parabola by the range", bend, STRAIGHT),
         ),
     )

@@ -16,7 +16,7 @@ from studies._bars import Bar, at_least, at_most
 from studies._claims import Claim, between, ours
 from studies._network_weights import CURVED, PARTS
 from studies._shares import ASKED as EASY
-from studies._shares import SURE, bounds, inherits
+from studies._shares import bounds, inherits, share_bars
 
 LEAST = -0.01
 """Least curvature by the largest that is asked for."""
@@ -50,20 +50,11 @@ def _lines(looks: xr.Dataset) -> tuple[bool | None, tuple[Bar, ...], str, str]:
     words = ", ".join(f"{p} {a} of {b}" for p, (a, b) in found.items())
     return (
         inherits(hits / count, low, high),
-        share_bars("lines of the worst loss with one minimum", hits, count),
+        share_bars("lines of the worst loss with one minimum", hits / count, low, high),
         words,
         f"random lines with one minimum: {words}; the worst loss {hits / count:.0%} ({low:.0%} to {high:.0%}, as if "
         "lines were independent); most minima along the least and the most curved direction: "
         + ", ".join(f"{p} {n}" for p, n in most.items()),
-    )
-
-
-def share_bars(of: str, hits: int, count: int) -> tuple[Bar, ...]:
-    """What the rule of `studies/_shares.py` asks of a share, and of its lower bound."""
-    low, high = bounds(hits / count, count)
-    return (
-        at_least(f"share of {of}", hits / count, EASY, (low, high)),
-        at_least("its lower bound", low, SURE),
     )
 
 

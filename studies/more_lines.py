@@ -1,7 +1,7 @@
 """Lines of study `pinn` over a steady network's weights, of other trainings: `python -m studies.more_lines [SEEDS]`.
 
-The study draws four lines at each of three stages of two trainings; lines of one training are not independent. Here each
-training has one random direction at each stage. Printed is how many lines of each loss and stage have one minimum.
+The study draws four lines at each of three stages of two trainings; lines of one training are not independent. Here
+each training has one random direction at each stage. Printed is how many lines of each loss and stage have one minimum.
 """
 
 from __future__ import annotations

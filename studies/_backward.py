@@ -19,6 +19,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim, between, ours
 from studies._pinn_data import words
 from studies._recovered import HIGH, LOW
@@ -167,12 +168,12 @@ def judge(fits: xr.Dataset) -> list[Claim]:
     constant = _medians(fits.sel(trained=SEEN[1]), "constant")
     fresh, one = each[SEEN[1]], each[SEEN[0]]
     by, ratio = fresh / constant, fresh / one
-    (least, most), (low, high) = _intervals(fits)
+    (least, most), both, (low, high) = intervals(fits)
     errors = fits["error"].sel(trained=SEEN[1])
     share = ((errors.var("start", ddof=1).mean("truth")) / (errors**2).mean(("truth", "start"))).mean("seed").values
     size = f"{trained} patterns, {fits.sizes['seed']} networks, {fits.sizes['truth']} held-out truths"
     told = between(float(fresh.min()), float(fresh.max()), ".2g")
-    sure = f"90 % interval over truths {least:.2g} to {most:.2g} %"
+    sure = f"90 % interval over truths and networks {least:.2g} to {most:.2g} %"
     few = trained < FEW
     return [
         Claim(
@@ -182,6 +183,7 @@ def judge(fits: xr.Dataset) -> list[Claim]:
             f"{told} % off, constant {float(constant.mean()):.2g} %",
             f"median largest error {told} % ({sure}), {float(by.max()):.2f} of the constant's at most ({size})",
             None if few else bool(by.max() <= HALF),
+            bars=(at_most("largest of the networks' errors by the constant's", by.max(), HALF),),
         ),
         Claim(
             _paper.COARSE,
@@ -189,32 +191,41 @@ def judge(fits: xr.Dataset) -> list[Claim]:
             f"{told} % off",
             f"median largest error {told} % ({sure}; {size}); one-shot reaches rounding at certified states",
             None if few else bool(fresh.min() > COARSE),
+            bars=(at_least("least of the networks' errors in %", fresh.min(), COARSE, (least, most)),),
         ),
         Claim(
             ours("Mixing starts up makes it worse"),
             "The paper says of such a network that it is made to ignore the start. Trained and tested on fresh starts, "
             "against trained and tested on one start, as many patterns and steps. "
             f"Asked here: fresh starts make the median largest error {MIXED:g} times as large or more. Yes or no "
-            "where the 90 % interval over held-out truths lies on one side.",
+            "where the 90 % interval over held-out truths and networks lies on one side.",
             f"{between(float(ratio.min()), float(ratio.max()), '.2f')} times (90 % interval {low:.2f} to {high:.2f})",
             f"with one start {between(float(one.min()), float(one.max()), '.2g')} %, with fresh ones {told} %; of the "
             "mean squared error in ln Du, Dv, F and k, starts of the same truth differ by "
             + ", ".join(f"{s:.0%}" for s in share),
             None if few or low < MIXED <= high else bool(low >= MIXED),
+            bars=(at_least("the networks' errors together, fresh starts by one", both, MIXED, (low, high)),),
         ),
     ]
 
 
-def _intervals(fits: xr.Dataset, draws: int = 1000) -> tuple[tuple[float, float], tuple[float, float]]:
-    """90 % of the median error with fresh starts and of its ratio to that with one: a bootstrap over truths."""
+def intervals(fits: xr.Dataset, draws: int = 4000) -> tuple[tuple[float, float], float, tuple[float, float]]:
+    """90 % of the median error with fresh starts; its ratio to that with one, and 90 % of it.
+
+    A bootstrap over truths and networks. Either kind of network has truths of its own, so that they are drawn apart.
+    """
     largest = 100 * np.abs(np.expm1(fits["error"])).max("parameter")
     fresh, one = (largest.sel(trained=seen).transpose("truth", "seed", "start").values for seen in reversed(SEEN))
-    rng, n = np.random.default_rng(25), len(fresh)
-    picks = rng.integers(n, size=(draws, 2, n))
-    errors = np.array([(np.nanmedian(fresh[a]), np.nanmedian(one[b])) for a, b in picks])
+    rng, (n, networks) = np.random.default_rng(25), fresh.shape[:2]
+
+    def drawn(errors: np.ndarray) -> float:
+        return float(np.nanmedian(errors[rng.integers(n, size=n)][:, rng.integers(networks, size=networks)]))
+
+    errors = np.array([(drawn(fresh), drawn(one)) for _ in range(draws)])
     least, most = np.quantile(errors[:, 0], [0.05, 0.95])
     low, high = np.quantile(errors[:, 0] / errors[:, 1], [0.05, 0.95])
-    return (float(least), float(most)), (float(low), float(high))
+    both = float(np.nanmedian(fresh) / np.nanmedian(one))
+    return (float(least), float(most)), both, (float(low), float(high))
 
 
 def _medians(fits: xr.Dataset, name: str = "error") -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

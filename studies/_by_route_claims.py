@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from studies import _paper
+from studies._bars import at_most
 from studies._by_route import FAR, TWINS, apart
 from studies._claims import Claim, ours
 from studies._from_starts import CLOSE
@@ -89,6 +90,7 @@ def _recovered(fits: xr.Dataset, alike: xr.Dataset) -> Claim:
         f"one-sided 95 % each), nearest end {np.nanmin(best):.2g} % off; {each}. Begun 1 % beside the truth: "
         f"{control}. Loss at the truth against the clean root: {floor}{_of_surrogate(alike)}",
         True if high <= SHARE else (False if low > SHARE else None),
+        bars=(at_most("share recovered", good / n, SHARE, (low, high)),),
     )
 
 
@@ -113,4 +115,5 @@ def _twins(alike: xr.Dataset) -> Claim:
         said,
         f"{said}; others: {', '.join(others)}",
         bool(max(found.values()) <= ALIKE),
+        bars=(at_most("largest difference by the norm", max(found.values()), ALIKE),),
     )

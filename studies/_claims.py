@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from studies._bars import Bar, told
+
 
 class Verdict(StrEnum):
     """How a claim came out."""
@@ -53,9 +55,11 @@ class Claim:
         topic: What it decides together with others, "H1" say, or "implicit route".
         error: How far the numbers may be off; with a topic.
         refuted_by: What would have refuted it; with a topic.
+        bars: The numbers that decide it, each with what was asked of it and its distance from that.
 
     Raises:
-        ValueError: A claim that decides something does not say how sure it is, or what would have refuted it.
+        ValueError: A claim that decides something does not say how sure it is, or what would have refuted it; or its
+            verdict is not that of its bars.
     """
 
     about: Statement
@@ -66,8 +70,11 @@ class Claim:
     topic: str = ""
     error: str = ""
     refuted_by: str = ""
+    bars: tuple[Bar, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.bars and self.holds not in (None, all(bar.met for bar in self.bars)):
+            raise ValueError(f"the verdict {self.verdict} is not that of its bars: {told(self.bars)}")
         if self.topic and not (self.error and self.refuted_by):
             raise ValueError(f"error and refuted_by must be given for a claim on {self.topic}: {self.text!r}")
 

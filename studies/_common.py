@@ -135,6 +135,8 @@ def run(study: Study, scale: str, folder: Path, device: str | None = None) -> Re
         study.plot(data).savefig(figure_file)
     animations = study.animate(data, folder)
     claims = tuple(study.judge(data))
+    if bare := [c.text for c in claims if c.holds is not None and not (c.bars or c.error)]:
+        raise ValueError(f"{study.name}: a test that decides must say how far from its bar it lies: {bare[0]!r}")
     report = Report(
         name=study.name,
         title=study.title,

@@ -10,6 +10,7 @@ from scipy.optimize import curve_fit
 
 from gsimplicit.bifurcation.uniform import turing
 from studies import _paper
+from studies._bars import at_most, below
 from studies._claims import Claim
 from studies._curves import CELL, uniform
 
@@ -75,6 +76,7 @@ def claims(places: xr.DataArray) -> list[Claim]:
             if known
             else "fewer than five rows have both cliffs",
             abs(power - cusp) < abs(power - CORNER) if known else None,
+            bars=(below("power away from the cusp's", abs(power - cusp), abs(power - CORNER)),),
         ),
         Claim(
             _paper.DIFFUSION,
@@ -86,5 +88,6 @@ def claims(places: xr.DataArray) -> list[Claim]:
             f"the reaction alone and do not move with diffusion, the Turing line moves by {moved:.1f} cells for "
             "Du / Dv = 2.5 in place of 2",
             far <= 2,
+            bars=(at_most("median distance in cells", far, 2),),
         ),
     ]

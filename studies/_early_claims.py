@@ -10,6 +10,7 @@ import xarray as xr
 import gsimplicit as gs
 from studies import _loops, _paper, _patterns, _regular
 from studies._apart import GROWING
+from studies._bars import above, at_least, below
 from studies._claims import Claim
 
 EARLY = "500"
@@ -79,6 +80,7 @@ def _earlier(planes: xr.Dataset) -> list[Claim]:
                 f"{side} cliff {early:.0%} at {EARLY} steps, {late:.0%} at the stop",
                 "median jump over its faces as a share of the range: " + _course(jump, ".0%"),
                 None if np.isnan(early) or np.isnan(late) else early < 0.5 * late,
+                bars=(below(f"median jump at {EARLY} steps", early, 0.5 * late),),
             )
         )
     count = _regular.steep_faces(planes)
@@ -91,6 +93,7 @@ def _earlier(planes: xr.Dataset) -> list[Claim]:
             f"{early} cliff faces at {EARLY} steps, {late} at the stop",
             "faces: " + _course(count, ".0f"),
             None if not late else early < 0.5 * late,
+            bars=(below(f"cliff faces at {EARLY} steps", early, 0.5 * late),),
         )
     )
     return [*claims, *(_regularly(planes, m) for m in MEASURES)]
@@ -113,6 +116,7 @@ def _regularly(planes: xr.Dataset, measure: str) -> Claim:
         f"{_name(measure)}: rank correlation {early:.2f} at {EARLY} steps, {late:.2f} at the stop",
         f"{_course(rank, '.2f')}; {_regular.lines(planes, 'patterns')} lines",
         None if full or np.isnan(early) or np.isnan(late) else early > late,
+        bars=(above(f"rank correlation at {EARLY} steps", early, late),),
     )
 
 
@@ -138,6 +142,10 @@ def _beyond(planes: xr.Dataset, side: str) -> Claim:
         None
         if np.isnan(list(early.values())).any()
         else bool(min(early.values()) >= HIGH and float(share.sel(time=at)) >= 0.1),
+        bars=(
+            at_least("lower rank correlation", min(early.values()), HIGH),
+            at_least("spread by that among the patterns", share.sel(time=at), 0.1),
+        ),
     )
 
 
@@ -156,6 +164,7 @@ def _alike(planes: xr.Dataset, what: str) -> Claim:
         f"{what}: nearer on {falls} of 3 sides at the stop",
         "; ".join(f"{s}: {_course(found.sel(side=s), '.3g')}" for s in GROWING),
         None if missing else falls >= 2,
+        bars=(at_least("sides of three", falls, 2),),
     )
 
 
@@ -178,6 +187,7 @@ def _origins(planes: xr.Dataset) -> list[Claim]:
                 f"{words}: {had[at]} of {count} at {at} steps",
                 f"of {count}, with a pattern: " + ", ".join(f"{n} at {int(t):,} steps" for t, n in had.items()),
                 None if not count else had[at] >= 0.9 * count,
+                bars=(at_least(f"with a pattern at {at} steps", had[at], 0.9 * count),),
             )
         )
     return out
@@ -197,6 +207,7 @@ def _oscillations(data: xr.Dataset) -> list[Claim]:
             f"v moves again after {loops.again} of {loops.stops} stops without a pattern, on the left plateau and at "
             "F 0.005 to 0.03, k 0.03 to 0.06, where the uniform state has Hopf points",
             None if not loops.stops else loops.again > 0,
+            bars=(at_least("stops after which v moves", loops.again, 1),),
         ),
         Claim(
             _paper.FLASHES,
@@ -209,6 +220,7 @@ def _oscillations(data: xr.Dataset) -> list[Claim]:
             f"{int((loops.quiet > 0).sum())} at any; share of such looks, median "
             f"{_median(loops.quiet):.0%}, of looks without any pattern {_median(loops.flat):.0%}",
             None if loops.capped < 3 else quiet >= 0.5 * loops.capped,
+            bars=(at_least("quiet marches", quiet, 0.5 * loops.capped),),
         ),
     ]
 

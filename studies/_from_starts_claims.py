@@ -6,8 +6,10 @@ import numpy as np
 import xarray as xr
 
 from studies import _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim, ours
 from studies._from_starts import CLOSE, recovered
+from studies._shares import bounds
 
 NEAR = ("line", "plane")
 FAR = ("random", "the paper's")
@@ -27,6 +29,7 @@ def claims(fits: xr.Dataset) -> list[Claim]:
             f"{marched} of {n} recovered",
             f"{side}: {words}; {_at_once(fits)} of the re-marched ended at their start, for want of a gradient",
             bool(marched <= n / 10),
+            bars=(at_most("share recovered", marched / n, 0.1, bounds(marched / n, n)),),
         ),
         Claim(
             ours("The restart fails, not implicit gradients"),
@@ -35,6 +38,10 @@ def claims(fits: xr.Dataset) -> list[Claim]:
             f"followed {followed}, re-marched {marched} of {n}",
             f"{side}: {words}; medians " + ", ".join(f"{way} {_median(fits, way):.1f} s" for way in counts),
             bool(followed >= max(3 * marched, n / 5)),
+            bars=(
+                at_least("recovered", followed, 3 * marched),
+                at_least("share recovered", followed / n, 0.2, bounds(followed / n, n)),
+            ),
         ),
         Claim(
             ours("With the state as an unknown most starts do"),
@@ -42,6 +49,7 @@ def claims(fits: xr.Dataset) -> list[Claim]:
             f"{shot} of {n} recovered",
             f"{side}: {words}",
             bool(shot >= 0.9 * n),
+            bars=(at_least("share recovered", shot / n, 0.9, bounds(shot / n, n)),),
         ),
         _far(fits),
     ]
@@ -49,7 +57,7 @@ def claims(fits: xr.Dataset) -> list[Claim]:
 
 def _far(fits: xr.Dataset) -> Claim:
     """Random starts and the paper's own, by the two ways that eliminate or carry the fields."""
-    parts, held = [], True
+    parts, held, share = [], True, 1.0
     for way in ("variable projection", "one-shot"):
         some = fits.isel(start=np.isin(fits["kind"].values, FAR)).sel(way=way)
         error = some["error"].values / 100
@@ -58,7 +66,7 @@ def _far(fits: xr.Dataset) -> Claim:
         worst = f"{np.nanmax(error):.1e}" if np.isfinite(error).any() else "none"
         parts.append(f"{way} {exact} of {tried} (worst {worst}; from the paper's start {paper[0]:.1e})")
         if way == "variable projection":
-            held = exact == tried
+            held, share = exact == tried, exact / tried
     return Claim(
         ours("A clean picture tells all four to 1e-8 from any start"),
         "Random starts in all four parameters, and the one at which the paper's training began; no other start is "
@@ -66,6 +74,7 @@ def _far(fits: xr.Dataset) -> Claim:
         parts[0].split(" (")[0],
         "error below 1e-8: " + "; ".join(parts),
         held,
+        bars=(at_least("share to 1e-8", share, 1.0),),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from studies._bars import told
 from studies._claims import Claim, Line
 from studies._names import ORDER
 from studies._paper import NOT_YET
@@ -103,6 +104,8 @@ def _test(claim: Claim) -> list[str]:
     out = [f"**{_text(claim.about.words)}: {claim.verdict}.** {_text(claim.text)}", "", f"Found: {_text(claim.found)}"]
     if claim.topic:
         out += ["", f"Uncertainty: {_text(claim.error)}. Refuted by: {_text(claim.refuted_by)}."]
+    if claim.bars:
+        out += ["", f"Distance: {_text(told(claim.bars))}."]
     return out
 
 

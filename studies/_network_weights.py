@@ -95,18 +95,19 @@ def fits(fields: Array, seeds: int) -> Job:
         {"error": (over, np.full(shape, np.nan), words("error of u by its standard deviation"))},
         {"seed": np.arange(seeds), "fit": list(FITS)},
     )
-    return Job(frame, over, [(fields, seed, fit) for seed in range(seeds) for fit in FITS], _fitted)
+    return Job(frame, over, [(fields, seed, fit, TRAINED) for seed in range(seeds) for fit in FITS], fitted)
 
 
-def _fitted(item: tuple[Array, int, str]) -> Values:
-    fields, seed, fit = item
+def fitted(item: tuple[Array, int, str, int]) -> Values:
+    """The error of u after so many steps of one fit."""
+    fields, seed, fit, steps = item
     asked = question(fields, np.ones(fields.shape[1:], dtype=bool), both=fit == "supervised")
     one, _ = training(Network(seed=seed, **SHAPES[fields.shape[-1]]), asked)
     z = one.representation.start(torch.Generator().manual_seed(seed)).requires_grad_()
     optimiser, at = torch.optim.Adam([z], lr=RATE), torch.from_numpy(TRUTH)
     with torch.enable_grad():
-        for n in range(TRAINED):
-            optimiser.param_groups[0]["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * n / TRAINED)))
+        for n in range(steps):
+            optimiser.param_groups[0]["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * n / steps)))
             optimiser.zero_grad(set_to_none=True)
             X = one.representation.fields(z)
             loss = one.objective.data(X) + (one.objective.residual(X, at) if fit == "forward" else 0.0)

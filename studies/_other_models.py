@@ -14,6 +14,7 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
+from studies._bars import at_least, at_most
 from studies._claims import Claim, ours
 from studies._common import filled
 from studies._shares import bounds
@@ -149,6 +150,10 @@ def claims(fits: xr.Dataset) -> list[Claim]:
                 + (f", of {', '.join(worst)}" if worst else "")
                 + f"; {held:.0%} of the 95 % intervals hold the truth; {float(np.median(d['seconds'])):.1f} s a fit",
                 bool(good.mean() >= 0.5 and np.median(error) <= ASKED) if len(error) else False,
+                bars=(
+                    at_least("share found", good.mean(), 0.5, (low, high)),
+                    at_most("median of the largest error in %", np.median(error) if len(error) else np.inf, ASKED),
+                ),
             )
         )
     return out

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 import gsimplicit as gs
+from studies._bars import told
 from studies._claims import Claim, Line, Verdict
 from studies._paper import NOT_YET
 from studies._record import Animation, Report, code, statements
@@ -262,6 +263,8 @@ def _test(claim: Claim) -> str:
     if claim.topic:
         sure = f"Uncertainty: {claim.error}. Refuted by: {claim.refuted_by}."
         extra += f"<p class='more'>{escape(sure)}</p>"
+    if claim.bars:
+        extra += f"<p class='more'>Distance: {escape(told(claim.bars))}.</p>"
     number = f" Paper: {claim.about.paper}." if claim.about.paper else ""
     return (
         f"<li><div>{_badge(claim.verdict)}</div><div><p><strong>{escape(claim.about.words)}:</strong> "

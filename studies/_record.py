@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gsimplicit import files, provenance
+from studies import _bars
 from studies._claims import OURS, Claim, Line, Statement, lines
 from studies._paper import TESTED
 
@@ -105,9 +106,14 @@ def load(folder: Path, order: Iterable[str] = ()) -> list[Report]:
 
 def _read(path: Path) -> Report:
     given: dict[str, Any] = json.loads(path.read_text())
-    claims = tuple(Claim(**{**c, "about": Statement(**c["about"])}) for c in given.pop("claims"))
+    claims = tuple(map(_claim, given.pop("claims")))
     animations = tuple(Animation(**a) for a in given.pop("animations", ()))
     return Report(**{**given, "claims": claims, "files": tuple(given["files"]), "animations": animations})
+
+
+def _claim(given: dict[str, Any]) -> Claim:
+    bars = tuple(map(_bars.read, given.get("bars", ())))
+    return Claim(**{**given, "about": Statement(**given["about"]), "bars": bars})
 
 
 def statements(reports: Iterable[Report]) -> tuple[list[Line], list[Line]]:

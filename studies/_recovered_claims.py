@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from studies._bars import at_least, at_most
 from studies._claims import Claim, ours
 from studies._shares import bounds
 
@@ -49,6 +50,7 @@ def _answered(alone: list[xr.Dataset]) -> Claim:
         f"{missed} of {n}",
         f"{missed} of {n} ({low:.1%} to {high:.1%}, one-sided 95 % each): {each}",
         False if low > FEW else True if n >= ENOUGH and missed / n <= FEW else None,
+        bars=(at_most("share without an answer", missed / n, FEW, (low, high)),),
     )
 
 
@@ -64,6 +66,7 @@ def _quick(alone: list[xr.Dataset], side: int) -> Claim:
         f"at most {max(medians.values()):.1f} s",
         f"medians {each}; the longest fit {longest:.0f} s",
         bool(max(medians.values()) <= SECONDS) if side >= 64 else None,
+        bars=(at_most("longest median in s", max(medians.values()), SECONDS),),
     )
 
 
@@ -80,6 +83,7 @@ def _exact(d: xr.Dataset) -> Claim:
         f"{exact} of {n} to 1e-8 ({low:.0%} to {high:.0%}, one-sided 95 % each), worst {worst}; "
         f"{float(np.median(d['seconds'])):.1f} s a picture",
         exact == n,
+        bars=(at_least("share to 1e-8", exact / n, 1.0, (low, high)),),
     )
 
 
@@ -106,6 +110,12 @@ def _near(d: xr.Dataset, side: int) -> Claim:
         f"{median:.2g} %, worst {worst:.2g} %; {held:.0%} of the 95 % intervals hold the truth; "
         f"{float(np.median(d['seconds'])):.1f} s a picture",
         None if limit is None or not len(error) else bool(median <= limit and good.mean() >= 0.5),
+        bars=()
+        if limit is None
+        else (
+            at_most("median of the largest error in %", median, limit),
+            at_least("share found", good.mean(), 0.5, (low, high)),
+        ),
     )
 
 
@@ -125,4 +135,7 @@ def _held(d: xr.Dataset) -> Claim:
         if n
         else "no fit was answered",
         bool(HOLD[0] <= share <= HOLD[1]) if decided else None,
+        bars=tuple(
+            by("share that holds", share, bar, (low, high)) for by, bar in zip((at_least, at_most), HOLD, strict=True)
+        ),
     )

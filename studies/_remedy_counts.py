@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from studies._bars import Bar, at_least
 from studies._constants import TRUTH
 from studies._remedies import CLOSE, NONE, errors
 from studies._remedy_methods import ENDS
@@ -54,6 +55,11 @@ class Count:
         """Hits and the bounds."""
         low, high = bounds(self.share, self.of)
         return f"{self.hits} of {self.of} ({100 * low:.0f} to {high:.0%})".replace("%", " %")
+
+    @property
+    def bar(self) -> Bar:
+        """Half of all starts, and the bounds of their share."""
+        return at_least("share of the starts", self.share, 0.5, bounds(self.share, self.of))
 
     @property
     def half(self) -> bool | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from studies import _paper, _remedy_rows
+from studies._bars import at_least
 from studies._claims import Claim, ours
 from studies._remedies import NONE, TEXTURES
 from studies._remedy_counts import HALF, Count, count, endings, of_case, of_times
@@ -26,6 +27,7 @@ def residual(data: Mapping[str, xr.Dataset]) -> Claim:
         f"{one.hits} of {one.of}, best remedy {best.hits}",
         f"residual loss {one.words}; best remedy: {other.words}, {best.words}",
         None if one.half is None else one.half and one.hits >= best.hits,
+        bars=(one.bar, at_least("starts, against the best remedy's", one.hits, best.hits)),
     )
 
 
@@ -43,6 +45,7 @@ def unknown(runs: xr.Dataset) -> list[Claim]:
             f"at 100 steps {noise.words}, {course}; one after the other to the end {after.words}, "
             f"by radial spectrum and mean {radial.words}",
             noise.half,
+            bars=(noise.bar,),
         ),
         Claim(
             ours("Early supervision stands another box"),
@@ -50,6 +53,7 @@ def unknown(runs: xr.Dataset) -> list[Claim]:
             f"{box.hits} of {box.of}",
             f"at 100 steps {box.words}; one after the other to the end {box_after.words}",
             box.half,
+            bars=(box.bar,),
         ),
         *(_textures(runs, known) for known in FIELDS if known != "known"),
     ]
@@ -69,6 +73,7 @@ def _textures(runs: xr.Dataset, known: str) -> Claim:
         "; ".join(f"{name}: {one.words}" for name, one in found.items())
         + (f"; radial, least squares: {squares.words}" if squares else ""),
         found[best].half,
+        bars=(found[best].bar,),
     )
 
 
@@ -83,6 +88,7 @@ def still(runs: xr.Dataset) -> list[Claim]:
             f"{one.words}, {endings(runs, 'root', 'one-shot', '')}; kept at the start, without others where it leads "
             f"nowhere: {kept.words}, {endings(runs, 'root', 'kept', '')}",
             one.half,
+            bars=(one.bar,),
         ),
         *(_followed(runs, loss, words) for loss, words in (("pixels", "v"), ("spectrum", "the spectrum loss"))),
     ]
@@ -99,4 +105,5 @@ def _followed(runs: xr.Dataset, loss: str, words: str) -> Claim:
         f"{found.hits} of {found.of}",
         f"{found.words}; ended: {ended}",
         found.half,
+        bars=(found.bar,),
     )

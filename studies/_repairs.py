@@ -2,9 +2,11 @@
 
 The starts, the known start field and the bar are those of `studies/_ill_posed.py`. The spectrum loss looks early, at
 100 steps, or v itself does, by Adam and by least squares; the residual loss at a network's fields stands in its place,
-the network trained along; the one-shot fit is asked. Beside them the spectrum loss of the end state is descended by
-L-BFGS, so that no one takes a better optimiser for a better loss. The spectrum loss by least squares and v by Adam were
-added when the spectrum loss by Adam had brought none home and v by least squares all.
+the network trained along; the one-shot fit is asked. The residual loss of the true u and v tells what the loss does
+without a network, and network and parameters together by Adam what the optimiser does. Beside them the spectrum loss
+of the end state is descended by L-BFGS, so that no one takes a better optimiser for a better loss. The spectrum loss by
+least squares and v by Adam were added when the spectrum loss by Adam had brought none home and v by least squares all;
+the true u and v, and Adam together, when Adam at a network's fields had brought none home and L-BFGS all.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import xarray as xr
 from scipy.optimize import minimize
 
 import gsimplicit as gs
+from gsimplicit.equations import Equations
 from gsimplicit.inverse.method import Question
 from gsimplicit.inverse.methods import Network
 from gsimplicit.inverse.network.questioned import training
@@ -110,14 +113,35 @@ def _residual_by_adam(fields: Array, begin: Array, steps: int) -> Array:
     return walked(begin, look, steps)[0]
 
 
-def _residual_by_lbfgs(fields: Array, begin: Array, steps: int) -> Array:
-    """Network and parameters by gradient together, as the package trains them."""
-    settings = Network(parameters="gradient", adam=ADAM * steps, lbfgs=LBFGS * steps, **SHAPES[fields.shape[-1]])
+def _residual_together(adam: int, lbfgs: int, fields: Array, begin: Array, steps: int) -> Array:
+    """Network and parameters by gradient together, as the package trains them: so many moves for one of `steps`."""
+    settings = Network(parameters="gradient", adam=adam * steps, lbfgs=lbfgs * steps, **SHAPES[fields.shape[-1]])
     model = gs.models.gray_scott
     pictures = as_pictures(model, fields[None, 1], None, np.ones((1, *fields.shape[1:]), dtype=bool))
     wanted = as_wanted(model, params(begin), ["F", "k"], None)
     one, state = training(settings, Question(model, pictures, wanted, [None] * len(pictures.seen)))
     return one.run(state).values[2:]
+
+
+def _residual_of(fields: Array) -> tuple[Array, Array]:
+    """The residual at the true parameters, shape (N,), and its derivatives in F and k, shape (N, 2)."""
+    equations = Equations(gs.models.gray_scott, TRUTH)
+    return equations.residual(fields).ravel(), equations.parameter_slopes(fields)[2:].reshape(2, -1).T
+
+
+def _true_by_adam(fields: Array, begin: Array, steps: int) -> Array:
+    b, A = _residual_of(fields)
+
+    def look(at: gs.Params) -> tuple[float, torch.Tensor]:
+        left = b + A @ (at.tensor()[0, 2:].numpy() - TRUTH[2:])
+        return float(np.mean(left**2)), torch.from_numpy(2 * A.T @ left / len(left))
+
+    return walked(begin, look, steps)[0]
+
+
+def _true_by_squares(fields: Array, _: Array, __: int) -> Array:
+    b, A = _residual_of(fields)
+    return np.asarray(TRUTH[2:] - np.linalg.lstsq(A, b, rcond=None)[0])
 
 
 def _one_shot(fields: Array, begin: Array, _: int) -> Array:
@@ -128,7 +152,10 @@ def _one_shot(fields: Array, begin: Array, _: int) -> Array:
 MODES = {
     "spectrum loss of the end, L-BFGS": _end_by_lbfgs,
     "residual loss with a network, Adam": _residual_by_adam,
-    "residual loss with a network, L-BFGS": _residual_by_lbfgs,
+    "residual loss with a network, L-BFGS": partial(_residual_together, ADAM, LBFGS),
+    "residual loss with a network, Adam together": partial(_residual_together, ADAM + LBFGS, 0),
+    "residual loss of the true u and v, Adam": _true_by_adam,
+    "residual loss of the true u and v, least squares": _true_by_squares,
     "spectrum loss at 100 steps, Adam": partial(_early_by_adam, "spectrum"),
     "spectrum loss at 100 steps, least squares": partial(_early_by_squares, "spectrum"),
     "v at 100 steps, Adam": partial(_early_by_adam, "pixels"),

@@ -14,9 +14,10 @@ from gsimplicit.landscape.cells import CellClass, axes_of, classes
 from gsimplicit.landscape.cliffs import edges, flat_plateau
 from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim, ours
 from studies._common import Datasets
-from studies._shares import bounds, inherits
+from studies._shares import bounds, inherits, share_bars
 
 INHERITED, EXPLAINED = 0.25, 0.05
 """Shares of the height: a route inherits a cliff where U is so much, and explains one where it is less."""
@@ -117,6 +118,7 @@ def _roots(data: xr.Dataset, name: str) -> Claim:
         f"{int((root & ~pattern).sum())} of {int((~pattern).sum())} others; patterns moved by "
         f"{float(moved.where(root & pattern).median()):.2f} (median max norm) on the way",
         bool((root | ~pattern).all()),
+        bars=(at_least("patterns with a steady state", int((root & pattern).sum()), int(pattern.sum())),),
     )
 
 
@@ -152,6 +154,7 @@ def judge(data: Datasets) -> list[Claim]:
             word: (int((flat & (kind == which)).sum()), int((kind == which).sum()))
             for word, which in (("trivial", gs.Kind.TRIVIAL), ("uniform", gs.Kind.UNIFORM))
         }
+        none, of = (sum(numbers) for numbers in zip(*counts.values(), strict=True))
         claims.append(
             Claim(
                 _paper.NO_SIGNAL,
@@ -159,7 +162,8 @@ def judge(data: Datasets) -> list[Claim]:
                 "pattern the gradient foresees a change of less than 0.1 % of the height from one cell to the next.",
                 f"none at {_counted(counts)}, {route}",
                 " and ".join(f"{n} of {m} {word}" for word, (n, m) in counts.items()) + " points",
-                sum(n for n, _ in counts.values()) >= 0.95 * sum(m for _, m in counts.values()),
+                none >= 0.95 * of,
+                bars=(at_least("points without a signal", none, 0.95 * of),),
             )
         )
     return claims
@@ -189,6 +193,7 @@ def _inherited(plane: str, objective: str, route: str, row: dict[str, float]) ->
         "" if "one root" in plane else f"{route} route",
         f"{low:.0%} to {high:.0%}, one-sided 95 % each, places as cases",
         "an upper bound below 95 %",
+        bars=share_bars("cliffs that are missed", row["inherited"], low, high),
     )
 
 
@@ -205,6 +210,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
     rows = {**_table(data, "spectrum"), **_table(learned, "spectrum")}
     whole = {r: (row["inherited"] >= 0.95, row["smooth"] >= 0.95) for r, row in rows.items()}
     by_share = {r: _inherited_at(d, r) for d in (data, learned) for r in map(str, d["route"].values)}
+    differ = max(max(shares) - min(shares) for shares in by_share.values())
     claims = [
         Claim(
             ours("All routes: only the cliffs missed"),
@@ -251,15 +257,17 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
             f"{_said(same)}; with thresholds {', '.join(f'{s:g}' for s in SHARES)} of R there are "
             f"{', '.join(map(str, counts))} cliff faces",
             same.within_one >= 0.9,
+            bars=(at_least("share within a cell", same.within_one, 0.9),),
         ),
         Claim(
             ours("The threshold does not matter"),
             "How many cliffs are missed does not hang on the threshold: with three of them the shares of the spectrum "
             "loss's cliffs lie within 10 % of each other.",
-            f"shares differ by {max(max(s) - min(s) for s in by_share.values()):.0%} at most",
+            f"shares differ by {differ:.0%} at most",
             f"with U of {', '.join(f'{t:g}' for t in VARIED)} or more: "
             + "; ".join(f"{r} {', '.join(f'{s:.0%}' for s in shares)}" for r, shares in by_share.items()),
-            all(max(shares) - min(shares) <= 0.1 for shares in by_share.values()),
+            differ <= 0.1,
+            bars=(at_most("largest difference of shares", differ, 0.1),),
         ),
     ]
     if len(samples) > 1:
@@ -271,6 +279,7 @@ def _maps(data: xr.Dataset, learned: xr.Dataset) -> list[Claim]:
                 f"{pairs[0].within_one:.0%} within a cell",
                 f"marched {_said(pairs[0])}; at roots {_said(pairs[1])}",
                 pairs[0].within_one >= 0.9,
+                bars=(at_least("share within a cell", pairs[0].within_one, 0.9),),
             )
         )
     return claims

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scipy.stats import beta
 
+from studies._bars import Bar, at_least
+
 ASKED = 0.95
 """Share of the cliffs that must be missed."""
 
@@ -23,6 +25,11 @@ def bounds(share: float, count: int) -> tuple[float, float]:
     hits = round(share * count)
     low = float(beta.ppf(0.05, hits, count - hits + 1)) if hits else 0.0
     return low, float(beta.ppf(0.95, hits + 1, count - hits)) if hits < count else 1.0
+
+
+def share_bars(of: str, share: float, low: float, high: float) -> tuple[Bar, ...]:
+    """What `inherits` asks of a share, and of its lower bound."""
+    return at_least(f"share of {of}", share, ASKED, (low, high)), at_least("its lower bound", low, SURE)
 
 
 def inherits(share: float, low: float, high: float) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from studies._bars import told
 from studies._claims import HYPOTHESES, OURS, Claim, Line, Verdict, counts
 from studies._paper import NOT_YET
 from studies._record import Report, statements
@@ -45,6 +46,7 @@ def full(reports: Sequence[Report]) -> str:
             if claim.about.paper:
                 out.append(f"      paper: {claim.about.paper}")
             out += [f"      ours: {claim.ours}", f"      found: {claim.found}"]
+            out += [f"      distance: {told(claim.bars)}"] * bool(claim.bars)
         out.append(f"      files: {', '.join([*report.files, *(a.file for a in report.animations)])}")
     out += ["", f"{len(every(reports))} tests: {counts(every(reports))}"]
     return "\n".join([*out, *_together(reports), "", "not tested yet", *(f"  {s.source}: {s.words}" for s in NOT_YET)])

@@ -9,6 +9,7 @@ import xarray as xr
 
 from gsimplicit.descent import Outcome
 from studies import _paper, _training_paths, _training_record
+from studies._bars import above, at_least, at_most, below
 from studies._claims import Claim, ours
 from studies._common import Datasets
 from studies._training import LEG_TOLS, RUNS, error_of, leg_name, ran, rows_of, worst_error
@@ -87,6 +88,10 @@ def _gradient_size(one: xr.Dataset) -> Claim:
         f"grows beyond 1,000 at {grows} of {len(worst)} places, falls below 1/1,000 at {dies}",
         "; ".join(found),
         grows == 0 and dies == 0,
+        bars=(
+            at_most("largest norm", max(high for _, high in worst), FACTOR),
+            at_least("least norm", min(low for low, _ in worst), 1 / FACTOR),
+        ),
     )
 
 
@@ -110,6 +115,7 @@ def _safeguards(data: Datasets, of: dict[str, xr.Dataset]) -> list[Claim]:
             f"with: {bad} of {rows} diverged, {shrunk} of {int(took.sum())} moves at a smaller rate; without: {lost} "
             f"of {rows} diverged; {infinite} of {steps} losses of the other runs not finite",
             bad == 0 and infinite == 0,
+            bars=(at_most("descents that diverge", bad, 0), at_most("losses that are not finite", infinite, 0)),
         ),
         Claim(
             _paper.SAFEGUARDS,
@@ -119,6 +125,7 @@ def _safeguards(data: Datasets, of: dict[str, xr.Dataset]) -> list[Claim]:
             f"{stuck} of {rows} wild descents stop without a rate",
             f"{stuck} of {rows} wild descents stop without a rate; of the others: {', '.join(runs) or 'none'}",
             stuck == 0 and not runs,
+            bars=(at_most("descents and runs that stop", stuck + len(runs), 0),),
         ),
     ]
 
@@ -137,6 +144,7 @@ def _no_convergence(of: dict[str, xr.Dataset]) -> Claim:
         "iterations, and largest relative error at the end: "
         + ", ".join(f"{name} {moves}, {error:.0%}" for name, (moves, error) in ends.items()),
         all(error >= 0.05 for error in long) if long else None,
+        bars=tuple(at_least("error at the end", error, 0.05) for error in long),
     )
 
 
@@ -154,6 +162,7 @@ def _band(record: xr.Dataset, about: Any, band: tuple[float, float], words: str,
         f"{ends[0]:.0f} to {ends[1]:.0f} (5th to 95th percentile), {inside:.0%} in the band; p = {p:.2g}, slope "
         f"{slope:.1e} an iteration, 95 % interval {low:.1e} to {high:.1e}",
         None if not full or len(loss) < 20 else inside >= 0.9 and flat,
+        bars=(at_least("share in the band", inside, 0.9), above("p of a trend", p, 0.05)),
     )
 
 
@@ -177,6 +186,7 @@ def _excursions(of: dict[str, xr.Dataset], words: str, full: bool) -> Claim:
         f"{_many(len(lasted))} in {total} iterations, the longest of {max(lasted)}" if lasted else f"none in {total}",
         f"{_many(len(lasted))} in {total} iterations; {'; '.join(told) or 'none'}",
         max(lasted) <= 10 if lasted and full and total >= LEAST else None,
+        bars=(at_most("iterations of the longest drop", max(lasted), 10),) if lasted else (),
     )
 
 
@@ -195,4 +205,5 @@ def _spurious(record: xr.Dataset) -> Claim:
         f"ends at Du {params[0]:.1e}, Dv {params[1]:.1e}, F {params[2]:.4f}, k {params[3]:.1e}: nothing diffuses, and "
         f"the noise of the start stands as it was; loss {loss:.1f}, largest relative error {error:.0%}",
         loss < 50 and error > 0.5,
+        bars=(below("loss at the end", loss, 50), above("largest error", error, 0.5)),
     )

@@ -8,6 +8,7 @@ import xarray as xr
 import gsimplicit as gs
 from gsimplicit.descent import Outcome
 from studies import _paper
+from studies._bars import at_least, below
 from studies._claims import Claim, between, ours
 from studies._constants import PIVOT, PIVOT_2, START
 from studies._training import worst_error
@@ -42,6 +43,7 @@ def explored(of: dict[str, xr.Dataset]) -> list[Claim]:
             f"{speed:.0f} iterations for 1 %",
             words,
             speed >= 100 if enough else None,
+            bars=(at_least("iterations for 1 %", speed, 100),),
         )
         for often, speed, words in zip(("64 steps", "step"), moves, told, strict=True)
     ]
@@ -58,6 +60,7 @@ def explored(of: dict[str, xr.Dataset]) -> list[Claim]:
             f"{between(min(cells), max(cells))} cells; {len(like)} of {len(cells)} near the paper's path",
             "; ".join(told),
             min(like) >= 10 if enough and like else None,
+            bars=(at_least("cells", min(like), 10),) if like else (),
         ),
     ]
 
@@ -84,6 +87,7 @@ def confined(of: dict[str, xr.Dataset], names: tuple[str, ...], words: str) -> C
         f"{away / total:.1%} without a settled pattern",
         f"{away} of {total} states; {'; '.join(told)}; put among patterns at the paper's rate {stays:.0%} are patterns",
         away / total >= 0.9,
+        bars=(at_least("share without a settled pattern", away / total, 0.9),),
     )
 
 
@@ -107,6 +111,7 @@ def weak(one: xr.Dataset) -> list[Claim]:
             f"spread by mean {between(min(noisy), max(noisy), '.2g')}",
             "; ".join(told),
             all(n >= 0.5 for n in noisy) if np.isfinite(noisy).all() else None,
+            bars=(at_least("lesser spread by the mean", min(noisy), 0.5),),
         ),
         Claim(
             _paper.WEAK_INSIDE,
@@ -115,6 +120,7 @@ def weak(one: xr.Dataset) -> list[Claim]:
             f"{between(min(strong), max(strong), '.2g')} faces",
             "; ".join(told),
             all(s < 1 for s in strong),
+            bars=(below("longer step in faces", max(strong), 1),),
         ),
     ]
 
@@ -137,6 +143,7 @@ def one_step(moves: xr.Dataset | None) -> Claim:
         f"{narrow} of {seen} such steps",
         "; ".join(told) or "no training left a pattern or made one",
         narrow == seen if seen else None,
+        bars=(at_least("steps over a narrow cliff", narrow, max(seen, 1)),),
     )
 
 
@@ -163,6 +170,7 @@ def one_run(name: str, rows: dict[int, xr.Dataset], seldom: xr.Dataset) -> Claim
         f"{'; '.join(told)}; tested every 64 steps at 5e-5: k {PIVOT[3]} to {end:.6f}, first raw derivative in k "
         f"{seldom['raw_gradient'].values[0, 3]:.1e}",
         made == len(rows) if moves >= 98 else None,
+        bars=(at_least("seeds that make a pattern", made, len(rows)),),
     )
 
 
@@ -196,6 +204,7 @@ def implicit(record: xr.Dataset) -> Claim:
         f"largest raw derivative {slope:.1e} in {record.sizes['step'] - 1} iterations, times the rate "
         f"{1.2e-2 * slope:.1e}; what moves is the weight decay; last: {words}",
         1.2e-2 * slope < 1e-5 if np.isfinite(slope) else None,
+        bars=(below("largest step", 1.2e-2 * slope, 1e-5),),
     )
 
 
@@ -210,4 +219,5 @@ def residual(record: xr.Dataset) -> Claim:
         f"largest relative error {error[0]:.2f} to {error[-1]:.1e}, first below 1 % at iteration {reached}; loss "
         f"{record['loss'].values[0, 0]:.1e} to {record['loss'].values[-1, 0]:.1e}",
         bool(error[-1] < 0.01),
+        bars=(below("largest error at the end", error[-1], 0.01),),
     )

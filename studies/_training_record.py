@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from studies import _paper
+from studies._bars import above, at_least
 from studies._claims import Claim
 from studies._constants import TRUTH
 
@@ -54,6 +55,7 @@ def no_convergence(record: LongRecord) -> Claim:
         f"{error:.0%} off after {len(record.loss) - 1:,} iterations",
         f"ends at {place} (Du, Dv, F, k); largest relative error {error:.0%}",
         error >= 0.05,
+        bars=(at_least("error at the end", error, 0.05),),
     )
 
 
@@ -67,6 +69,7 @@ def excursions(record: LongRecord) -> Claim:
         f"{drops or 'none'} in {len(record.loss) - 1:,} iterations",
         f"{drops} of {len(record.loss)} losses below 200, the least {record.loss.min():.1f}",
         None,
+        bars=(at_least("drops", drops, 1),),
     )
 
 
@@ -85,4 +88,5 @@ def band(record: LongRecord, low: float, high: float) -> Claim:
         f"{loss.min():.1f} to {loss.max():.1f} over {len(loss) - 1:,} iterations, {inside:.0%} in the band; "
         f"p = {p:.2g}",
         inside >= 0.9 and p > 0.05,
+        bars=(at_least("share in the band", inside, 0.9), above("p of a trend", p, 0.05)),
     )

@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 
 from studies import _paper
+from studies._bars import Bar, at_least, at_most
 from studies._claims import Claim, between, ours
 from studies._network_weights import CURVED, PARTS
 from studies._shares import ASKED as EASY
-from studies._shares import bounds, inherits
+from studies._shares import bounds, inherits, share_bars
 
 LEAST = -0.01
 """Least curvature by the largest that is asked for."""
@@ -39,8 +40,8 @@ def one_minimum(looks: xr.Dataset) -> dict[str, tuple[int, int]]:
     return {p: (int((found.sel(part=p) == 1).sum()), int(found.sel(part=p).size)) for p in PARTS}
 
 
-def _lines(looks: xr.Dataset) -> tuple[bool | None, str, str]:
-    """Whether 95 % of each loss's lines have one minimum; in few words, and in more."""
+def _lines(looks: xr.Dataset) -> tuple[bool | None, tuple[Bar, ...], str, str]:
+    """Whether 95 % of each loss's lines have one minimum, and by what; in few words, and in more."""
     found = one_minimum(looks)
     hits, count = min(found.values(), key=lambda pair: pair[0] / pair[1])
     low, high = bounds(hits / count, count)
@@ -49,6 +50,7 @@ def _lines(looks: xr.Dataset) -> tuple[bool | None, str, str]:
     words = ", ".join(f"{p} {a} of {b}" for p, (a, b) in found.items())
     return (
         inherits(hits / count, low, high),
+        share_bars("lines of the worst loss with one minimum", hits / count, low, high),
         words,
         f"random lines with one minimum: {words}; the worst loss {hits / count:.0%} ({low:.0%} to {high:.0%}, as if "
         "lines were independent); most minima along the least and the most curved direction: "
@@ -56,8 +58,8 @@ def _lines(looks: xr.Dataset) -> tuple[bool | None, str, str]:
     )
 
 
-def _curved(looks: xr.Dataset) -> tuple[bool, str, str]:
-    """Whether the least curvature is above the bar everywhere; in few words, and in more."""
+def _curved(looks: xr.Dataset) -> tuple[bool, tuple[Bar, ...], str, str]:
+    """Whether the least curvature is above the bar everywhere, and by what; in few words, and in more."""
     by = ratio(looks)
     worst = by.min([d for d in by.dims if d not in ("stage", "part")])
     told = "; ".join(
@@ -65,15 +67,16 @@ def _curved(looks: xr.Dataset) -> tuple[bool, str, str]:
         for s in map(str, looks["stage"].values)
     )
     least = float(by.min())
-    return least >= LEAST, f"least/largest down to {least:.2g}", f"least by largest curvature, worst case: {told}"
+    bars = (at_least("least by largest curvature", least, LEAST),)
+    return least >= LEAST, bars, f"least/largest down to {least:.2g}", f"least by largest curvature, worst case: {told}"
 
 
 def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
     forward, supervised = (steady["error"].sel(fit=f).values for f in ("forward", "supervised"))
     times = float(np.median(forward / supervised))
     each = forward / supervised
-    one, few, more = _lines(looks)
-    flat, least, told = _curved(looks)
+    one, by_lines, few, more = _lines(looks)
+    flat, by_curves, least, told = _curved(looks)
     return [
         Claim(
             _paper.EASY_WEIGHTS,
@@ -83,6 +86,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
             few,
             more,
             one,
+            bars=by_lines,
         ),
         Claim(
             _paper.EASY_WEIGHTS,
@@ -90,6 +94,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
             least,
             told,
             flat,
+            bars=by_curves,
         ),
         Claim(
             _paper.EASY_WEIGHTS,
@@ -100,6 +105,7 @@ def _steady(looks: xr.Dataset, steady: xr.Dataset) -> list[Claim]:
             f"u off by {_range(100 * forward)} % with the residual, {_range(100 * supervised)} % supervised: "
             f"{_range(each)} times, {len(forward)} seeds",
             times <= TWICE,
+            bars=(at_most("median error by the supervised fit's", times, TWICE, (each.min(), each.max())),),
         ),
     ]
 
@@ -116,8 +122,8 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
         f"{_range(each.sel(time=T).values)} times"
         for T in runs["time"].values
     )
-    one, few, more = _lines(runs)
-    flat, least, curved = _curved(runs)
+    one, by_lines, few, more = _lines(runs)
+    flat, by_curves, least, curved = _curved(runs)
     lines = "; ".join(
         f"T = {int(T)}: " + ", ".join(f"{p} {a} of {b}" for p, (a, b) in one_minimum(runs.sel(time=T)).items())
         for T in runs["time"].values
@@ -133,6 +139,12 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             f"weights {_range(high)}; v of the first frame off by, and share of the residual in the first tenth of the "
             f"film: {begun}",
             bool((by <= TWICE).all()),
+            bars=tuple(
+                at_most(
+                    f"median error at {int(T)} by the supervised fit's", by.sel(time=T), TWICE, _ends(each.sel(time=T))
+                )
+                for T in runs["time"].values
+            ),
         ),
         Claim(
             ours("In space-time lines have one minimum"),
@@ -141,6 +153,7 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             few,
             f"{more}; {lines}",
             one,
+            bars=by_lines,
         ),
         Claim(
             ours("In space-time curvature is hardly negative"),
@@ -149,8 +162,14 @@ def _space_time(runs: xr.Dataset) -> list[Claim]:
             least,
             curved,
             flat,
+            bars=by_curves,
         ),
     ]
+
+
+def _ends(values: xr.DataArray) -> tuple[float, float]:
+    """The least and the largest."""
+    return float(values.min()), float(values.max())
 
 
 def _range(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], form: str = ".2g") -> str:

@@ -22,6 +22,7 @@ from gsimplicit import labels
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _constants, _gif, _paper, _times
+from studies._bars import at_most
 from studies._claims import Claim
 from studies._common import Datasets, Study, filled
 from studies._constants import PIVOT, PIVOT_2, START
@@ -239,6 +240,7 @@ def judge(data: Datasets) -> list[Claim]:
             + ", ".join(f"{p} {x:+.0%}" for p, x in off.items())
             + f"; {target.shape[0]} starts",
             near.alike,
+            bars=(at_most("largest distance by the target's own spread", near.ratio, BAR),),
         ),
         Claim(
             _paper.ONE_RUN,
@@ -247,6 +249,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"shape alone {shape:.1f} times",
             f"distance of shapes {near.apart[2]:.2f}, spread {near.own[2]:.2f}",
             bool(shape <= BAR),
+            bars=(at_most("distance of shapes by the spread", shape, BAR),),
         ),
     ]
 

@@ -25,6 +25,7 @@ from gsimplicit.landscape.boundaries import boundaries, curve_distance
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.plotting import class_map
 from studies import _cusp, _paper, _places, _single, _spots
+from studies._bars import at_least, below
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled, scanned
 from studies._constants import F_RANGE, K_RANGE
@@ -208,6 +209,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"median {parallel['median']:+.1f}, {parallel['least']:+.1f} to {parallel['most']:+.1f} cells, "
             f"{parallel['within']:.0%} within one" + (f"; for F >= 0.06 {high:+.1f}" if np.isfinite(high) else ""),
             parallel["within"] >= 0.9,
+            bars=(at_least("share of the rows", parallel["within"], 0.9),),
         ),
         Claim(
             ours("Patterns live on beyond the right cliff"),
@@ -341,6 +343,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{apart:.0e} apart at most",
             f"largest difference {apart:.0e} at {int(single['spot_fold'].notnull().sum())} values of F",
             apart < 1e-6,
+            bars=(below("largest difference", apart, 1e-6),),
         ),
     ]
 

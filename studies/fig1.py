@@ -19,6 +19,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _paper, _seven
+from studies._bars import above, at_least, at_most, below
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled
 from studies._seven import SEVEN, WHENCE, WRONG, apart_of, losses_of, seven_and_targets, uniform_level
@@ -105,6 +106,10 @@ def _low_loss(loss: xr.DataArray, level: xr.DataArray, far: xr.DataArray) -> Cla
         f"{float(level.sel(objective='spectrum')):.0f}; distance #3 {between(d3.min(), d3.max(), '.1f')}, #7 {words}, "
         f"truth {between(d4.min(), d4.max(), '.1f')}. {WHENCE}",
         differ < ALIKE and tells,
+        bars=(
+            below("difference of the mean losses by the uniform level", differ, ALIKE),
+            *([above("least distance of #7", d7.min(), max(d4.max(), np.nanmax(d3)))] if patterns else []),
+        ),
     )
 
 
@@ -125,6 +130,14 @@ def _matches(far: xr.DataArray) -> Claim:
         f"matches in {', '.join(s for s, w in within.items() if w) or 'nothing'}",
         f"mean distance of #3 and of the truth from the targets, in units of what two targets differ by: {each}",
         all(within.values()),
+        bars=tuple(
+            at_most(
+                f"furthest in {s} by the truth's",
+                three.sel(side=s).max(skipna=False) / four.sel(side=s).max(),
+                1.0,
+            )
+            for s in within
+        ),
     )
 
 
@@ -151,6 +164,7 @@ def _polarized(loss: xr.DataArray, level: xr.DataArray) -> Claim:
         f"{len(names)} of 7 in between",
         f"share of the height: {listed}; widest gap {gap:.0%}. {WHENCE}",
         not names,
+        bars=(at_most("patterns in between", len(names), 0),),
     )
 
 
@@ -179,6 +193,7 @@ def _separate(word: str, values: xr.DataArray, form: str) -> Claim:
         f"{len(more)} of {len(WRONG)} better, by {word.split()[0]}",
         f"{word}, spectrum and windowed: {', '.join(listed)}",
         bool(more),
+        bars=(at_least("wrong patterns told better", len(more), 1),),
     )
 
 
@@ -190,7 +205,8 @@ def _pair(loss: xr.DataArray) -> Claim:
         for p in ("#3", "#7")
     }
     right = {o: bool(ranges[o, "#3"].max() < ranges[o, "#7"].min()) for o in ("spectrum", "windowed")}
-    means = {o: float(ranges[o, "#3"].mean()) < float(ranges[o, "#7"].mean()) for o in right}
+    by = {o: float(ranges[o, "#3"].mean() / ranges[o, "#7"].mean()) for o in right}
+    means = {o: ratio < 1 for o, ratio in by.items()}
     said = ", ".join(f"{o} {p} {between(v.min(), v.max(), '.2f')}" for (o, p), v in ranges.items())
     return Claim(
         _paper.SEPARATES,
@@ -200,6 +216,10 @@ def _pair(loss: xr.DataArray) -> Claim:
         "#3 below #7: " + ", ".join(f"{o} {'yes' if below else 'no'}" for o, below in means.items()),
         f"{said}; from every start: windowed {'yes' if right['windowed'] else 'no'}. {WHENCE}",
         means["windowed"] and not means["spectrum"],
+        bars=(
+            below("windowed loss of #3 by #7's", by["windowed"], 1.0),
+            at_least("spectrum loss of #3 by #7's", by["spectrum"], 1.0),
+        ),
     )
 
 

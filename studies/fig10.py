@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import gsimplicit as gs
 from studies import _paper, _starts, _starts_asked, _starts_figure, fig9
+from studies._bars import at_least
 from studies._claims import Claim
 from studies._common import Datasets, Study
 
@@ -44,6 +45,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"uniform in the end: {uniform}, with a pattern at {first} steps {early[0]}, at {second} {early[1]}; "
             f"v gone in the end: {dead}, with a pattern at {first} steps {before[0]}, at {second} {before[1]}",
             None if not uniform else early[0] >= 0.9 * uniform,
+            bars=(at_least("with a pattern early", early[0], 0.9 * uniform),),
         ),
     ]
 

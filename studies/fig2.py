@@ -17,6 +17,7 @@ from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.plotting import line
 from studies import _paper
+from studies._bars import above, at_least, at_most
 from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
 from studies._faces import FLAT, TRIVIAL, UNIFORM, asked, faces, median, share_of
@@ -85,6 +86,7 @@ def judge(data: Datasets) -> list[Claim]:
             + ", ".join(f"{n} {s:.0%}" for n, s in sharpest.items())
             + " of the range",
             all(s >= 0.25 for s in sharpest.values()),
+            bars=(at_least("least of the largest steps by the range", min(sharpest.values()), 0.25),),
         ),
         Claim(
             _paper.LINE_FLAT,
@@ -93,6 +95,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{between(min(flat.values()), max(flat.values()), '.0%')} of each line",
             ", ".join(f"{n} {s:.0%}" for n, s in flat.items()) + " of the line",
             all(s > 0.1 for s in flat.values()),
+            bars=(above("least share of a line", min(flat.values()), 0.1),),
         ),
         *(_flat(data, kind, words) for kind, words in ((TRIVIAL, "v is gone"), (UNIFORM, "v is uniform"))),
         Claim(
@@ -108,6 +111,11 @@ def judge(data: Datasets) -> list[Claim]:
                 and np.nanmax(spectrum) <= 270
                 and np.nanmax(abs(windowed - 230)) <= 0.05 * 230
             ),
+            bars=(
+                at_least("least loss", np.nanmin(spectrum), 245),
+                at_most("largest loss", np.nanmax(spectrum), 270),
+                at_most("windowed loss away from 230", np.nanmax(abs(windowed - 230)), 0.05 * 230),
+            ),
         ),
         Claim(
             _paper.MISSING_ENDS,
@@ -116,6 +124,7 @@ def judge(data: Datasets) -> list[Claim]:
             "Dv " + _reach(ends["Dv"]) + ", Du " + _reach(ends["Du"]),
             f"diverged at {reach}",
             len(ends["Dv"]) > 0 and len(ends["Du"]) > 0,
+            bars=tuple(at_least(f"points of the {n} line that diverge", len(ends[n]), 1) for n in ("Dv", "Du")),
         ),
         Claim(
             _paper.TRUTH_ZERO,
@@ -124,6 +133,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{at_truth:g}",
             f"{at_truth:g}",
             at_truth == 0,
+            bars=(at_most("loss at the truth", at_truth, 0),),
         ),
         Claim(
             _paper.STEP_LIMIT,
@@ -133,6 +143,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"diverges at Du {_reach(ends['Du'])}",
             f"diverged at Du {_reach(ends['Du'])} of {RANGES['Du'][0]:g} to {RANGES['Du'][1]:g}",
             len(ends["Du"]) == 0,
+            bars=(at_most("points of the Du line that diverge", len(ends["Du"]), 0),),
         ),
     ]
 
@@ -153,6 +164,7 @@ def _flat(data: Datasets, kind: CellClass, words: str) -> Claim:
         f"where {words}: {share:.0%} of {len(every)} faces flat" if len(every) else f"{words} nowhere",
         f"{each} faces flat; median change {median(every):.2g} of the height",
         asked(every, share >= 0.95),
+        bars=(at_least("share of flat faces", share, 0.95),),
     )
 
 

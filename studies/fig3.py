@@ -20,6 +20,7 @@ from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.landscape.edge_maps import agreement, edge_map
 from gsimplicit.plotting import class_map, cliff_lines, plane
 from studies import _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim, between
 from studies._common import Datasets, Study, scanned
 from studies._constants import F_RANGE, K_RANGE
@@ -102,6 +103,7 @@ def _cliffs(plane: xr.Dataset, name: str) -> Claim:
         f"90 % within {between(*_range([n.widths[1] for n in each]), '.1f')}, "
         f"all within {between(*_range([n.widths[2] for n in each]), '.0f')}; points: {shares}{_between_samples(plane)}",
         None if any(np.isnan(middle)) else max(middle) <= 2,
+        bars=(at_most("median width in faces", max(middle), 2),),
     )
 
 
@@ -172,6 +174,12 @@ def _level(plane: xr.Dataset, side: str, words: str, kind: gs.Kind) -> Claim:
         f"{side} {high[0]:.0f}..{high[1]:.0f}, windowed {windowed[0]:.0f}..{windowed[1]:.0f}, of {count} points "
         "(10th to 90th percentile)",
         bool(high[0] >= 245 and high[1] <= 270 and windowed[0] >= 220 and windowed[1] <= 245) if count else None,
+        bars=(
+            at_least("10th percentile", high[0], 245),
+            at_most("90th", high[1], 270),
+            at_least("windowed, 10th", windowed[0], 220),
+            at_most("windowed, 90th", windowed[1], 245),
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 import gsimplicit as gs
 from gsimplicit.plotting import label
 from studies import _order, _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, scanned
 from studies._constants import F_RANGE, K_RANGE
@@ -158,6 +159,7 @@ def _regular(values: xr.DataArray, name: str, axis: str, found: Order) -> Claim:
         f"{WORDS[name]} along {axis}: {found.rho:+.2f}",
         f"{found.text}; single starts {between(min(single), max(single), '+.2f')}",
         _is_regular(found),
+        bars=(at_least("rank correlation in size", abs(found.rho), ORDERED),),
     )
 
 
@@ -182,6 +184,7 @@ def _gradual(values: xr.DataArray, name: str, found: dict[str, Order]) -> Claim:
             for axis, step in steps.items()
         ),
         all(step <= bars[axis] for axis, step in steps.items()) if np.isfinite(list(steps.values())).all() else None,
+        bars=tuple(at_most(f"largest step along {axis}", step, bars[axis]) for axis, step in steps.items()),
     )
 
 
@@ -206,6 +209,7 @@ def _polarized(data: xr.Dataset) -> Claim:
         f"{1 - low - high:.1%} of {len(share)} between 25 and 75 % of the height, {low:.0%} below, {high:.0%} above; "
         f"those between are at {points} points",
         bool(1 - low - high <= 0.05) if len(share) else None,
+        bars=(at_most("share in between", 1 - low - high, 0.05),),
     )
 
 
@@ -229,6 +233,7 @@ def _separates(data: xr.Dataset) -> Claim:
         f"better at {int(more.sum())} of {int(known.sum())} points with a pattern, worse at {int(less.sum())}"
         + (f"; spectrum and windowed at {'; '.join(where)}" if where else ""),
         bool(more.any()),
+        bars=(at_least("patterns told better", int(more.sum()), 1),),
     )
 
 
@@ -244,6 +249,7 @@ def _shape(values: xr.DataArray, found: dict[str, Order]) -> Claim:
         f"along k: {found['k'].text}; along F: {found['F'].text}; first pattern of a row {min(first):+.2f} to "
         f"{max(first):+.2f}, last {min(last):+.2f} to {max(last):+.2f}",
         None if _is_regular(found["k"]) is None else bool(_is_regular(found["k"]) and found["k"].rho > 0),
+        bars=(at_least("rank correlation", found["k"].rho, ORDERED),),
     )
 
 

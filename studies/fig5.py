@@ -19,6 +19,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.edge_maps import agreement, edge_map
 from studies import _paper
+from studies._bars import above, at_least, at_most, below
 from studies._claims import Claim, between
 from studies._common import Datasets, Study
 from studies._faces import FLAT, PATTERN, TRIVIAL, UNIFORM, asked, faces, median, share_of
@@ -120,6 +121,7 @@ def _recurs(one: xr.Dataset, objective: str) -> list[Claim]:
             f"{short} {within:.0%} of {count}",
             f"{within:.0%} of {count} cliff faces within one; the same faces {found.iou:.0%}",
             None if not (found.first and found.second) else within >= 0.9,
+            bars=(at_least("share within a face", within, 0.9),),
         )
         for words, short, within, count in sides
     ]
@@ -146,6 +148,7 @@ def _bounded(one: xr.Dataset, bright: xr.Dataset, side: str) -> Claim:
         asked(shares["gram"], sharp["gram"] > 0.5)
         if is_vgg19(one) or (sharp["gram"] > 0.5) == (sharp["bright"] > 0.5)
         else None,
+        bars=(above("share of faces with a jump", sharp["gram"], 0.5),),
     )
 
 
@@ -160,6 +163,7 @@ def _range(one: xr.Dataset, sure: bool | None) -> Claim:
         f"{low:.2f} to {high:.0f}, the spectrum loss {float(spectrum.min()):.1f} to {float(spectrum.max()):.0f}; "
         f"{network(one)}",
         sure and high < float(spectrum.max()),
+        bars=(below("largest Gram loss", high, float(spectrum.max())),),
     )
 
 
@@ -175,6 +179,7 @@ def _level(one: xr.Dataset, bright: xr.Dataset, side: str, sure: bool | None) ->
         f"median {middle:.1%} of the way from the least to the largest loss, 10th to 90th percentile {low:.1%} to "
         f"{high:.1%}; with the input {BRIGHT:g} times as large {scaled:.1%}; {network(one)}",
         sure and (1 / 3 <= middle <= 2 / 3 if known else None),
+        bars=(at_least("median's place", middle, 1 / 3), at_most("the same", middle, 2 / 3)),
     )
 
 
@@ -207,6 +212,7 @@ def _rough(one: xr.Dataset) -> list[Claim]:
             f"{mine:.1%} of {of}, spectrum {other:.1%}{others(one)}",
             f"{mine:.2%} over {count} faces, the spectrum loss {other:.2%}",
             None if not (np.isfinite(mine) and np.isfinite(other)) else mine > other,
+            bars=(above("median change", mine, other),),
         )
         for of, mine, other in asks
     ]
@@ -226,6 +232,7 @@ def _no_signal(one: xr.Dataset, objective: str, side: str) -> Claim:
         f"{flat:.0%} of {len(change)} faces, median change {median(change):.2g} of the height, "
         f"{ends} (10th to 90th percentile)",
         asked(change, flat >= 0.95),
+        bars=(at_least("share of flat faces", flat, 0.95),),
     )
 
 

@@ -19,6 +19,7 @@ import gsimplicit as gs
 from gsimplicit.landscape.fill import Job
 from gsimplicit.landscape.tiles import Values
 from studies import _bowl, _paper
+from studies._bars import above, below
 from studies._bowl import BOX, TRUTH, deviation, equations_at_truth, fitted, minimum, relative_hessian
 from studies._bowl_figure import plot
 from studies._claims import Claim, between, ours
@@ -195,6 +196,10 @@ def _quadratic_claim(plane: xr.Dataset, minima: xr.Dataset) -> Claim:
         f"{highest / lowest:.1f} in F and k, {between(condition.min(), condition.max(), '.0f')} in all four; the "
         f"valley runs along (F, k) = ({tilt[0]:+.2f}, {tilt[1]:+.2f})",
         bool(max(*off, elsewhere) < 1e-10 and curvature.min() > 0),
+        bars=(
+            below("largest deviation by the range", max(*off, elsewhere), 1e-10),
+            above("least curvature", curvature.min(), 0),
+        ),
     )
 
 
@@ -212,6 +217,7 @@ def _minimum_claim(plane: xr.Dataset, minima: xr.Dataset) -> Claim:
         f"{len(worst[0])} starts, by {_most(worst[0])} (stopped), and of {len(worst[1])}, by {_most(worst[1])} "
         "(certified)",
         max(miss) < 1e-3,
+        bars=(below("larger miss", max(miss), 1e-3),),
     )
 
 
@@ -231,6 +237,7 @@ def _starts_claim(minima: xr.Dataset) -> Claim:
         f"{len(found['other'])} others {_most(found['other'])}; {int(early.sum())} of all stop within 1,000 steps, "
         f"before their pattern fills the grid, and the rest are within {float(late.max()):.0e}",
         bool(len(every) and (every < 0.01).all()),
+        bars=(below("largest error", every.max(initial=0.0) if len(every) else np.inf, 0.01),),
     )
 
 
@@ -248,6 +255,7 @@ def _way_claims(minima: xr.Dataset) -> list[Claim]:
             f"median (largest) of the four parameters' largest error: {listed}; below 5 % for all starts from "
             f"{within[0] if within else 'no'} steps on",
             bool(np.median(looks[500]) > 0.05 and np.median(looks[1000]) > 0.05),
+            bars=tuple(above(f"median error at {n} steps", np.median(looks[n]), 0.05) for n in (500, 1000)),
         ),
         Claim(
             ours("With du/dt it misses nowhere"),
@@ -256,6 +264,7 @@ def _way_claims(minima: xr.Dataset) -> list[Claim]:
             f"off by {rate[0]:.0e}",
             ", ".join(f"frame {n} later: largest error {x:.1e}" for n, x in zip(LATER, rate, strict=True)),
             bool(rate[0] < 1e-8),
+            bars=(below("largest error", rate[0], 1e-8),),
         ),
     ]
 

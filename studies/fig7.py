@@ -14,6 +14,7 @@ from gsimplicit.landscape.cells import CellClass, classes
 from gsimplicit.landscape.cliffs import loss_range
 from gsimplicit.plotting import plane
 from studies import _paper
+from studies._bars import at_least, at_most
 from studies._claims import Claim
 from studies._common import Datasets, Study, scanned
 from studies._faces import share_of
@@ -188,6 +189,7 @@ def _walls(one: xr.Dataset, found: dict[str, Any], name: str, words: str) -> Cla
         f"had settled; the least rise {jump.min(initial=np.inf):.0%}; {found['apart']} points of low loss lie apart; "
         f"not settled {int((cells == CellClass.UNSTEADY).sum())}, diverged {int((~np.isfinite(loss)).sum())} points",
         bool(share >= 0.95) if len(jump) else None,
+        bars=(at_least("share of the border", share, 0.95),),
     )
 
 
@@ -208,6 +210,7 @@ def _rim(data: Datasets, name: str, words: str) -> Claim:
         f"{words} {'reaches' if rim or reached else 'does not reach'} the rim{(reached or [''])[0]}",
         f"{rim} of its points on the rim of the plane; closer points, {'; '.join(said)}{(reached or [''])[0]}",
         bool(rim == 0 and not reached) if region.any() else None,
+        bars=(at_most("points on the rim", rim + len(reached), 0),),
     )
 
 

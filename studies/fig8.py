@@ -24,6 +24,7 @@ from gsimplicit.landscape.cliffs import loss_range
 from gsimplicit.plotting import plane
 from gsimplicit.plotting.landscapes import edges_of
 from studies import _paper, fig5
+from studies._bars import above, at_least, below
 from studies._claims import Claim
 from studies._common import Datasets, Study
 from studies._faces import share_of
@@ -164,6 +165,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"from {inside:.0%} of the patterns{fig5.others(one)}",
             f"Gram loss {said['gram']}. Spectrum loss {said['spectrum']}. {fig5.network(data['fig5'])}",
             inside >= 0.1 if known and (inside >= 0.1) == (further >= 0.1) else None,
+            bars=(at_least("share of the patterns", inside, 0.1),),
         ),
         Claim(
             _paper.GRAM_SLOPE,
@@ -172,6 +174,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"from {outside:.0%} of the others{fig5.others(one)}",
             f"Gram loss {said['gram']}",
             outside < 0.1 if known else None,
+            bars=(below("share of the others", outside, 0.1),),
         ),
         Claim(
             _paper.GRAM_SLOPE,
@@ -181,6 +184,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{gram.steep:.0%} of {gram.edge} faces{fig5.others(one)}",
             f"{gram.steep:.0%} of the {gram.edge} faces",
             True if gram.edge and gram.steep > 0.5 else None,
+            bars=(above("share of the faces around", gram.steep, 0.5),),
         ),
     ]
 

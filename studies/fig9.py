@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from studies import _paper, _starts, _starts_asked, _starts_figure
 from studies._apart import GROWING, SIDES
+from studies._bars import at_least, below
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study
 from studies._likeness import BAR
@@ -52,6 +53,7 @@ def claims_of(name: str, data: Datasets) -> list[Claim]:
             f"alike at {found.alike} of {found.points} points; distance over spread, median: {typical}; "
             f"{data['starts_paper'].sizes['sample']} samples of each",
             None if found.points < 3 else found.alike >= 0.9 * found.points,
+            bars=(at_least("points alike", found.alike, 0.9 * found.points),),
         ),
         Claim(
             _paper.OTHER_STARTS,
@@ -61,6 +63,7 @@ def claims_of(name: str, data: Datasets) -> list[Claim]:
             f"{found.same:.0%} of {found.of} end as the same kind; {found.beyond} end in a pattern where the paper's "
             "start dies",
             found.same >= 0.9,
+            bars=(at_least("share of the same kind", found.same, 0.9),),
         ),
         Claim(
             ours("A start matters less than a step in k"),
@@ -70,6 +73,7 @@ def claims_of(name: str, data: Datasets) -> list[Claim]:
             f"{WORDS[name]}: {max(found.step):.2f} of a step at most",
             f"distance between starts over that of a step in k: {step}",
             None if np.isnan(found.step).any() else max(found.step) < 1,
+            bars=(below("largest by a step's", max(found.step), 1),),
         ),
     ]
 
@@ -88,6 +92,7 @@ def _alike(noise: xr.Dataset, what: str) -> Claim:
         f"6 x noise, {what}: smaller on {falls} of 3 sides",
         f"at {', '.join(f'{t:,}' for t in TIMES)} steps and the stop: " + "; ".join(courses),
         None if bool(found.isnull().any()) else falls >= 2,
+        bars=(at_least("sides of three", falls, 2),),
     )
 
 

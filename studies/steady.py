@@ -33,6 +33,7 @@ from gsimplicit.plotting import plane
 from gsimplicit.refine.eigenvalues import leading
 from gsimplicit.refine.newton import rigid_distance
 from studies import _paper
+from studies._bars import at_least, at_most, below
 from studies._claims import Claim, ours
 from studies._common import Datasets, Study, filled
 from studies.oracle import GRIDS, TABLE
@@ -283,6 +284,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"median distance to the certified root {far:.2f}; residual at the stop "
             f"{float(points['stop_residual'].min()):.0e}..{float(points['stop_residual'].max()):.0e}",
             far < 0.01,
+            bars=(below("median of the largest difference", far, 0.01),),
         ),
         Claim(
             _paper.NO_GROWTH,
@@ -291,6 +293,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{int((points['growing'] > 0).sum())} of {points['growing'].size} stops have growing modes, the fastest "
             f"{float(points['fastest'].max()):.1e} per unit time",
             bool((points["growing"] == 0).all()),
+            bars=(at_most("stops where something grows", int((points["growing"] > 0).sum()), 0),),
         ),
         Claim(
             _paper.ALL_STEADY,
@@ -299,6 +302,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{by_side}; {stable} of {int(root.sum())} roots stable; the rest: "
             + ", ".join(f"{n} {m}" for m, n in motions.items()),
             bool(root.all()),
+            bars=(at_least("share with a steady state", root.mean(), 1),),
         ),
         Claim(
             ours("Unrolled tends to implicit"),
@@ -306,6 +310,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"rate {slope:.3g} a step, expected {rate:.3g}",
             f"slope {slope:.3g} a step against {rate:.3g}, distance at the end {float(convergence['apart'][-1]):.1e}",
             bool(abs(slope / rate - 1) < 0.1),
+            bars=(below("slope away from the rate by it", abs(slope / rate - 1), 0.1),),
         ),
         Claim(
             _paper.LIMIT_CYCLES,
@@ -314,6 +319,7 @@ def judge(data: Datasets) -> list[Claim]:
             f"{verdicts['unstable'] + verdicts['not steady']} of {uniform} are not stable",
             ", ".join(f"{n} {v}" for v, n in verdicts.items() if v != VERDICTS[3]) + f" of {uniform} uniform cells",
             verdicts["unstable"] + verdicts["not steady"] > 0,
+            bars=(at_least("states that are not stable", verdicts["unstable"] + verdicts["not steady"], 1),),
         ),
     ]
 

@@ -22,6 +22,7 @@ from gsimplicit.landscape.cells import classes
 from gsimplicit.landscape.cliffs import edges, loss_range
 from gsimplicit.landscape.edge_maps import Agreement, agreement, edge_map
 from studies import _crossings, _ends, _late_stop, _paper, _steps_figure
+from studies._bars import at_least, at_most, below
 from studies._claims import Claim, between, ours
 from studies._common import Datasets, Study, filled, scanned
 from studies._constants import F_RANGE, K_RANGE
@@ -133,6 +134,10 @@ def _there(data: Datasets) -> Claim:
         + "; largest jump over a face with steps of 1, 1/2 and 1/4: "
         + ", ".join(f"{n} " + " ".join(f"{jumps[n, s]:.0%}" for s in (1, 2, 4)) for n in RANGES),
         count > 0 and all(n == count for _, n in each) and least >= 0.25,
+        bars=(
+            at_least("cliffs that stay with any", min(n for _, n in each), max(count, 1)),
+            at_least("least of the largest jumps", least, 0.25),
+        ),
     )
 
 
@@ -170,6 +175,7 @@ def _missing_ends(data: Datasets) -> Claim:
         f"{gone} of {len(missing)} missing ends are gone",
         ("; ".join(told(*end) for end in missing) or "v diverged at no end") + _with_pixels(data["steps_dx"], missing),
         None if not missing else all(len(kept) == len(names) for kept in stay.values()),
+        bars=(at_most("ends where v lives with a shorter step", sum(len(k) < len(names) for k in stay.values()), 0),),
     )
 
 
@@ -194,7 +200,7 @@ def _still(moved: xr.Dataset, name: str, pixels: bool) -> Claim:
         each = [f"{float(one['shift'].sel(side=side, steps=k)):+.2f} ({k})" for k in kinds]
         limit = "" if pixels else f", {float(moved['limit'].sel(line=name, side=side)):+.2f} to steps of no length"
         found.append(f"{side} end " + ", ".join(each) + limit)
-    worst = float(far.max()) if seen.any() else float("nan")
+    worst, off = float(far.max()) if seen.any() else float("nan"), float(error.max())
     holds = None
     if seen.any():
         sure_in, sure_out = ((far + error < 1) | ~seen).all(), ((far - error >= 1) & seen).any()
@@ -205,8 +211,9 @@ def _still(moved: xr.Dataset, name: str, pixels: bool) -> Claim:
         f"{name} line: with {words} the patterns end within a cell (of 100 points a line, {cell(name):.2g}) of where "
         "they end without.",
         f"{name}: {worst:.1f} cells at most",
-        "; ".join(found) + f"; each +-{float(error.max()):.2f} at most (range over seeds, bisection)",
+        "; ".join(found) + f"; each +-{off:.2f} at most (range over seeds, bisection)",
         holds,
+        bars=(below("furthest in cells", worst, 1, (max(worst - off, 0.0), worst + off)),),
     )
 
 
@@ -237,6 +244,7 @@ def _stop(data: Datasets) -> list[Claim]:
             f"{moves[later]:+.1f} cells with the later stop",
             found,
             abs(moves[later]) < 1 if np.isfinite(moves[later]) else None,
+            bars=(below("move in cells", abs(moves[later]), 1),),
         ),
         Claim(
             ours("Left cliff moves with the steps' Hopf line"),
@@ -245,6 +253,7 @@ def _stop(data: Datasets) -> list[Claim]:
             f"{between(min(far[later]), max(far[later]), '+.1f')} cells from it",
             found,
             apart < 1 if np.isfinite(apart) else None,
+            bars=(below("change of the distance in cells", apart, 1),),
         ),
     ]
 
@@ -267,6 +276,7 @@ def _planes(data: Datasets) -> Claim:
         f"{within:.0%} within one face",
         "; ".join(_told(a) for a in each) + f"; another kind at {other:.1%} of points" + beside,
         bool(within >= 0.9) if np.isfinite(within) and whole.sizes["k"] >= TELLING else None,
+        bars=(at_least("share within one face", within, 0.9),),
     )
 
 

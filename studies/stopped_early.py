@@ -1,8 +1,9 @@
-"""`python -m studies.stopped_early [pixels] [seeds]`: parameters from pictures that have not come to rest.
+"""`python -m studies.stopped_early [pixels] [seeds] [early]`: parameters from pictures that have not come to rest.
 
 States at the paper's point, stopped on their way, with noise on v; no start is given. One line a time and noise level:
 how many are found by the weak method with du/dt as an unknown, their largest error of the four parameters, how many of
-the intervals hold the truth, and the size of du/dt beside what the fits say of it.
+the intervals hold the truth, and the size of du/dt beside what the fits say of it. With a third argument
+of 1 pictures are earlier, from starts and at steps on which the width of the intervals was not set.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from gsimplicit.inverse.methods import Weak
 TRUTH = gs.Params.preset("paper")
 CASES = ((3000, 1.0), (5000, 1.0), (8000, 1.0), (12_000, 1.0), (20_000, 1.0), (5000, 10.0), (20_000, 10.0))
 """Steps, and noise in per cent of the standard deviation of v."""
+EARLY, UNSEEN = tuple((steps, noise) for steps in (1200, 1800, 2500, 3500) for noise in (0.1, 1.0)), 10
+"""The same earlier, and the first seed there."""
 
 
-def main(side: int = 64, seeds: int = 4) -> None:
+def main(side: int = 64, seeds: int = 4, early: int = 0) -> None:
     """Print one line a case."""
+    first = UNSEEN if early else 0
     print("steps  noise   found  error %: median, worst  intervals  du/dt, and as told      CPU s a fit")
-    for steps, noise in CASES:
-        rows = [one(side, steps, noise, seed) for seed in range(seeds)]
+    for steps, noise in EARLY if early else CASES:
+        rows = [one(side, steps, noise, seed) for seed in range(first, first + seeds)]
         found = [row for row in rows if row[0]]
         errors = [row[1] for row in found]
         held, rate, told, took = (sum(row[i] for row in found) for i in (2, 3, 4, 5))
@@ -62,5 +66,6 @@ def one(side: int, steps: int, noise: float, seed: int) -> tuple[bool, float, in
 
 if __name__ == "__main__":
     if not all(word.isdigit() for word in sys.argv[1:]):
-        sys.exit("python -m studies.stopped_early [SIDE [SEEDS]]: pixels a side (64), starts a row (4)")
+        words = "pixels a side (64), starts a row (4), 1 for early pictures"
+        sys.exit(f"python -m studies.stopped_early [SIDE [SEEDS [EARLY]]]: {words}")
     main(*map(int, sys.argv[1:]))

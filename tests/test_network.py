@@ -11,6 +11,7 @@ import torch
 from helpers import PAPER, small_start
 
 import gsimplicit as gs
+from gsimplicit import provenance
 from gsimplicit.inverse.asked import asked
 from gsimplicit.inverse.methods import Network, Question, Trained
 from gsimplicit.inverse.network import training as training_module
@@ -91,6 +92,16 @@ def test_other_settings_or_data_begin_anew(root: torch.Tensor, tmp_path: Path) -
     for weight, fields in ((1.0, root), (2.0, root), (1.0, root + 1e-12)):
         on(small(store=tmp_path, adam=1, lbfgs=0, weight=weight), fields)
     assert len(list(tmp_path.glob("*.pt"))) == 3
+
+
+def test_other_versions_of_what_computes_begin_anew(
+    root: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(small(store=tmp_path, adam=1, lbfgs=1), root)
+    now = provenance.versions()
+    monkeypatch.setattr(provenance, "versions", lambda: {**now, "scipy": "9.9"})  # whose L-BFGS trains
+    on(small(store=tmp_path, adam=1, lbfgs=1), root)
+    assert len(list(tmp_path.glob("*.pt"))) == 2
 
 
 @pytest.mark.parametrize("fields", FIELDS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from helpers import PAPER, small_start
 
 import gsimplicit as gs
 from studies import _ill_posed, _pinn_bowl, _pinn_claims, _repairs, _space_time, _weights_claims
@@ -55,8 +56,9 @@ def _looks(two: int, least: float) -> xr.Dataset:
 @pytest.mark.parametrize(("two", "holds"), [(0, True), (2, True), (3, None), (9, False)])
 def test_curved_directions_do_not_count_as_random_lines_and_few_decide_nothing(two: int, holds: bool | None) -> None:
     assert LOOKS["default"].lines[-2:] == list(CURVED)
-    found, words, more = _weights_claims._lines(_looks(two, 0.0))
+    found, bars, words, more = _weights_claims._lines(_looks(two, 0.0))
     assert found is holds
+    assert all(bar.met for bar in bars) is (holds is True)
     assert words == ", ".join(f"{p} {48 - two} of 48" for p in PARTS)
     assert "data 3, residual 3, total 3" in more
 
@@ -77,13 +79,37 @@ def test_the_verdict_of_space_time_is_the_final_error_whatever_lines_and_curvatu
 def test_a_loss_repairs_where_more_than_half_come_home_and_what_diverged_did_not() -> None:
     modes = list(_repairs.MODES)
     runs = xr.Dataset({"error": (("start", "mode"), np.full((10, len(modes)), 0.5))}, {"mode": modes})
-    for mode, hits in ((modes[2], 9), (modes[3], 1), (modes[6], 5)):
+    trained, early, v = (
+        "residual loss with a network, L-BFGS",
+        "spectrum loss at 100 steps, Adam",
+        "v at 100 steps, Adam",
+    )
+    for mode, hits in ((trained, 9), (early, 1), (v, 5)):
         runs["error"].loc[{"mode": mode}][:hits] = 0.01
-    runs["error"].loc[{"mode": modes[2]}][9] = np.nan
+    runs["error"].loc[{"mode": trained}][9] = np.nan
     claims = _pinn_claims._repaired(runs)
-    assert [claim.holds for claim in claims] == [True, False, None, False]
-    assert [claim.ours for claim in claims] == ["9 of 10", "1 of 10", "5 of 10", "0 of 10"]
+    assert [claim.holds for claim in claims] == [True, False, False, None, False]
+    assert [claim.ours for claim in claims] == ["9 of 10", "0 of 10", "1 of 10", "5 of 10", "0 of 10"]
     assert all(modes[0] in claim.found for claim in claims)
+
+
+def test_a_network_mends_nothing_only_where_so_few_come_home_that_half_can_not_be() -> None:
+    over = ("start", "mode")
+    for n, hits, verdict in ((10, 0, True), (10, 5, None), (10, 10, False), (1, 0, None)):
+        runs = xr.Dataset({"error": (over, np.full((n, 2), 0.5))}, {"mode": list(_ill_posed.MODES)})
+        runs["error"][:hits, 1] = 0.01
+        claim = _pinn_claims._descents(runs)
+        assert claim.holds is verdict
+        assert claim.bars[0].found == hits / n
+
+
+def test_the_residual_of_true_fields_brings_a_start_home_without_a_network() -> None:
+    fields = gs.steady_state(gs.Params(*PAPER), small_start(32, 7), refine=True).fields[0].numpy()
+    begin = _ill_posed.start(0)
+    assert _ill_posed.off(begin) > 0.3
+    assert _ill_posed.off(_repairs.MODES["residual loss of the true u and v, Adam"](fields, begin, 50)) < 0.05
+    by_squares = _repairs.MODES["residual loss of the true u and v, least squares"]
+    assert _ill_posed.off(by_squares(fields, begin, 0)) < 1e-6
 
 
 def test_a_network_avoids_the_faults_only_if_every_seed_arrives() -> None:

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
 from studies import _gallery, _page, _paper, _record, _text
 from studies.__main__ import STUDIES
+from studies._bars import at_least, at_most, below
 from studies._claims import HYPOTHESES, Claim, Statement, Verdict, lines, ours
 from studies._shares import bounds, inherits
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SHARP = Statement("sec. 4.1, fig. 2", "Sharp cliffs along each parameter")
 
 
-def a_claim(about: Statement = SHARP, holds: bool | None = True, **more: str) -> Claim:
+def a_claim(about: Statement = SHARP, holds: bool | None = True, **more: Any) -> Claim:
     return Claim(about, "Asked: one step < 25 %.", "90 % of range", "k 94%, F 91% & <Dv> 100%", holds, **more)
 
 
@@ -101,6 +103,25 @@ def test_reports_come_back_from_their_files_as_they_were(tmp_path: Path) -> None
     first = a_report(tmp_path, a_claim(topic="H1", error="none", refuted_by="a no"), name="basins")
     second = a_report(tmp_path, a_claim(holds=None), name="fig2")
     assert _record.load(tmp_path, ["fig2", "basins"]) == [second, first]
+
+
+def test_a_test_says_what_was_asked_how_sure_it_is_and_how_far_off_it_lies(tmp_path: Path) -> None:
+    bars = (at_least("share", 0.2, 0.5, (0.1, 0.4)), at_most("error", 3e-13, 1e-12), below("miss", float("nan"), 1.0))
+    report = a_report(tmp_path, a_claim(holds=False, bars=bars))
+    (claim,) = _record.load(tmp_path)[0].claims
+    assert claim.bars == bars
+    assert [bar.met for bar in claim.bars] == [False, True, False]
+    assert [bar.distance for bar in claim.bars] == pytest.approx([0.4, 0.3, None])
+    words = "share 0.2 (0.1 to 0.4), at least 0.5 asked: 0.4 times that"
+    assert words in _text.full([report])
+    assert words in _page.page([report], tmp_path)
+    assert '"distance": 0.4' in (tmp_path / "fig2.claims.json").read_text()
+
+
+def test_a_verdict_that_its_own_numbers_contradict_is_refused() -> None:
+    with pytest.raises(ValueError, match="the verdict holds is not that of its bars: share"):
+        a_claim(bars=(at_least("share", 0.2, 0.5),))
+    assert a_claim(holds=None, bars=(at_least("share", 0.2, 0.5),)).verdict == Verdict.OPEN
 
 
 def test_a_folder_without_reports_is_refused_with_the_command(tmp_path: Path) -> None:

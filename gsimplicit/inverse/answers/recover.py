@@ -55,6 +55,8 @@ def recover(
         if answer.fit is None or answer.verdict == Recovery.FAILED or not share < SMALLER:
             break
         clean = ROUNDING * CLEANEST * model.scale
+        if answer.verdict == Recovery.FOUND and answer.noise < clean:  # nothing but rounding is left to be told
+            break
         sizes = {i: max(share * size, clean) for i, size in sizes.items()}
         near = replace(wanted, start=answer.fit.place.values)
         told = max(sizes.values()) > clean  # rounding is not white

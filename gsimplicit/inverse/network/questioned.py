@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gsimplicit import provenance
 from gsimplicit.descent.reparametrisation import as_bounds
 from gsimplicit.identity import content
 from gsimplicit.inverse.network.objective import Objective, linear
@@ -94,11 +95,11 @@ def representation(settings: Network, size: Size) -> Representation:
 
 
 def digest_of(settings: Network, question: Question, values: torch.Tensor) -> str:
-    """Of settings, data and start: what decides the numbers."""
+    """Of settings, data, start and the versions of what computes: what decides the numbers."""
     told = {f.name: str(getattr(settings, f.name)) for f in fields_of(settings) if f.name not in ("store", "polish")}
     model = question.model
     code = "" if settings.store is None else content("store", "reaction", model.reaction)  # names do not tell models
-    names = [VERSION, model.name, code, list(question.wanted.free), torch.__version__]
+    names = [VERSION, model.name, code, list(question.wanted.free), provenance.versions()]
     found = hashlib.sha256(json.dumps([told, names]).encode())
     for array in (question.pictures.values[0], question.pictures.there[0], values.numpy()):
         found.update(np.ascontiguousarray(array).tobytes() + str(array.shape).encode())

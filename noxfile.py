@@ -99,7 +99,7 @@ def lowest_versions() -> list[str]:
 
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
-    """A GPU without one: its kernels on threads by g++, races, NVRTC; fields on a pretended device through every door."""
+    """A GPU without one: its kernels on threads by g++, races, NVRTC, and every door on a pretended device."""
     install(session, "test", "gpu")
     words = ("-n", "auto", "--dist", "worksteal", "--shim", "tests/test_gpu.py", "tests/test_device.py")
     session.run("pytest", *words, *session.posargs, env={"OMP_NUM_THREADS": "1"})

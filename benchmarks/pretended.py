@@ -17,6 +17,7 @@ import torch
 import torch.utils.checkpoint
 
 from benchmarks.crossing import DEVICE, TENSOR, Asked, Computed, held, lies_there, pickled, watchers
+from benchmarks.gpu_work import replaced
 from benchmarks.shim import ThreadsMachine
 from gsimplicit.marching import cuda
 
@@ -69,12 +70,14 @@ def pretended(*, free: int = 2**30) -> Iterator[Pretended]:
     }
     with ExitStack() as stack:
         for name, answer in answers.items():
-            _replaced(stack, torch.cuda, name, lambda *_, answer=answer: answer)
-        _replaced(stack, cuda, "machine_of", lambda device: machine)
-        _replaced(stack, cuda, "missing", lambda: None)
-        _replaced(stack, threading.Thread, "run", _beside(threading.Thread.run))
+            stack.enter_context(replaced(torch.cuda, name, lambda *_, answer=answer: answer))
+        stack.enter_context(replaced(cuda, "machine_of", lambda device: machine))
+        stack.enter_context(replaced(cuda, "missing", lambda: None))
+        stack.enter_context(replaced(threading.Thread, "run", _beside(threading.Thread.run)))
         for module in (torch.autograd, torch.autograd.graph):
-            _replaced(stack, module, "_engine_run_backward", _back(torch.autograd.graph._engine_run_backward))
+            stack.enter_context(
+                replaced(module, "_engine_run_backward", _back(torch.autograd.graph._engine_run_backward))
+            )
         # it compares devices in places where torch has put aside what it was asked for
         checks: Any = torch.utils.checkpoint._allowed_determinism_checks_to_fns
         stack.callback(checks.__setitem__, "default", checks["default"])
@@ -85,11 +88,6 @@ def pretended(*, free: int = 2**30) -> Iterator[Pretended]:
         stack.callback(watchers.pop)
         with _modes():
             yield machine
-
-
-def _replaced(stack: ExitStack, where: Any, name: str, by: Any) -> None:
-    stack.callback(setattr, where, name, getattr(where, name))
-    setattr(where, name, by)
 
 
 def _beside(run: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -103,6 +103,9 @@ def gpu(session: nox.Session) -> None:
     install(session, "test", "gpu")
     words = ("-n", "auto", "--dist", "worksteal", "--shim", "tests/test_gpu.py", "tests/test_device.py")
     session.run("pytest", *words, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    # what needs a device, on a pretended one
+    marked = ("tests/test_routes.py", "tests/test_marching.py")
+    session.run("pytest", "-n", "auto", "--shim", "-m", "gpu", *marked, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(name="explore-tests", default=False)

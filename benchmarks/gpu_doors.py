@@ -122,7 +122,10 @@ def study(b: Bench) -> None:
 
     with TemporaryDirectory() as folder:
         if not b.dry:
-            report = _common.run(fig3.STUDY, "quick", Path(folder), str(b.device))
+            try:
+                report = _common.run(fig3.STUDY, "quick", Path(folder), str(b.device))
+            finally:
+                _common.dismiss()
             told = {f"{n}: {claim.text}"[:80]: claim.holds for n, claim in enumerate(report.claims)}
             b.keep("study fig3 at quick scale", {"seconds": report.seconds, "claims": told})
             return

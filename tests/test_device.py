@@ -24,7 +24,7 @@ from benchmarks.doors import BY, DOORS, SCAN, SCANS, X, mean_square, scanned
 from benchmarks.pretended import DEVICE, Pretended, pretended
 from benchmarks.shim import COMPILER
 from gsimplicit.landscape import point
-from studies import _common, _planes
+from studies import _common, _planes, fig3
 from studies._device import on_device
 
 pytestmark = [pytest.mark.shim, pytest.mark.skipif(COMPILER is None, reason="g++ is not there")]
@@ -86,8 +86,12 @@ def test_a_plane_of_a_study_is_marched_there(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(gs, "initial_state", lambda samples: drawn(samples, grid=(16, 16), box=gs.Box(half=3)))
     with on_device("cuda"):
         found = _planes.losses_of_plane("fig3_F_k", ["spectrum", "windowed"], "quick", tmp_path)
+        monkeypatch.setattr(fig3, "SIZES", {"paper": (2, 4)})
+        monkeypatch.setattr(fig3, "TARGETS", 3)
+        many = fig3.compute("paper", tmp_path / "paper")
     assert found.sizes["sample"] == 2
-    assert bool(found.loss.notnull().all())
+    assert [data.sizes["sample"] for data in many.values()] == [3, 3]
+    assert all(bool(data.loss.notnull().all()) for data in (found, *many.values()))
 
 
 def _peak(device: Pretended, n: int, points: int, **more: Any) -> int:

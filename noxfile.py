@@ -99,10 +99,13 @@ def lowest_versions() -> list[str]:
 
 @nox.session(default=False)
 def gpu(session: nox.Session) -> None:
-    """The kernels of the GPU without one: run on threads by g++, looked through for races, compiled by NVRTC."""
+    """A GPU without one: its kernels on threads by g++, races, NVRTC, and every door on a pretended device."""
     install(session, "test", "gpu")
-    words = ("-n", "auto", "--dist", "worksteal", "--shim", "tests/test_gpu.py")
+    words = ("-n", "auto", "--dist", "worksteal", "--shim", "tests/test_gpu.py", "tests/test_device.py")
     session.run("pytest", *words, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    # what needs a device, on a pretended one
+    marked = ("tests/test_routes.py", "tests/test_marching.py")
+    session.run("pytest", "-n", "auto", "--shim", "-m", "gpu", *marked, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(name="explore-tests", default=False)

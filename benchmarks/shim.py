@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 COMPILER = shutil.which("g++")
 HEADER = Path(__file__).with_name("shim.h")
+
+LIMIT = 227 * 1024
+"""Bytes of shared memory that a block may have on an H100."""
 
 LAUNCH = """
 extern "C" void launch(int blocks, int threads, size_t shared, const Job* job) {
@@ -41,6 +45,10 @@ int main() {
 """
 
 
+_one = threading.Lock()
+"""One launch at a time: a library has one block."""
+
+
 class ThreadsKernel:
     """A kernel as a function of a library of its own."""
 
@@ -48,8 +56,11 @@ class ThreadsKernel:
         self._launch = ctypes.CDLL(str(library)).launch
 
     def launch(self, blocks: int, threads: int, shared: int, job: Job) -> None:
-        """Run it, and wait."""
-        self._launch(ctypes.c_int(blocks), ctypes.c_int(threads), ctypes.c_size_t(shared), ctypes.byref(job))
+        """Run it, and wait; what a device would refuse to launch is refused."""
+        if not (0 < blocks < 2**31 and 0 < threads <= 1024 and threads % 32 == 0 and 0 <= shared <= LIMIT):
+            raise ValueError(f"no launch of {blocks} blocks of {threads} threads and {shared} bytes")
+        with _one:
+            self._launch(ctypes.c_int(blocks), ctypes.c_int(threads), ctypes.c_size_t(shared), ctypes.byref(job))
 
 
 class ThreadsMachine:
@@ -62,7 +73,7 @@ class ThreadsMachine:
 
     processors = 1
 
-    def __init__(self, shared_limit: int = 227 * 1024, free: int = 2**30) -> None:
+    def __init__(self, shared_limit: int = LIMIT, free: int = 2**30) -> None:
         self.shared_limit, self._free = shared_limit, free
         self._kernels: dict[str, ThreadsKernel] = {}
 

@@ -255,8 +255,8 @@ def as_device(device: torch.device | str | None, name: str = "device", *, work: 
     if device is not None and not isinstance(device, str | torch.device):
         raise ValueError(f"{name} must be one torch can use, got {shown(device)}")
     try:
-        found = torch.device("cpu" if device is None else str(device))
-        torch.empty(0, device=found, dtype=torch.float64)
+        # with its number: which one "cuda" is, each thread of torch's has its own idea of
+        found = torch.empty(0, device="cpu" if device is None else str(device), dtype=torch.float64).device
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         raise ValueError(f"{name} must be one torch can use, got {shown(device)}: {error}") from error
     if work and found.type == "meta":

@@ -950,7 +950,7 @@ def test_on_a_gpu_fields_lie_there_and_gradients_are_those_of_the_cpu(route: Any
     """The loss holds a tensor there, as one that is used to it does."""
     fields = small_start(32, 8, count=2)
     weights = torch.rand(32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    settings: dict[str, Any] = {"route": route, "tol": 0.0, "max_steps": 200, "dtype": torch.float64}
+    settings: dict[str, Any] = {"route": route, "tol": 0.0, "max_steps": 64, "dtype": torch.float64}
     where: dict[str, Any] = {"initial": fields.cuda()} if given == "initial" else {"initial": fields, "device": "cuda"}
     there = gs.grad(gs.Params(*UNIFORM), loss=lambda v: (weights.cuda() * v**2).mean((-2, -1)), **settings, **where)
     here = gs.grad(gs.Params(*UNIFORM), loss=lambda v: (weights * v**2).mean((-2, -1)), initial=fields, **settings)
@@ -972,5 +972,8 @@ def test_on_a_gpu_roots_and_what_is_derived_from_them_lie_there() -> None:
     assert gs.root_derivatives(there).device.type == "cuda"
     assert relative(gs.root_derivatives(there).cpu(), gs.root_derivatives(here)) < 1e-8
     assert relative(gs.hessian(there, mean_square), gs.hessian(here, mean_square)) < 1e-6
-    table = gs.compare(params, ["implicit", "tangent"], loss=mean_square, initial=fields.cuda(), max_steps=500)
-    assert (table["difference"] < 1e-5).all()
+    tables = [
+        gs.compare(params, ["implicit", "tangent"], loss=mean_square, initial=x, max_steps=100)
+        for x in (fields.cuda(), fields)
+    ]
+    np.testing.assert_allclose(*(table["gradient"] for table in tables), rtol=1e-6)

@@ -70,11 +70,15 @@ class Together:
         S = len(self.plan.initial)
         try:
             found = _evaluated(self.plan.repeated(len(points)), *points)[0]
-        except _FAILS:
+        except (*_FAILS, torch.cuda.OutOfMemoryError) as error:
             if len(points) == 1:
                 raise
-            return [self(point) for point in points]  # each with the status that is its own
-        return [{name: value[n * S : (n + 1) * S] for name, value in found.items()} for n in range(len(points))]
+            # each alone, with the status that is its own; where memory is short, half of them
+            size = len(points) // 2 if isinstance(error, torch.cuda.OutOfMemoryError) else 1
+        else:
+            return [{name: value[n * S : (n + 1) * S] for name, value in found.items()} for n in range(len(points))]
+        # out here nothing holds what the attempt had made
+        return [one for n in range(0, len(points), size) for one in self.tile(points[n : n + size])]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from gsimplicit.landscape.frame import frame_of
 from gsimplicit.landscape.plan import planned
 from gsimplicit.landscape.point import Here, Together, evaluate, evaluate_row
 from gsimplicit.landscape.recipe import recipe_of, weights_of
+from gsimplicit.losses import Gram
 from gsimplicit.losses.loss import FeatureLoss
 from gsimplicit.marching import Backend
 from gsimplicit.provenance import global_attributes
@@ -38,6 +39,12 @@ _TOGETHER = 8192
 
 _ASKED = 512
 """The same where states are refined or asked for gradients, which takes longer."""
+
+_HELD = 12
+"""Fields in float64 that an instance takes on a device; 7 were counted with the losses by name, 11 with Gram's."""
+
+_MORE_BY_ROUTES, _MORE_BY_GRAM = 5, 17
+"""Times as much with routes: 53 fields were counted by central differences, 192 with Gram's features and a gradient."""
 
 
 @own_surroundings
@@ -142,7 +149,9 @@ def _together(asked: Arguments) -> int:
     """Points of a tile that fill a device, and fit into it with what is made of them."""
     from gsimplicit.marching.cuda import free_bytes
 
-    device, one = asked.marching.device, 12 * 8 * asked.initial[0].numel()
+    device, one = asked.marching.device, _HELD * 8 * asked.initial[0].numel()
+    if asked.routes:
+        one *= _MORE_BY_GRAM if any(isinstance(loss, Gram) for loss in asked.losses) else _MORE_BY_ROUTES
     most = _ASKED if asked.routes or asked.refine is not None else _TOGETHER
     room = free_bytes(device) // 2 if device.type == "cuda" else most * one
     return max(1, min(most, room // one) // len(asked.initial))

@@ -45,7 +45,9 @@ def encoded(argument: str, value: Any, *, kept: bool = True) -> Any:
         return [encoded(argument, one, kept=kept) for one in value]
     if type(value) is routes.Surrogate:
         return {"type": "Surrogate", "model": value.digest}
-    if isinstance(value, torch.dtype | torch.device):
+    if isinstance(value, torch.device):  # any of its kind: the same scan goes on on another one of a machine
+        return {"torch": value.type}
+    if isinstance(value, torch.dtype):
         return {"torch": str(value).removeprefix("torch.")}
     if type(value) is Gram:  # known by the digest of its weights, wherever their file lies
         value = value.told

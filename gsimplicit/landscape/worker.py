@@ -6,7 +6,7 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -87,8 +87,9 @@ def work_on(key: str, work: bytes | None, items: Sequence[Any]) -> Values | None
 @own_surroundings
 def evaluate_tile(evaluate: Evaluate, items: Sequence[Any]) -> Values:
     """The variables of some points, stacked."""
-    with one_blas_thread(), _one_thread():
-        together = getattr(evaluate, "tile", None)
+    together = getattr(evaluate, "tile", None)
+    # what fills a device is not one of many: roots are found beside it, on as many threads as torch may use
+    with one_blas_thread(), _one_thread() if together is None else nullcontext():
         points = [evaluate(item) for item in items] if together is None else together(items)
     return {name: np.stack([point[name] for point in points]) for name in points[0]}
 

@@ -1,8 +1,8 @@
-"""The ablation of study `pinn` with more seconds: `python -m studies.long_networks SECONDS METHOD SEEN NOISE [SEED]
-[SIDE]`.
+"""The ablation of study `pinn` with more seconds.
 
-It trains on the data of the study's default scale and prints a line. METHOD and SEEN are names of the study, as in
-`python -m studies.long_networks 40 network "half of v" 1`.
+`python -m studies.long_networks SECONDS METHOD SEEN NOISE [SEED] [SIDE]` trains on the data of the study and prints a
+line. METHOD and SEEN are names of the study, as in `python -m studies.long_networks 40 network "half of v" 1`; SIDE is
+32, or 64 as at paper scale.
 """
 
 from __future__ import annotations

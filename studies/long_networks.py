@@ -1,7 +1,8 @@
-"""The ablation of study `pinn` with more seconds: `python -m studies.long_networks SECONDS METHOD SEEN NOISE [SEED]`.
+"""The ablation of study `pinn` with more seconds.
 
-It trains on the data of the study's default scale and prints a line. METHOD and SEEN are names of the study, as in
-`python -m studies.long_networks 40 network "half of v" 1`.
+`python -m studies.long_networks SECONDS METHOD SEEN NOISE [SEED] [SIDE]` trains on the data of the study and prints a
+line. METHOD and SEEN are names of the study, as in `python -m studies.long_networks 40 network "half of v" 1`; SIDE is
+32, or 64 as at paper scale.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from studies import _ablation, _pinn_data
 from studies._common import OUTPUT, filled
 
 
-def main(seconds: float, method: str, seen: str, noise: float, seed: int = 0, folder: Path = OUTPUT) -> str:
+def main(
+    seconds: float, method: str, seen: str, noise: float, seed: int = 0, side: int = 32, folder: Path = OUTPUT
+) -> str:
     """One training, its errors in words."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    store, script = folder / "long_networks_root.nc", (str(_pinn_data.__file__),)
-    root: xr.Dataset = filled(store, script, {"side": 32}, lambda: _pinn_data.root(32))
+    store = folder / f"long_networks_root{'' if side == 32 else f'_{side}'}.nc"
+    script = (str(_pinn_data.__file__),)
+    root: xr.Dataset = filled(store, script, {"side": side}, lambda: _pinn_data.root(side))
     found = _ablation._fitted((root["fields"].values, seen, noise, method, 1.0, seed, seconds))
     told = ", ".join(f"{name} {float(np.asarray(value)):.3g}" for name, value in found.items())
     return f"{method}, {seen}, {noise:g} % noise, seed {seed}: {told}"
@@ -30,4 +34,4 @@ def main(seconds: float, method: str, seen: str, noise: float, seed: int = 0, fo
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    print(main(float(given[0]), given[1], given[2], float(given[3]), *map(int, given[4:5])))
+    print(main(float(given[0]), given[1], given[2], float(given[3]), *map(int, given[4:6])))

@@ -156,6 +156,17 @@ def test_a_training_cut_short_is_not_called_found(root: torch.Tensor) -> None:
     assert "training left" in found.reason[0]
 
 
+def test_a_training_that_stands_still_on_its_way_is_not_called_found() -> None:
+    """Its parameters move by less than 1 % over the last fifth, and are up to half off."""
+    v = gs.steady_state(gs.Params(*PAPER), gs.initial_state(grid=(32, 32)), refine=True).v
+    settings = Network(fields="pixels", adam=200, lbfgs=400)
+    trained = settings.train(v, progress=False)
+    assert np.abs(trained.params.tensor()[0].numpy() / TRUTH - 1).max() > 0.3
+    found = gs.invert(v, method=settings, progress=False)
+    assert found.verdict.item() == gs.Recovery.MISFIT
+    assert "would still change" in found.reason[0]
+
+
 def test_what_no_picture_tells_is_not_called_found() -> None:
     # Gierer and Meinhardt's: all five parameters times one number are the same activator
     model = gs.models.gierer_meinhardt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,14 @@ def test_a_correction_of_a_window_removes_the_residual_and_is_best_for_the_data(
     gradient = window.rows.T @ (step.deviations(place) + window.along(change.fields))
     left = gradient - J.T @ np.linalg.lstsq(J.T, gradient, rcond=None)[0]
     assert np.linalg.norm(left) < 1e-7 * np.linalg.norm(window.rows.T @ step.deviations(place))
+
+
+def test_of_several_windows_the_data_are_told_from_what_is_believed(asked: tuple[Problem, Place]) -> None:
+    problem, place = asked
+    several = replace(problem, snapshots=problem.snapshots * 2)
+    there = replace(place, fields=place.fields * 2, drifts=place.drifts * 2)
+    step = OpenStep(several, there, [np.eye(2)] * 2)
+    assert np.array_equal(step.deviations(there)[step.measured()], several.misfit(there))
 
 
 def test_columns_of_a_window_are_derivatives_along_its_steady_states(asked: tuple[Problem, Place]) -> None:

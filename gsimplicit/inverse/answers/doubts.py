@@ -72,11 +72,10 @@ def bend(fit: Fit, least: float, *, affine: bool) -> float:
     the data themselves say of them counts: where a model has a family that looks alike but for a gain, what is believed
     of the rim alone would tell them, and any slope there pulls towards a flatter member.
     """
-    n = len(fit.misfit)
     camera = fit.camera[:, 2:] if affine else fit.camera
     camera = _unit(camera - _on(_basis(fit.columns), camera))
     basis = _basis(camera)
-    fall = float(((basis[:n].T @ fit.weighed[:n]) ** 2).sum())
+    fall = float(((basis[fit.measured].T @ fit.weighed[fit.measured]) ** 2).sum())
     left = max(float((fit.weighed**2).sum()) - fall, 0.0) / fit.freedom
     return fall / max(left, least)
 
@@ -87,8 +86,7 @@ def pull(fit: Fit, least: float) -> float:
     The answer is a balance of the data and of what is believed of the rim; g is the slope of the one, and minus that of
     the other. With the inverse information C of both the length is that of `C^1/2 g`.
     """
-    n, basis = len(fit.misfit), _basis(fit.columns)
-    slope = basis[:n].T @ fit.weighed[:n]
+    slope = _basis(fit.columns)[fit.measured].T @ fit.weighed[fit.measured]
     return float(np.sqrt((slope**2).sum() / max(fit.chi2, least)))
 
 

@@ -115,7 +115,8 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         done = moved <= tol or unseen or (not problem.affine and way.left <= SETTLED * _unit(step))
         if size <= residual * problem.model.scale and done:
             misfit, weighed = problem.misfit(place), step.deviations(place)
-            return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, step.absorbed(), weighed, step.camera())
+            more = (step.absorbed(), weighed, step.camera(), step.measured())
+            return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, *more)
         before = way
     return Fit(place, ended, n, size, columns, problem.misfit(place), first)
 

@@ -32,6 +32,7 @@ from gsimplicit.inverse.pictures.snapshot import Snapshot
 from gsimplicit.refine.linear import SparseLU, jacobian
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Sparse = scipy.sparse.csr_array
 
 SLOPE = 0.2
@@ -264,6 +265,10 @@ class OpenStep(Step):
             answered = w.solve(np.zeros((3, len(X), *(n - 2 for n in X.shape[1:]))), e)
             out.append(e + np.stack([w.along(x) for x in answered], axis=1))
         return np.concatenate(out)
+
+    def measured(self) -> Mask:
+        """Which of the deviations are from the data: of each window those before its belief."""
+        return np.concatenate([np.arange(w.rows.shape[0]) < w.count for w in self.windows])
 
     def absorbed(self) -> float:
         """Degrees of freedom of the data that the rims take."""

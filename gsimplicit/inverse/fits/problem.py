@@ -14,6 +14,7 @@ from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.snapshot import Snapshot
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Ended(StrEnum):
@@ -57,9 +58,10 @@ class Fit:
         misfit: Deviations in standard deviations of the noise, shape (count,).
         level: First value of the level function: how far the start was from everything.
         absorbed: Degrees of freedom of the data that an unknown outside takes.
-        weighed: All deviations that were made small, those from what is believed of the rim of a window after the
-            misfit, shape (rows of the columns,).
+        weighed: All deviations that were made small, of each window those from what is believed of its rim after those
+            from its data, shape (rows of the columns,).
         camera: Their derivatives in offset, gain and bend of the camera, shape (rows, 3); none where not asked.
+        measured: Which of them are from the data, shape (rows,).
     """
 
     place: Place
@@ -72,6 +74,7 @@ class Fit:
     absorbed: float = 0.0
     weighed: Array = field(default_factory=lambda: np.zeros(0))
     camera: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    measured: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def freedom(self) -> int:

@@ -12,6 +12,7 @@ from gsimplicit.inverse.fits.linearised import Change, Linearised
 from gsimplicit.inverse.fits.problem import Place, Problem
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 TRUST = 0.3
 """Largest change of a free coordinate in one step: by a third of a positive parameter."""
@@ -71,6 +72,10 @@ class Step:
         """Derivatives of the deviations in offset, gain and bend of the camera, shape (rows, 3)."""
         pairs = zip(self.problem.snapshots, self.place.fields, strict=True)
         return np.concatenate([s.of_camera(X) for s, X in pairs])
+
+    def measured(self) -> Mask:
+        """Which of the deviations are from the data."""
+        return np.ones(len(self.start), dtype=bool)
 
     def seen(self, changes: Sequence[Change]) -> Array:
         """What changes of all states change the deviations by."""

@@ -37,9 +37,10 @@ class Network(Method):
     deviations by the picture's variance, and the squared residual on the grid's own stencil by the size of its terms.
     Free pixels and smooth pixels can stand for the fields in place of the network; all else is the same.
 
-    It gives no intervals: those of its answers are NaN. An answer is FOUND where three things hold: the deviations are
+    It gives no intervals: those of its answers are NaN. An answer is FOUND where four things hold: the deviations are
     noise, or at most 1 % of the pattern; the residual is below 1 % of its terms; the loss no longer falls, or no
-    parameter changed by more than 1 % over the last fifth of the iterations. `polish` lets the one-shot method go on
+    parameter changed by more than 1 % over the last fifth of the iterations; and one linear step of the one-shot method
+    would change none by more than 10 %. `polish` lets the one-shot method go on
     from there, which decides and gives intervals. Drift is not modelled. Of a noisy picture a FOUND may be several per
     cent off. Where picture and equations leave a combination of the parameters uncertain by a factor of e,
     it is UNIDENTIFIED.

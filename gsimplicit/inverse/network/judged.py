@@ -16,6 +16,7 @@ from gsimplicit.inverse.answers.prepared import Prepared, answered
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Ended as FitEnded
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
+from gsimplicit.inverse.fits.step import Step
 from gsimplicit.inverse.network.questioned import trained
 from gsimplicit.inverse.network.state import End, Ended
 from gsimplicit.inverse.starts.measured import Measured
@@ -33,6 +34,8 @@ STILL = 0.01
 """Relative change of a parameter over the last part of a training below which it stands still."""
 LAST = 0.2
 """That last part."""
+AHEAD = 0.1
+"""Relative change of a parameter that one linear step may still ask for: a training can stand still on its way."""
 BLIND = 1e5
 """Condition from which a combination counts as not seen, however clean the picture: what rounding leaves of it."""
 HEAVIEST = 1e6
@@ -69,6 +72,12 @@ def _judged(settings: Network, ready: Prepared) -> Answer:
         names = [question.model.parameters[int(np.argmax(row))] for row in problem.scales.directions]
         family = replace(unknown, blind=seen.blind, spread=seen.spread)
         return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=seen.family(names), certainty=family)
+    j, ahead = _ahead(problem, place)
+    if ahead > AHEAD:
+        name = question.model.parameters[j]
+        why = f"the training stands where one linear step would still change {name} by {ahead:.2g} of itself"
+        why = f"{why}; it ended at {named(ready, end.values)}"
+        return replace(answer, verdict=Recovery.MISFIT, reason=why, starts=(1, 0))
     told = f"deviations of {size:.3g}, residual {math.sqrt(end.residual):.2g} of its terms, no intervals"
     return replace(answer, reason=told)
 
@@ -88,6 +97,16 @@ def _seen(problem: Problem, place: Place) -> Certainty | None:
     values, ways = np.linalg.eigh(bent.hessian / problem.noise**2)
     covariance = (ways / np.maximum(values, UNSEEN / 1e12)) @ ways.T
     return Certainty.from_covariance(covariance, len(covariance))
+
+
+def _ahead(problem: Problem, place: Place) -> tuple[int, float]:
+    """Place of the parameter that a step of the one-shot method would change most, and by how much, as a share."""
+    ways = [problem.edges.moves(X, problem.model.scale) for X in place.fields]
+    try:
+        z = np.abs(Step(problem, place, ways).z[: len(problem.scales.directions)])
+    except np.linalg.LinAlgError:
+        return int(np.argmax(problem.scales.directions[0])), math.inf
+    return int(np.argmax(problem.scales.directions[int(np.argmax(z))])), float(z.max())
 
 
 def _unmet(end: End, data: Measured, size: float, explained: bool) -> str:

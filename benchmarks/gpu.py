@@ -178,15 +178,15 @@ def long_plane(b: Bench) -> None:
 
 
 ITEMS: dict[Callable[[Bench], None], float] = {
-    right: 75,
-    crossings: 150,
+    right: 90,
     mended: 20,
+    crossings: 150,
     scans: 60,
     doors: 15,
-    study: 60,
     plane: 20,
-    long_plane: 185,
-    by_jax: 25,
+    long_plane: 180,
+    study: 50,
+    by_jax: 20,
     gradients: 10,
     roots: 35,
     peers: 35,

@@ -167,3 +167,10 @@ def test_what_there_is_no_time_for_is_left_out_and_said(tmp_path: Path) -> None:
     found = _bench(tmp_path / "gpu.json", "--seconds", "9", "--long")
     assert sum(name.endswith(" left out") for name in found) >= 12
     assert found["long_plane left out"].startswith("180 s wanted")
+
+
+@pytest.mark.slow
+def test_all_of_the_next_run_on_a_device_runs_dry(tmp_path: Path) -> None:
+    found = _bench(tmp_path / "gpu.json", "--long")
+    assert not [name for name in found if "failed" in name or "left out" in name]
+    assert all(isinstance(one, dict) for name, one in found.items() if name.startswith(("door ", "scan ")))

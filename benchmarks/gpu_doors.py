@@ -51,9 +51,8 @@ def _each(b: Bench, what: str, work: dict[str, Callable[[], Any]]) -> None:
             failed.append(name)
             b.keep(f"{what} {name}", f"{type(error).__name__}: {str(error)[:300]}")
             continue
-        b.keep(
-            f"{what} {name}", {"seconds": time.perf_counter() - begin, **({} if found is None else {"apart": found})}
-        )
+        value = {"seconds": time.perf_counter() - begin, "apart": found}
+        b.keep(f"{what} {name}", {key: one for key, one in value.items() if isinstance(one, float)})
     if failed:
         raise ValueError(f"wrong: {', '.join(failed)}")
 

@@ -102,19 +102,20 @@ def _peak(device: Pretended, n: int, points: int, **more: Any) -> int:
 
 
 @pytest.mark.filterwarnings("ignore::gsimplicit.losses.WeightsWarning")
-@pytest.mark.parametrize(("n", "more", "times"), [
-    (32, {"losses": ["spectrum", "windowed"], "keep": "v"}, 1),
-    (32, {"losses": ["residual", "spectrum"], "target": small_start(32, 5, 2)}, 1),
-    (32, {"losses": ["windowed"], "routes": ["finite_difference"]}, 5),
-    (64, {"losses": ["gram"]}, 1),
-    (64, {"losses": ["gram"], "routes": ["unrolled"]}, 17),
+@pytest.mark.parametrize(("more", "times", "gram"), [
+    ({"losses": ["spectrum", "windowed"], "keep": "v"}, 1, 0),
+    ({"losses": ["residual", "spectrum"], "target": small_start(32, 5, 2)}, 1, 0),
+    ({"losses": ["windowed"], "routes": ["finite_difference"]}, 5, 0),
+    ({"losses": ["gram"]}, 1, 1),
+    ({"losses": ["gram"], "routes": ["unrolled"]}, 17, 1),
 ], ids=["losses", "residual", "routes", "gram", "gram by a route"])  # fmt: skip
 def test_a_tile_holds_no_more_than_it_is_cut_for(
-    device: Pretended, n: int, more: dict[str, Any], times: int, monkeypatch: pytest.MonkeyPatch
+    device: Pretended, more: dict[str, Any], times: int, gram: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gsimplicit.losses.gram.TOGETHER", 2)
-    each = (_peak(device, n, 3, **more) - _peak(device, n, 1, **more)) / 4  # what does not grow is left out
-    assert each <= 12 * times * 2 * n * n * 8
+    monkeypatch.setattr("gsimplicit.losses.gram.TOGETHER", 1)  # their convolutions would hide what grows
+    each = (_peak(device, 32, 4, **more) - _peak(device, 32, 2, **more)) / 4  # what does not grow is left out
+    # as `_together` in gsimplicit/landscape/scan.py has it
+    assert each <= 12 * times * 2 * 32 * 32 * 8 + gram * 4 * 256**2 * 8
 
 
 @pytest.mark.usefixtures("device")
@@ -165,4 +166,11 @@ def test_the_next_run_on_a_device_runs_dry(tmp_path: Path) -> None:
 def test_what_there_is_no_time_for_is_left_out_and_said(tmp_path: Path) -> None:
     found = _bench(tmp_path / "gpu.json", "--seconds", "9", "--long")
     assert sum(name.endswith(" left out") for name in found) >= 12
-    assert found["long_plane left out"].startswith("185 s wanted")
+    assert found["long_plane left out"].startswith("180 s wanted")
+
+
+@pytest.mark.slow
+def test_all_of_the_next_run_on_a_device_runs_dry(tmp_path: Path) -> None:
+    found = _bench(tmp_path / "gpu.json", "--long")
+    assert not [name for name in found if "failed" in name or "left out" in name]
+    assert all(isinstance(one, dict) for name, one in found.items() if name.startswith(("door ", "scan ")))

@@ -41,10 +41,13 @@ _ASKED = 512
 """The same where states are refined or asked for gradients, which takes longer."""
 
 _HELD = 12
-"""Fields in float64 that an instance takes on a device; 7 were counted with the losses by name, 11 with Gram's."""
+"""Fields in float64 that an instance takes on a device; 7 were counted with the losses by name."""
 
 _MORE_BY_ROUTES, _MORE_BY_GRAM = 5, 17
 """Times as much with routes: 53 fields were counted by central differences, 192 with Gram's features and a gradient."""
+
+_GRAM = 4 * 256**2
+"""Numbers in the Gram matrices of an instance: its own, the target's, and their difference twice."""
 
 
 @own_surroundings
@@ -150,8 +153,10 @@ def _together(asked: Arguments) -> int:
     from gsimplicit.marching.cuda import free_bytes
 
     device, one = asked.marching.device, _HELD * 8 * asked.initial[0].numel()
+    gram = any(isinstance(loss, Gram) for loss in asked.losses)
     if asked.routes:
-        one *= _MORE_BY_GRAM if any(isinstance(loss, Gram) for loss in asked.losses) else _MORE_BY_ROUTES
+        one *= _MORE_BY_GRAM if gram else _MORE_BY_ROUTES
+    one += 8 * _GRAM * gram
     most = _ASKED if asked.routes or asked.refine is not None else _TOGETHER
     room = free_bytes(device) // 2 if device.type == "cuda" else most * one
     return max(1, min(most, room // one) // len(asked.initial))

@@ -56,8 +56,9 @@ def _steady(given: argparse.Namespace) -> int:
         with save.open("wb") as stream:
             np.savez(stream, fields=state.fields.cpu().numpy(), params=state.params.tensor().numpy())
         print(f"fields saved to {given.save}")
-    wanted = given.refine or given.lattice
-    return 1 if wanted and not bool(state.has_root.all()) else 0
+    if given.refine or given.lattice:
+        return 0 if bool(state.has_root.all()) else 1
+    return 1 if {gs.Status(n) for n in state.status.tolist()} & {gs.Status.DIVERGED, gs.Status.UNSTEADY} else 0
 
 
 def _grad(given: argparse.Namespace) -> int:

@@ -75,7 +75,7 @@ def _add_problem(one: argparse.ArgumentParser) -> None:
     one.add_argument("--grid", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="rows and columns")
     one.add_argument("--samples", type=int, default=1, help="initial fields")
     one.add_argument("--seed", type=int, default=0, help="seed of the initial fields")
-    one.add_argument("--half", type=int, default=10, help="half side of the starting box, in pixels")
+    one.add_argument("--half", type=int, default=None, help="half side of Gray-Scott's starting box, in pixels (10)")
     one.add_argument("--tol", type=float, default=1e-4, help="stop below this change over a step; 0 takes max-steps")
     one.add_argument("--max-steps", type=int, default=50_000, help="cap on the steps")
     one.add_argument("--device", default=None, help="where to march, for example cuda; the CPU by default")
@@ -187,7 +187,12 @@ def params_of(given: argparse.Namespace) -> ModelParams:
 def fields_of(given: argparse.Namespace) -> torch.Tensor:
     """The initial fields."""
     grid, params = tuple(given.grid), params_of(given)
-    box = gs.Box(half=given.half) if params.model is gs.models.gray_scott else None
+    if params.model is gs.models.gray_scott:
+        box = gs.Box() if given.half is None else gs.Box(half=given.half)
+    elif given.half is None:
+        box = None
+    else:
+        raise ValueError(f"--half is of Gray-Scott's starting box, {params.model.name} has none; got {given.half}")
     return gs.initial_state(given.samples, given.seed, grid=grid, box=box, model=params)
 
 

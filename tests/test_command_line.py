@@ -22,6 +22,26 @@ def test_steady_prints_the_report(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert (tmp_path / "a.npz").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "ended"),
+    [
+        (["--k", "0.075"], 0),
+        (["--max-steps", "64"], 1),
+        (["--max-steps", "64", "--tol", "0"], 0),
+        (["--Du", "0.9", "--Dv", "0.9"], 1),
+    ],
+    ids=["settled", "unsteady", "as many steps as asked", "diverged"],
+)
+@pytest.mark.filterwarnings("ignore::gsimplicit.StabilityWarning")
+def test_steady_ends_with_1_where_the_march_came_to_nothing(words: list[str], ended: int) -> None:
+    assert main(["steady", *SMALL, *words]) == ended
+
+
+def test_half_is_refused_where_the_start_has_no_box(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steady", "--model", "schnakenberg", "--grid", "16", "16", "--half", "3"]) == 2
+    assert "--half is of Gray-Scott's starting box, schnakenberg has none; got 3" in capsys.readouterr().err
+
+
 def test_grad_prints_loss_and_four_derivatives(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grad", *SMALL, "--route", "unrolled", "--tol", "0", "--max-steps", "100"]) == 0
     out = capsys.readouterr().out

@@ -29,11 +29,14 @@ def test_diffusion_comes_in_pixels_and_in_the_unit_of_the_coordinates(picture: x
     assert torch.allclose(found.params.tensor(), torch.tensor(PAPER, dtype=torch.float64), rtol=1e-7)
     lengths = torch.tensor([0.25**2, 0.25**2, 1.0, 1.0], dtype=torch.float64)
     assert torch.equal(found.physical, found.params.tensor() * lengths)
+    assert torch.equal(found.physical_interval, found.interval * lengths[:, None])
     assert "pixels are 0.25 mm wide" in repr(found)
     data = found.to_dataset()
     assert np.array_equal(data["fields"].coords["y"], MM[::-1])
     assert data["x"].attrs["units"] == "mm"
     assert np.array_equal(data["physical"], found.physical)
+    ends = [data[name].values for name in ("physical_lowest", "physical_highest")]
+    assert np.array_equal(np.stack(ends, axis=-1), found.physical_interval)
 
 
 def test_pictures_without_coordinates_and_batches_of_them_stay_in_pixels(picture: xr.DataArray) -> None:

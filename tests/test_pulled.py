@@ -15,6 +15,7 @@ from gsimplicit.inverse.fits.open_step import Window
 from gsimplicit.inverse.fits.problem import Problem
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import OPEN, PERIODIC, Edges, around_mirrored
+from gsimplicit.inverse.pictures.question import as_pictures
 from gsimplicit.inverse.pictures.snapshot import Snapshot
 from gsimplicit.inverse.starts.nudging import PULL, STABLE, Nudged, marched
 from gsimplicit.inverse.starts.starts import marched as march_of_start
@@ -123,3 +124,23 @@ def test_a_window_with_spoilt_factors_is_factorised_again_with_pivoting() -> Non
     window._lu = Spoilt()  # type: ignore[assignment]
     np.testing.assert_allclose(window.solve(r), right, rtol=0, atol=1e3 * CLOSED * np.abs(right).max())
     assert window._lu.robust
+
+
+def test_what_a_masked_array_masks_was_not_measured() -> None:
+    draws = np.random.default_rng(4)
+    u, v = draws.random((2, 2, 16, 16))
+    gone, lost = draws.random((2, *v.shape)) < 0.2
+    model = gs.models.gray_scott
+    by_mask = as_pictures(model, v, u, ~(gone | lost))
+    masked = as_pictures(model, np.ma.masked_array(v, gone), np.ma.masked_array(u, lost), None)
+    both = as_pictures(model, np.ma.masked_array(v, gone), u, ~lost)
+    every = np.stack([u, v], axis=1)
+    together = as_pictures(model, np.ma.masked_array(every, np.stack([lost, gone], axis=1)), None, None)
+    for other in (masked, both, together):
+        assert np.array_equal(by_mask.there, other.there)
+        assert np.array_equal(by_mask.values, other.values)
+
+
+def test_a_masked_array_without_a_pixel_left_is_refused() -> None:
+    with pytest.raises(ValueError, match="mask must leave some pixels of v in picture 0"):
+        gs.invert(np.ma.masked_all((16, 16)))

@@ -110,9 +110,18 @@ class Inversion(ByValue):
             >>> round(result.params.Du.item(), 6), round(result.physical[0, 0].item(), 6)
             (0.16, 0.04)
         """
+        return self.params.tensor() * self._lengths()
+
+    @property
+    def physical_interval(self) -> torch.Tensor:
+        """Lowest and highest value of each parameter in that unit, shape (N, P, 2): `interval` as `physical` is."""
+        return self.interval * self._lengths()[:, None]
+
+    def _lengths(self) -> torch.Tensor:
+        """What turns pixels into the unit of the coordinates, a factor a parameter, shape (P,)."""
         scale = torch.ones(len(self.params.model.parameters), dtype=torch.float64)
         scale[: len(self.params.model.species)] = self.axes.spacing**2
-        return self.params.tensor() * scale
+        return scale
 
     def require_found(self) -> None:
         """Do nothing if every set was found.

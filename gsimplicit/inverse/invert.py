@@ -59,7 +59,8 @@ def invert(
             8 x 8 pixels of a periodic field; or of all species, (B, S, H, W). Coordinates of a labelled array give the
             pixels' width: see `Inversion.physical`.
         u: Pictures of the other one of two species, of the same shape; None where it was not seen.
-        mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were.
+        mask: True where a pixel was measured, shape (H, W) or (B, H, W); None where all were. What a numpy masked array
+            masks in v or u was not measured either.
         start: Parameters to begin at, one set; None looks for them, as does a start that leads nowhere. Those that are
             not free stay as they are there. Where noise could hide a wrong answer (above 3 % of the pattern's standard
             deviation, or unknown in gaps) the answer from it is one among others.

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
+A_SET = {
+    "starts": "starts tried",
+    "met": "starts that led to the answer",
+    "noise": "standard deviation of what is left",
+    "misfit": "squared deviations by degrees of freedom",
+    "condition": "best over worst determined combination",
+}
+"""What there is one number of for each set, with its words."""
+
+
 def dataset(found: Inversion) -> xr.Dataset:
     """Variables over sets, parameters, pictures and species, with words and units."""
     import xarray as xr
@@ -29,14 +39,7 @@ def dataset(found: Inversion) -> xr.Dataset:
     meanings = " ".join(r.name.lower() for r in Recovery)
     return xr.Dataset(
         {
-            "value": (("set", "parameter"), found.params.tensor().numpy(), words("recovered value")),
-            "physical": (
-                ("set", "parameter"),
-                found.physical.numpy(),
-                words("value in the coordinates' unit of length"),
-            ),
-            "lowest": (("set", "parameter"), found.interval[..., 0].numpy(), words("lower end of the interval")),
-            "highest": (("set", "parameter"), found.interval[..., 1].numpy(), words("upper end of the interval")),
+            **{name: (("set", "parameter"), x.numpy(), words(told)) for name, (x, told) in _values(found).items()},
             "covariance": (("set", "parameter", "other_parameter"), found.covariance.numpy(), words("covariance")),
             "correlation": (
                 ("set", "parameter", "other_parameter"),
@@ -49,14 +52,10 @@ def dataset(found: Inversion) -> xr.Dataset:
                 words("other values that explain the data alike, NaN where there are no more"),
             ),
             "gain": (("set", "camera"), found.gain.numpy(), words("offset and gain of the picture")),
-            "starts": (("set",), found.starts.numpy(), words("starts tried")),
-            "met": (("set",), found.met.numpy(), words("starts that led to the answer")),
             "fields": (("picture", "species", "y", "x"), found.fields.numpy(), words("completed and denoised fields")),
             "drift": (("picture", "direction"), found.drift.numpy(), words("drift, pixels per unit time")),
             "residual": (("picture",), found.residual.numpy(), words("largest bordered residual per unit time")),
-            "noise": (("set",), found.noise.numpy(), words("standard deviation of what is left")),
-            "misfit": (("set",), found.misfit.numpy(), words("squared deviations by degrees of freedom")),
-            "condition": (("set",), found.condition.numpy(), words("best over worst determined combination")),
+            **{name: (("set",), getattr(found, name).numpy(), words(told)) for name, told in A_SET.items()},
             "verdict": (
                 ("set",),
                 found.verdict.numpy().astype(np.int8),
@@ -74,6 +73,21 @@ def dataset(found: Inversion) -> xr.Dataset:
         },
         {"title": f"Parameters of {model.name} by the {found.method} method", "level": found.level},
     )
+
+
+def _values(found: Inversion) -> dict[str, tuple[torch.Tensor, str]]:
+    """What there is one of for each set and parameter, with its words."""
+    low, high = found.interval.unbind(-1)
+    physical_low, physical_high = found.physical_interval.unbind(-1)
+    there = "in the coordinates' unit of length"
+    return {
+        "value": (found.params.tensor(), "recovered value"),
+        "physical": (found.physical, f"value {there}"),
+        "lowest": (low, "lower end of the interval"),
+        "highest": (high, "upper end of the interval"),
+        "physical_lowest": (physical_low, f"lower end of the interval {there}"),
+        "physical_highest": (physical_high, f"upper end of the interval {there}"),
+    }
 
 
 def _padded(others: Sequence[torch.Tensor], P: int) -> Array:

@@ -58,6 +58,7 @@ def as_pictures(model: Model, v: Any, u: Any, mask: Any, edges: Edges = PERIODIC
         TypeError: Something is no array of numbers.
     """
     S, names = len(model.species), model.species
+    (v, hidden), (u, other_hidden) = _unmasked(v), _unmasked(u)
     values = _batch("v", v)
     if values.ndim == 4:
         if values.shape[1] != S:
@@ -79,11 +80,22 @@ def as_pictures(model: Model, v: Any, u: Any, mask: Any, edges: Edges = PERIODIC
     if min(out.shape[2:]) < 8:
         raise ValueError(f"v must have at least 8 x 8 pixels, got {out.shape[2]} x {out.shape[3]}")
     there = np.zeros(out.shape, dtype=bool)
-    there[:, seen] = _mask(mask, (len(out), *out.shape[2:]))[:, None]
+    measured = _mask(mask, (len(out), *out.shape[2:])).copy()
+    for one in (hidden, other_hidden):
+        if one is not None:  # a pixel counts where all that was seen of it was measured
+            measured &= ~(one.any(axis=1) if one.ndim == 4 else one)
+    there[:, seen] = measured[:, None]
     for b in range(len(out)):
         for i in seen:
             _require_data(names[i], b, out[b, i], there[b, i])
     return Pictures(np.where(there, out, 0.0), there, seen, edges)
+
+
+def _unmasked(given: Any) -> tuple[Any, Mask | None]:
+    """Numbers of a masked array, and where it is masked; None where nothing is."""
+    if not np.ma.is_masked(given) or not isinstance(given, np.ma.MaskedArray):
+        return given, None
+    return given.filled(0), np.ma.getmaskarray(given)
 
 
 def _batch(name: str, given: Any) -> Array:

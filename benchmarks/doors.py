@@ -47,7 +47,7 @@ class Fails(gs.routes.Unrolled):
 
     def pull_back(self, problem: Any, state: Any, cotangents: torch.Tensor) -> Any:
         """As its parent, or an error."""
-        if bool((state.params.k > 0.4).any()):
+        if bool((state.params.k > 0.0645).any()):
             raise np.linalg.LinAlgError("singular")
         return super().pull_back(problem, state, cotangents)
 

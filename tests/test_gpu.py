@@ -17,6 +17,7 @@ import torch
 import xarray as xr
 
 import gsimplicit as gs
+from benchmarks.doors import Fails, mean_square
 from benchmarks.shim import ALONE, COMPILER, ThreadsMachine, built, text_for
 from gsimplicit.landscape.point import Together, evaluate
 from gsimplicit.marching import TORCH, cuda, gpu, layouts
@@ -50,11 +51,6 @@ CASES: dict[str, tuple[gs.ModelParams, tuple[int, int], float, int]] = {
     "a model with kinks": (BENT.params(Du=0.1, Dv=0.2, a=0.4), (8, 16), 0.05, 227 * 1024),
     "three species": (THREE.params(Du=0.1, Dv=0.2, Dw=0.1, a=0.4), (8, 16), 0.05, 227 * 1024),
 }
-
-
-def mean_square(v: torch.Tensor) -> torch.Tensor:
-    """Mean of v^2."""
-    return (v**2).mean(dim=(-2, -1))
 
 
 def start(params: gs.ModelParams, grid: tuple[int, int], dtype: torch.dtype) -> torch.Tensor:
@@ -249,17 +245,6 @@ def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("nvidia")
     with pytest.raises(cuda.CannotCompileError, match="NVRTC: "):
         cuda.cubin_of("march", "nonsense", 9, 0)
-
-
-class Fails(gs.routes.Unrolled):
-    """A route that fails where k is large."""
-
-    name = "fails"
-
-    def pull_back(self, problem: Any, state: Any, cotangents: torch.Tensor) -> Any:
-        if bool((state.params.k > 0.0645).any()):
-            raise np.linalg.LinAlgError("singular")
-        return super().pull_back(problem, state, cotangents)
 
 
 def test_a_point_whose_route_fails_leaves_the_others_of_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:

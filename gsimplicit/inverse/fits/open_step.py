@@ -36,7 +36,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Sparse = scipy.sparse.csr_array
 
 SLOPE = 0.2
-"""Difference of a hidden value on the rim from its inner neighbour, by the model's scale, that is thought usual."""
+"""Difference of a hidden value on the rim from its inner neighbour, by the model's scale, thought usual at least."""
 LEAST = 1e-6
 """Noise by the model's scale that this belief is weighed against at least."""
 REFINED = 3

@@ -93,9 +93,9 @@ def as_pictures(model: Model, v: Any, u: Any, mask: Any, edges: Edges = PERIODIC
 
 def _unmasked(given: Any) -> tuple[Any, Mask | None]:
     """Numbers of a masked array, and where it is masked; None where nothing is."""
-    if not np.ma.is_masked(given) or not isinstance(given, np.ma.MaskedArray):
-        return given, None
-    return given.filled(0), np.ma.getmaskarray(given)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        return given.filled(0), np.ma.getmaskarray(given)
+    return given, None
 
 
 def _batch(name: str, given: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,19 @@ from gsimplicit.inverse.starts.starts import marched as march_of_start
 from gsimplicit.refine.linear import SparseLU
 
 UNTRACED = gs.Model.of(lambda u, v, a: (a - torch.erf(u), u * u - v), name="untraced", observed="v")
+
+
+def _two_faced(u: Any, v: Any, a: Any) -> Any:
+    """With tensors another reaction than with symbols, so that its trace is not it."""
+    return a - (u if isinstance(u, torch.Tensor) else 2 * u), u * u - v
+
+
+TWO_FACED = gs.Model.of(_two_faced, name="two_faced", observed="v")
 MODELS = {
     "gray_scott": (gs.models.gray_scott, [0.16, 0.08, 0.035, 0.065]),
     "schnakenberg": (gs.models.schnakenberg, [1.0, 40.0, 0.1, 0.9]),
     "untraced": (UNTRACED, [0.1, 0.2, 0.4]),
+    "two-faced": (TWO_FACED, [0.1, 0.2, 0.4]),
 }
 
 
@@ -59,6 +69,25 @@ def test_kernels_march_a_pulled_state_as_numpy_does(name: str, edges: Edges) -> 
     state = _nudged(name, edges)
     found, expected = marched(state, 20), _by_hand(state, 20)
     np.testing.assert_allclose(found.fields, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_deviations_are_those_after_a_step_without_a_pull() -> None:
+    state = _nudged("gray_scott", PERIODIC)
+    found, snap = marched(state, 20), state.snapshot
+    p = [column[:, None, None] for column in state.values.T]
+    rates = state.model.residual(list(found.fields), [PERIODIC.around(f) for f in found.fields], p)
+    off = (found.fields[1] + rates[1] - np.nan_to_num(snap.values[1]))[:, snap.there[1]]
+    for one, other in zip(found.deviations, off, strict=True):  # but for their unit
+        np.testing.assert_allclose(one / np.linalg.norm(one), other / np.linalg.norm(other), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["untraced", "two-faced"])
+def test_a_slow_pulled_march_is_told_of_the_users_model(name: str) -> None:
+    state = _nudged(name, PERIODIC)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        marched(state, 2)
+    assert not [w for w in told if "pulled" in str(w.message)]
 
 
 def test_what_was_not_measured_pulls_nothing() -> None:

@@ -23,6 +23,7 @@ from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.snapshot import Snapshot
 from gsimplicit.marching.backend import KERNELS
+from gsimplicit.models.expression import Symbol, UntraceableError
 from gsimplicit.models.pointwise import as_values
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -78,7 +79,7 @@ def marched(state: Nudged, steps: int) -> Nudged:
     """Some steps further, pulled in each; the deviations are those after one more step without a pull."""
     model, snap, K = state.model, state.snapshot, len(state.values)
     S = len(model.species)
-    dt = min(1.0, STABLE / float(state.values[:, :S].max()))
+    dt = STABLE / max(float(state.values[:, :S].max()), STABLE)
     pulled = tuple(i for i in range(S) if snap.weights[i].any())
     pull = np.where(snap.there, PULL / (1 - PULL) / dt, 0.0)[list(pulled)]
     data = np.where(snap.there, snap.values, 0.0)[list(pulled)]
@@ -100,11 +101,14 @@ def marched(state: Nudged, steps: int) -> Nudged:
 def _with_pull(model: Model, pulled: tuple[int, ...]) -> Model:
     """The model with a pull on some species: strengths and data are species of their own that neither react nor move.
 
-    So whatever marches a model marches this one. Names are counted, as those of the model may be any.
+    So whatever marches a model marches this one. Names are counted, as those of the model may be any. Where the model's
+    reaction is no formula that of this one is none: traced through it, it could be another one.
     """
     S, n = len(model.species), len(pulled)
 
     def reaction(*given: Any) -> list[Any]:
+        if model.untraced and isinstance(given[0], Symbol):
+            raise UntraceableError(model.untraced)
         x, pull, data, rates = given[:S], given[S : S + n], given[S + n : S + 2 * n], given[S + 2 * n :]
         out = as_values(model.reaction(*x, *rates), S, lambda value: value)
         for i, g, d in zip(pulled, pull, data, strict=True):
@@ -112,7 +116,7 @@ def _with_pull(model: Model, pulled: tuple[int, ...]) -> Model:
         return [*out, *(0.0 for _ in range(2 * n))]
 
     return Model(
-        name=f"pulled_{model.name}",
+        name=model.name if model.untraced else f"pulled_{model.name}",  # a warning that it is slow tells the user's
         species=tuple(f"x{i}" for i in range(S + 2 * n)),
         diffusivity=tuple(f"d{i}" for i in range(S + 2 * n)),
         rates=tuple(f"r{i}" for i in range(len(model.rates))),

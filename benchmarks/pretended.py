@@ -72,7 +72,7 @@ def pretended(*, free: int = 2**30) -> Iterator[Pretended]:
         for name, answer in answers.items():
             stack.enter_context(replaced(torch.cuda, name, lambda *_, answer=answer: answer))
         stack.enter_context(replaced(cuda, "machine_of", lambda device: machine))
-        stack.enter_context(replaced(cuda, "missing", lambda: None))
+        stack.enter_context(replaced(cuda, "missing", lambda device: None))
         stack.enter_context(replaced(threading.Thread, "run", _beside(threading.Thread.run)))
         for module in (torch.autograd, torch.autograd.graph):
             stack.enter_context(

@@ -196,7 +196,7 @@ def test_stretches_fit_into_the_states_there_is_room_for() -> None:
 
 def test_without_a_device_of_cudas_it_is_said_why_there_are_no_kernels() -> None:
     if torch.version.cuda is None:
-        assert cuda.missing() == "this torch is not built for CUDA"
+        assert cuda.missing(torch.device("cuda")) == "this torch is not built for CUDA"
     assert backend_for(torch.device("meta")) is TORCH
 
 
@@ -234,17 +234,32 @@ def test_nvrtc_compiles_them_within_the_registers(name: str, grid: tuple[int, in
     model = getattr(gs.models, name)
     text = gpu.text_of(model, *grid, torch.float32, 1.0 if name == "gray_scott" else 0.01, layout)
     for kernel, spilled in (("march", 80), ("advance", 80), ("adjoint", 160)):
-        code, words = cuda.cubin_of(kernel, text, *arch)
+        code, words = cuda.code_of(kernel, text, *arch)
         assert len(code) > 1000
         assert int(re.findall(r"Used (\d+) registers", words)[0]) <= most
         assert int(re.findall(r"(\d+) bytes spill stores", words)[0]) <= spilled
+
+
+@pytest.mark.shim
+@by_nvrtc
+def test_for_a_device_newer_than_nvrtc_it_is_ptx_of_the_newest_it_knows_and_for_an_older_one_an_error() -> None:
+    layout = layouts.in_registers(2, 16, 16, 4)
+    assert layout is not None
+    text = gpu.text_of(gs.models.gray_scott, 16, 16, torch.float32, 1.0, layout)
+    assert cuda.target_of(9, 0) == "sm_90"
+    known = cuda.target_of(99, 0)
+    code, _ = cuda.code_of("march", text, 99, 0)
+    assert f".target sm_{known.removeprefix('compute_')}".encode() in code
+    assert b".entry march(" in code
+    with pytest.raises(cuda.CannotCompileError, match=r"NVRTC compiles for .* and later, .* compute capability 3\.5"):
+        cuda.code_of("march", text, 3, 5)
 
 
 def test_what_nvrtc_refuses_is_an_error_with_its_words() -> None:
     pytest.importorskip("cuda.bindings")
     pytest.importorskip("nvidia")
     with pytest.raises(cuda.CannotCompileError, match="NVRTC: "):
-        cuda.cubin_of("march", "nonsense", 9, 0)
+        cuda.code_of("march", "nonsense", 9, 0)
 
 
 def test_a_point_whose_route_fails_leaves_the_others_of_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,7 @@ def backend_for(device: torch.device) -> Backend:
     if device.type == "cuda":
         from gsimplicit.marching import cuda
 
-        why = cuda.missing()
+        why = cuda.missing(device)
         if why is None:
             return by_name("gpu")
         warned.of_device(device.type, why)

@@ -32,15 +32,17 @@ class CannotCompileError(RuntimeError):
     """NVRTC refused the kernels, with its words."""
 
 
-def cubin_of(name: str, text: str, major: int, minor: int) -> tuple[bytes, str]:
-    """Machine code of a kernel for a compute capability, and what the assembler says of it. No device is needed.
+def code_of(name: str, text: str, major: int, minor: int) -> tuple[bytes, str]:
+    """Code of a kernel for a compute capability, and what the assembler says of it. No device is needed.
+
+    It is machine code; for a device that is newer than this NVRTC it is PTX, which the driver compiles on loading.
 
     Raises:
         CannotCompileError: With the words of NVRTC.
     """
-    nvrtc = _bindings("nvrtc")
+    nvrtc, target = _bindings("nvrtc"), target_of(major, minor)
     program = _checked(nvrtc.nvrtcCreateProgram(headed(name, text).encode(), b"gsimplicit.cu", 0, [], []))
-    options = [f"--gpu-architecture=sm_{major}{minor}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
+    options = [f"--gpu-architecture={target}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
     status, *_ = nvrtc.nvrtcCompileProgram(program, len(options), options)
     try:
         log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
@@ -48,11 +50,30 @@ def cubin_of(name: str, text: str, major: int, minor: int) -> tuple[bytes, str]:
         words = log.decode(errors="replace").strip(chr(0)).strip()
         if int(status):
             raise CannotCompileError(f"NVRTC: {words}")
-        code = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
-        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+        kind = "CUBIN" if target.startswith("sm_") else "PTX"
+        code = b" " * _checked(getattr(nvrtc, f"nvrtcGet{kind}Size")(program))
+        _checked(getattr(nvrtc, f"nvrtcGet{kind}")(program, code))
         return code, words
     finally:
         nvrtc.nvrtcDestroyProgram(program)
+
+
+def target_of(major: int, minor: int) -> str:
+    """What NVRTC is to compile for: the device itself, or the newest it knows of those that are older.
+
+    Raises:
+        CannotCompileError: It knows none.
+    """
+    known = sorted(_checked(_bindings("nvrtc").nvrtcGetSupportedArchs()))
+    device = 10 * major + minor
+    if device in known:
+        return f"sm_{device}"
+    if device < known[0]:
+        oldest = f"{known[0] // 10}.{known[0] % 10}"
+        raise CannotCompileError(
+            f"NVRTC compiles for {oldest} and later, this device has compute capability {major}.{minor}"
+        )
+    return f"compute_{max(one for one in known if one < device)}"
 
 
 def headed(name: str, text: str) -> str:
@@ -134,7 +155,7 @@ class CudaMachine:
             code = kept.read(folder / file)
             if code is not None:
                 return code
-        code, _ = cubin_of(name, text, *self._capability)
+        code, _ = code_of(name, text, *self._capability)
         for folder in kept.folders(make=True):
             if kept.write(folder / file, code):
                 break
@@ -148,21 +169,31 @@ def _machine(index: int) -> CudaMachine:
 
 def machine_of(device: torch.device) -> CudaMachine:
     """The machine of a device of CUDA's."""
-    return _machine(torch.cuda.current_device() if device.index is None else device.index)
+    return _machine(_index(device))
 
 
-@lru_cache(maxsize=1)
-def missing() -> str | None:
-    """Why there are no kernels for devices of CUDA's; None where there are."""
+def missing(device: torch.device) -> str | None:
+    """Why there are no kernels for a device of CUDA's; None where there are."""
     if torch.version.cuda is None:
         return "this torch is not built for CUDA"
+    return _missing(_index(device))
+
+
+@lru_cache(maxsize=16)
+def _missing(index: int) -> str | None:
     try:
-        _bindings("driver"), _bindings("nvrtc").nvrtcVersion()
+        _bindings("driver"), target_of(*torch.cuda.get_device_capability(index))
     except ImportError as error:
         return f"{error}; `pip install gsimplicit[gpu]` brings it"
+    except CannotCompileError as error:
+        return str(error)
     except Exception as error:  # the bindings are there, and a library of CUDA's is not
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def _bindings(name: str) -> Any:

@@ -100,6 +100,16 @@ def test_where_gaps_hide_the_noise_a_start_of_ones_own_is_not_believed_alone(roo
     assert error(found) < 0.05
 
 
+@pytest.mark.parametrize("free", [["F"], ["Du"], ["Du", "F"]], ids=" ".join)
+def test_starts_are_found_where_no_free_parameter_enters_linearly(noisy: torch.Tensor, free: list[str]) -> None:
+    rough = noisy[:, 1] + noise(noisy[:, 1].shape, 0.05 * float(noisy[:, 1].std()), 3)
+    start = gs.Params(*PAPER)
+    start = start.replace(**{name: 1.1 * float(getattr(start, name)) for name in free})
+    found = invert(rough, free=free, start=start)
+    assert found.verdict.item() == gs.Recovery.FOUND
+    assert error(found) < 0.02
+
+
 def test_what_is_not_free_stays_and_a_start_is_taken(noisy: torch.Tensor) -> None:
     found = invert(noisy[:, 1], free=["F", "k"], start=gs.Params(0.16, 0.08, 0.03, 0.06))
     found.require_found()

@@ -113,7 +113,7 @@ def invert(
     )  # fmt: skip
     model = what.questions[0].model
     with progress_line.line("invert", shown):
-        answers = [firm(model, answer) for answer in each(by.recover, what.questions)]
+        answers = each(lambda question: firm(model, by.recover(question), level), what.questions)
     found = _collected(model, what.pictures, answers, by.name, level, time.perf_counter() - begin)
     return replace(found, axes=what.axes)
 
@@ -156,7 +156,7 @@ def _collected(
         # of a family that fits alike no member is given
         values[n] = np.where(a.certainty.moved(a.scales), np.nan, place.values)
         gain[n] = place.gain
-        interval[n] = a.certainty.interval(a.scales, place.values, level)
+        interval[n] = a.certainty.interval(a.scales, place.values, level, a.ends)
         covariance[n] = a.certainty.of_parameters(a.scales, place.values)
         for b, X, c, r in zip(mine, place.fields, place.drifts, residual_of(model, place, pictures.edges), strict=True):
             fields[b], drift[b], residual[b] = X, c, r

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Certainty:
         condition: Ratio of the best to the worst seen combination of relative changes.
         blind: The worst seen combination, a unit vector of the free coordinates, shape (m,).
         spread: Its standard deviation.
+        unit: Mean square of the deviations that it was made with, by that of the noise; NaN where it was had otherwise.
     """
 
     covariance: Array
@@ -61,6 +63,7 @@ class Certainty:
     condition: float
     blind: Array
     spread: float
+    unit: float = math.nan
 
     @classmethod
     def of(cls, fit: Fit, m: int, least: float = 0.0) -> Certainty:
@@ -84,10 +87,11 @@ class Certainty:
             basis = np.linalg.qr(rest)[0]
             own = own - basis @ (basis.T @ own)
         _, s, vectors = np.linalg.svd(own * size[:m], full_matrices=False)
+        unit = max(fit.chi2, least)
         with np.errstate(all="ignore"):
-            spread = np.sqrt(max(fit.chi2, least)) / np.maximum(s, 1e-300)
+            spread = np.sqrt(unit) / np.maximum(s, 1e-300)
         covariance = (vectors.T * np.minimum(spread, 1e8) ** 2) @ vectors
-        return cls(covariance, fit.freedom, float(s[0] / max(s[-1], 1e-300)), vectors[-1], float(spread[-1]))
+        return cls(covariance, fit.freedom, float(s[0] / max(s[-1], 1e-300)), vectors[-1], float(spread[-1]), unit)
 
     @classmethod
     def from_covariance(cls, covariance: Array, freedom: int) -> Certainty:
@@ -113,18 +117,31 @@ class Certainty:
             "alike, and values that it moves are not given"
         )
 
-    def interval(self, scales: Scales, values: Array, level: float) -> Array:
-        """Interval of each parameter, shape (P, 2); of one that is not free its value twice."""
+    def interval(self, scales: Scales, values: Array, level: float, ends: Array | None = None) -> Array:
+        """Interval of each parameter, shape (P, 2); of one that is not free its value twice.
+
+        Args:
+            scales: How parameters were varied.
+            values: The answer, shape (P,).
+            level: Level of the interval.
+            ends: Lowest and highest change of each free coordinate, shape (m, 2); None takes those of the ellipse.
+        """
         from scipy.stats import t as student
 
-        ends, open_ended = np.stack([values, values], axis=1), self.moved(scales)
-        factor = student.ppf((1 + level) / 2, self.freedom) * self.widths(scales)
-        with np.errstate(over="ignore"):
-            ends[:, 0] = np.where(scales.positive, values * np.exp(-factor), values - scales.size * factor)
-            ends[:, 1] = np.where(scales.positive, values * np.exp(factor), values + scales.size * factor)
-        ends[open_ended, 0] = np.where(scales.positive, 0.0, -np.inf)[open_ended]
-        ends[open_ended, 1] = np.inf
-        return ends
+        if ends is None:
+            width = student.ppf((1 + level) / 2, self.freedom) * self.widths(scales)
+            changes = np.stack([-width, width], axis=1)
+        else:
+            changes = np.zeros((len(values), 2))
+            for row, pair in zip(scales.directions, ends, strict=True):
+                changes[row != 0] = pair
+        open_ended, positive = self.moved(scales), scales.positive[:, None]
+        changes[open_ended] = -np.inf, np.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            varied = values[:, None] * np.exp(changes)
+            out = np.where(positive, varied, values[:, None] + scales.size[:, None] * changes)
+        out[open_ended, 1] = np.inf  # of a value 0 too
+        return np.asarray(out)
 
     def of_parameters(self, scales: Scales, values: Array) -> Array:
         """Covariance of the parameters, shape (P, P), to first order."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gsimplicit.equations import Model
+from gsimplicit.inverse.answers import profile
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty, Recovery, combination
 from gsimplicit.inverse.answers.doubts import along, doubt, nowhere, wide
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
@@ -45,6 +46,9 @@ class Answer:
         starts: Starts tried, and how many of them led to the answer.
         noise: Standard deviation of what the states leave, or what was assumed of it where there is no fit.
         scales: How parameters were varied.
+        asked: The problem and its fit, in the unit of the pictures that were fitted; None where there is no fit.
+        ends: Lowest and highest change of each free coordinate that its interval allows, shape (m, 2), where they were
+            sought by fits; None where they are those of the certainty.
     """
 
     verdict: Recovery
@@ -54,7 +58,9 @@ class Answer:
     others: tuple[Array, ...] = ()
     starts: tuple[int, int] = (0, 0)
     noise: float = float("nan")
-    scales: Scales | None = field(default=None)
+    scales: Scales | None = None
+    asked: tuple[Problem, Fit] | None = None
+    ends: Array | None = None
 
     def deviations(self) -> Array:
         """Standard deviation of each parameter, shape (P,); of a fit only."""
@@ -63,18 +69,26 @@ class Answer:
         return np.asarray(np.sqrt(np.diag(self.certainty.of_parameters(self.scales, self.fit.place.values))))
 
 
-def firm(model: Model, answer: Answer) -> Answer:
-    """An answer with a combination that is hardly seen, as what it is: its values and intervals stay."""
+def firm(model: Model, answer: Answer, level: float) -> Answer:
+    """An answer with the ends of its intervals; one with a combination that is hardly seen, as what it is."""
     certainty, scales = answer.certainty, answer.scales
-    if answer.verdict != Recovery.FOUND or certainty is None or scales is None:
+    if certainty is None or scales is None or answer.verdict == Recovery.MISFIT:
         return answer
-    if not (certainty.condition > WEAK and certainty.spread > HARDLY):  # a loss of its own has neither: NaN
+    if answer.asked is not None:
+        answer = replace(answer, ends=profile.ends(*answer.asked, certainty, level))
+    if answer.verdict != Recovery.FOUND:
         return answer
     names = [model.parameters[int(np.argmax(row))] for row in scales.directions]
-    reason = (
-        f"{combination(names, certainty.blind)} is hardly seen (condition {certainty.condition:.3g}, relative "
-        f"uncertainty {certainty.spread:.2g}): noise may hide another answer"
-    )
+    told = f"condition {certainty.condition:.3g}, relative uncertainty {certainty.spread:.2g}"
+    if answer.ends is not None and not np.isfinite(answer.ends).all():
+        without = ", ".join(n for n, row in zip(names, answer.ends, strict=True) if not np.isfinite(row).all())
+        why = f"no end of the interval of {without} was reached"
+    # a loss of its own has neither: NaN
+    elif certainty.condition > WEAK and certainty.spread > HARDLY:
+        why = "noise may hide another answer"
+    else:
+        return answer
+    reason = f"{combination(names, certainty.blind)} is hardly seen ({told}): {why}"
     return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=reason)
 
 
@@ -114,7 +128,8 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float, unit: 
         least = 1.0
     certainty = Certainty.of(fit, m, least)
     size = data.noise * np.sqrt(fit.chi2)
-    sums = Answer(Recovery.MISFIT, "", fit, certainty, (), (found.starts, found.met[0]), size, scales)
+    starts = (found.starts, found.met[0])
+    sums = Answer(Recovery.MISFIT, "", fit, certainty, (), starts, size, scales, (problem, fit))
     if not explains(problem, fit, accept) or not _explains(data, size):
         return replace(sums, reason=_deviates(problem, fit, data, size, unit))
     why = doubt(problem, fit, least)

@@ -14,7 +14,6 @@ Nonlinear Problems, 2004, section 3.3): the next correction, measured with this 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,15 +83,12 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         if n > iterations and not (problem.trusted and last <= UNEXPLAINED * len(columns)):
             n -= 1
             break
-        # anew each time: noise breaks translations that the state it leads to does not
-        directions = [problem.edges.moves(X, problem.model.scale) for X in place.fields]
-        place = replace(place, drifts=tuple(c @ d.T @ d for c, d in zip(place.drifts, directions, strict=True)))
         try:
-            step = _step(problem, place, directions)
+            step = linearised(problem, place)
         except np.linalg.LinAlgError:
             ended = Ended.SINGULAR
             break
-        columns = step.columns
+        columns, place = step.columns, step.place
         here = step.level(place, step.zeroth)
         first, last = here if n == 1 else first, here
         small = bool(np.abs(step.z[: len(problem.scales.directions)]).max(initial=0) < 1e-6)
@@ -127,7 +123,15 @@ def _unit(step: Step) -> float:
     return min(1.0, float(np.sqrt((left**2).mean())))
 
 
-def _step(problem: Problem, place: Place, directions: Sequence[Array]) -> Step:
+def linearised(problem: Problem, place: Place) -> Step:
+    """The linear model at a place, whose drift is kept along what the state breaks.
+
+    Raises:
+        np.linalg.LinAlgError: It is singular to working precision.
+    """
+    # anew each time: noise breaks translations that the state it leads to does not
+    directions = [problem.edges.moves(X, problem.model.scale) for X in place.fields]
+    place = replace(place, drifts=tuple(c @ d.T @ d for c, d in zip(place.drifts, directions, strict=True)))
     return (OpenStep if problem.edges.open else Step)(problem, place, directions)
 
 
@@ -137,9 +141,8 @@ def first_level(problem: Problem, start: Place) -> float:
     The linear model's misfit says whether the data can be met from here, the step's length whether the model holds
     that far.
     """
-    directions = [problem.edges.moves(X, problem.model.scale) for X in start.fields]
     try:
-        step = _step(problem, start, directions)
+        step = linearised(problem, start)
     except np.linalg.LinAlgError:
         return np.inf
     changes, _ = step.whole()

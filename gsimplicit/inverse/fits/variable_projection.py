@@ -35,7 +35,8 @@ class Projected:
     Attributes:
         values: All parameters, the linear ones fitted, shape (P,).
         fields: Seen species as measured, the others eliminated, shape (S, H, W).
-        residual: Of the seen species over its size without the linear parameters, shape (seen, H, W).
+        residual: Of the seen species over its size without the linear parameters, over that of the seen species where
+            there are none, shape (seen, H, W).
         slopes: Its derivatives in the outer coordinates, shape (outer, size); empty if not asked for.
     """
 
@@ -117,12 +118,14 @@ def projected(picture: Picture, values: Array, *, slopes: bool = False) -> Proje
     equations = picture.edges.equations(picture.model, values)
     X = eliminated(equations, picture.fields, picture.hidden) if picture.hidden else picture.fields
     all_slopes = equations.parameter_slopes(X)
-    B = np.stack([picture.filtered(all_slopes[j][picture.seen]).ravel() for j in picture.inner], axis=1)
+    columns = [picture.filtered(all_slopes[j][picture.seen]).ravel() for j in picture.inner]
     bare = values.copy()
     bare[picture.inner] = 0.0
     rest = picture.filtered(equations.with_values(bare).residual(X)[picture.seen]).ravel()
+    B = np.array(columns).reshape(len(columns), rest.size).T
     fitted = np.linalg.lstsq(B, -rest, rcond=None)[0]
-    size, full = max(float(np.linalg.norm(rest)), 1e-300), values.copy()
+    # where nothing is fitted linearly the rest is the residual itself: it must not be measured by its own size
+    size, full = max(float(np.linalg.norm(rest if columns else picture.fields[picture.seen])), 1e-300), values.copy()
     full[picture.inner] = fitted
     r = rest + B @ fitted
     if not slopes:
@@ -132,7 +135,7 @@ def projected(picture: Picture, values: Array, *, slopes: bool = False) -> Proje
     rows = []
     for moved in held.columns(picture.outer.slopes(values)):
         # of the part without the linear parameters, for its norm: they multiply seen species alone, which are held
-        growth = float(rest @ moved) / size**2
+        growth = float(rest @ moved) / size**2 if columns else 0.0
         rows.append((moved - basis @ (basis.T @ moved)) / size - r / size * growth)
     return Projected(full, X, r / size, np.stack(rows))
 

@@ -17,7 +17,7 @@ from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.whiteness import agreement
 from gsimplicit.inverse.starts.measured import Measured
-from gsimplicit.inverse.starts.search import CLEANEST, Found, explains
+from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, Found, explains
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -28,7 +28,8 @@ APART, ROUNDED = 8.0, 1e-6
 WEAK = 1e4
 """Condition from which little noise does not tell a right answer from a wrong one: all starts are tried then."""
 HARDLY = 0.1
-"""Standard deviation of a logarithm from which a combination is hardly seen, where the condition is `WEAK` too."""
+"""Standard deviation of a logarithm from which a combination is hardly seen, where the condition is `WEAK` too or one
+start alone led there."""
 SIGNIFICANT = 25.0
 """Difference of the sums of squares, in units of the noise's square, that makes one answer better than another."""
 
@@ -80,16 +81,23 @@ def firm(model: Model, answer: Answer, level: float) -> Answer:
         return answer
     names = [model.parameters[int(np.argmax(row))] for row in scales.directions]
     told = f"condition {certainty.condition:.3g}, relative uncertainty {certainty.spread:.2g}"
+    told += f", met from {answer.starts[1]} of {answer.starts[0]} starts" if _once(answer) else ""
     if answer.ends is not None and not np.isfinite(answer.ends).all():
         without = ", ".join(n for n, row in zip(names, answer.ends, strict=True) if not np.isfinite(row).all())
         why = f"no end of the interval of {without} was reached"
     # a loss of its own has neither: NaN
-    elif certainty.condition > WEAK and certainty.spread > HARDLY:
+    elif certainty.spread > HARDLY and (certainty.condition > WEAK or _once(answer)):
         why = "noise may hide another answer"
     else:
         return answer
     reason = f"{combination(names, certainty.blind)} is hardly seen ({told}): {why}"
     return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=reason)
+
+
+def _once(answer: Answer) -> bool:
+    """Whether one of many starts of the one-shot method led to an answer, and no other."""
+    by_linear_model = answer.certainty is not None and np.isfinite(answer.certainty.unit)
+    return bool(by_linear_model and answer.starts[1] < 2 and answer.starts[0] >= ENOUGH)
 
 
 def differing(model: Model, each: Sequence[Answer]) -> str:

@@ -79,6 +79,25 @@ def test_at_an_end_the_best_of_all_else_is_as_much_worse_as_the_level_asks(
     assert rise(answer, i, ends[i, side]) == pytest.approx(T2 * answer.certainty.unit, rel=0.05)
 
 
+@pytest.mark.parametrize(("corner", "seed"), [((20, 13), 1), ((30, 5), 3)], ids=str)
+def test_intervals_of_higher_levels_hold_those_of_lower_ones(
+    whole: torch.Tensor, corner: tuple[int, int], seed: int
+) -> None:
+    cut = whole[corner[0] : corner[0] + 32, corner[1] : corner[1] + 32]
+    found = answered(cut + noise(cut.shape, 0.12 * float(cut.std()), seed))
+    assert found.asked is not None
+    assert found.certainty is not None
+    widths = np.sqrt(np.diag(found.certainty.covariance))
+    before = np.zeros((4, 2))
+    for level in (0.5, 0.8, 0.95, 0.99):
+        now = profile.ends(*found.asked, found.certainty, level)
+        assert now is not None
+        assert (now[:, 0] <= before[:, 0] + 0.05 * widths).all()
+        assert (now[:, 1] >= before[:, 1] - 0.05 * widths).all()
+        before = now
+    assert profile.ends(*found.asked, found.certainty, 1e-6) is None
+
+
 def test_a_fit_of_the_ellipsoids_ends_would_be_better_or_worse_than_that(answer: Answer, ends: Any) -> None:
     assert answer.certainty is not None
     width = np.sqrt(T2 * np.diag(answer.certainty.covariance))
@@ -139,7 +158,7 @@ def test_an_end_that_no_step_reaches_is_open_and_the_combination_hardly_seen(
     found = gs.invert(weak, periodic=False, progress=False)
     assert found.verdict.item() == gs.Recovery.UNIDENTIFIED
     assert "is hardly seen" in found.reason[0]
-    assert "no end of the interval of Du, Dv, F, k was reached" in found.reason[0]
+    assert "no end was found of the interval of Du, Dv, F, k" in found.reason[0]
     assert found.params.tensor().isfinite().all()
     assert found.interval[0].tolist() == [[0.0, np.inf]] * 4
 

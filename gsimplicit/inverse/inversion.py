@@ -39,8 +39,8 @@ class Inversion(ByValue):
     Attributes:
         params: The N sets; NaN where there is no answer.
         interval: Lowest and highest value of each parameter at the level asked for, float64, shape (N, P, 2). NaN
-            where there is no answer; of a parameter that was not free its value twice. By the profile likelihood where
-            the worst seen combination is uncertain by more than 3 %, and not symmetric there.
+            where there is no answer; of a parameter that was not free its value twice. One-shot's are
+            profile likelihoods where the worst seen combination is uncertain by more than 3 %, and not symmetric there.
         covariance: Of the parameters, to first order, float64, shape (N, P, P).
         correlation: The same scaled to 1 on the diagonal, shape (N, P, P); NaN for those that were not free.
         fields: The steady states of these parameters nearest to the pictures: completed and denoised, float64,

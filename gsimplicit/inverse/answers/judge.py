@@ -17,7 +17,7 @@ from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import PERIODIC, Edges
 from gsimplicit.inverse.pictures.whiteness import agreement
 from gsimplicit.inverse.starts.measured import Measured
-from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, Found, explains
+from gsimplicit.inverse.starts.search import CLEANEST, Found, explains
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -50,6 +50,7 @@ class Answer:
         asked: The problem and its fit, in the unit of the pictures that were fitted; None where there is no fit.
         ends: Lowest and highest change of each free coordinate that its interval allows, shape (m, 2), where they were
             sought by fits; None where they are those of the certainty.
+        once: Whether it was looked for from many starts for its noise, and one alone led to it.
     """
 
     verdict: Recovery
@@ -62,6 +63,7 @@ class Answer:
     scales: Scales | None = None
     asked: tuple[Problem, Fit] | None = None
     ends: Array | None = None
+    once: bool = False
 
     def deviations(self) -> Array:
         """Standard deviation of each parameter, shape (P,); of a fit only."""
@@ -71,33 +73,25 @@ class Answer:
 
 
 def firm(model: Model, answer: Answer, level: float) -> Answer:
-    """An answer with the ends of its intervals; one with a combination that is hardly seen, as what it is."""
+    """A found answer with the ends of its intervals; one with a combination that is hardly seen, as what it is."""
     certainty, scales = answer.certainty, answer.scales
-    if certainty is None or scales is None or answer.verdict == Recovery.MISFIT:
+    if answer.verdict != Recovery.FOUND or certainty is None or scales is None:
         return answer
     if answer.asked is not None:
         answer = replace(answer, ends=profile.ends(*answer.asked, certainty, level))
-    if answer.verdict != Recovery.FOUND:
-        return answer
     names = [model.parameters[int(np.argmax(row))] for row in scales.directions]
     told = f"condition {certainty.condition:.3g}, relative uncertainty {certainty.spread:.2g}"
-    told += f", met from {answer.starts[1]} of {answer.starts[0]} starts" if _once(answer) else ""
     if answer.ends is not None and not np.isfinite(answer.ends).all():
         without = ", ".join(n for n, row in zip(names, answer.ends, strict=True) if not np.isfinite(row).all())
-        why = f"no end of the interval of {without} was reached"
+        why = f"no end was found of the interval of {without}"
     # a loss of its own has neither: NaN
-    elif certainty.spread > HARDLY and (certainty.condition > WEAK or _once(answer)):
+    elif certainty.spread > HARDLY and (certainty.condition > WEAK or answer.once):
+        told += f", met from {answer.starts[1]} of {answer.starts[0]} starts"
         why = "noise may hide another answer"
     else:
         return answer
     reason = f"{combination(names, certainty.blind)} is hardly seen ({told}): {why}"
     return replace(answer, verdict=Recovery.UNIDENTIFIED, reason=reason)
-
-
-def _once(answer: Answer) -> bool:
-    """Whether one of many starts of the one-shot method led to an answer, and no other."""
-    by_linear_model = answer.certainty is not None and np.isfinite(answer.certainty.unit)
-    return bool(by_linear_model and answer.starts[1] < 2 and answer.starts[0] >= ENOUGH)
 
 
 def differing(model: Model, each: Sequence[Answer]) -> str:

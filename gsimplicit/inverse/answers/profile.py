@@ -14,6 +14,8 @@ the last few together foretell (D. Anderson, J. ACM 12, 547, 1965).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from scipy.stats import t as student
 
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty
 from gsimplicit.inverse.fits import one_shot
-from gsimplicit.inverse.fits.problem import Fit, Place, Problem
+from gsimplicit.inverse.fits.problem import Fit, Problem
 from gsimplicit.inverse.fits.step import Step
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -29,12 +31,21 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 BENT = 0.03
 """Standard deviation of the worst seen combination from which ellipsoids are not believed: at 0.03 they are off by some
 hundredths of an interval."""
+NEAR = 0.1
+"""Standard deviations up to which an ellipsoid is good enough, and beyond which a fit's own end is near the answer."""
 STEPS = 20
 """Steps to an end at most."""
+WAYS = (((1.0,), False), ((1.0,), True), ((0.1, 0.25, 0.5, 0.75, 1.0), False))
+"""Ways to an end, tried in this order: shares of the rise to whose ends steps go in turn, and whether they are mixed
+from the beginning."""
 CLOSE = 0.1
 """Change of all deviations, by what the sum of squares rises to the end, that ends the steps."""
+WORSE, HALVINGS = 1.0, 5
+"""How much worse than at the end a place may be on the way, by the rise to the end, and halvings of a step to it."""
 MEMORY = 4
 """Steps that foretell the next."""
+STALLED = 0.1
+"""Share of a step below which what was foretold stands still: it is begun anew."""
 ALIKE = 1e-3
 """Relative size of what steps tell apart below which it is rounding."""
 
@@ -50,61 +61,124 @@ def ends(problem: Problem, fit: Fit, certainty: Certainty, level: float) -> Arra
         certainty: Its linear model.
         level: Level of the intervals.
     """
+    factor, m = float(student.ppf((1 + level) / 2, certainty.freedom)), len(certainty.covariance)
     if not len(fit.weighed) or not BENT < certainty.spread <= UNSEEN or not np.isfinite(certainty.unit):
         return None
-    factor = float(student.ppf((1 + level) / 2, certainty.freedom))
-    room, places = factor**2 * certainty.unit, range(len(certainty.covariance))
-    return np.array([[sign * _end(problem, fit, i, sign, room) for sign in (-1, 1)] for i in places])
+    if factor < NEAR:
+        return None
+    out: list[float] = []
+    for i in range(m):
+        for sign in (-1, 1):
+            # with one end open the answer is hardly seen, and not worth the work for others
+            ways = WAYS if np.isfinite(out).all() else WAYS[:1]
+            out.append(sign * _end(Walk(problem, fit, i, sign, factor**2 * certainty.unit), ways))
+    return np.array(out).reshape(m, 2)
 
 
-def _end(problem: Problem, fit: Fit, i: int, sign: int, room: float) -> float:
-    """How far a coordinate goes; infinite where steps reach no end, from the first to-and-fro on or at once mixed."""
-    for mixed in (False, True):
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Which end is sought.
+
+    Attributes:
+        problem: What was asked.
+        fit: The answer.
+        i: Place of the free coordinate.
+        sign: 1 for its highest value, -1 for its lowest.
+        room: Rise of the sum of squares at the end.
+    """
+
+    problem: Problem
+    fit: Fit
+    i: int
+    sign: int
+    room: float
+
+    @property
+    def base(self) -> float:
+        """Sum of squares at the answer."""
+        return float((self.fit.weighed**2).sum())
+
+
+def _end(walk: Walk, ways: Sequence[tuple[tuple[float, ...], bool]]) -> float:
+    """How far a coordinate goes, by the first way that ends; infinite where none does."""
+    for stages, mixed in ways:
         try:
-            found = _walked(problem, fit, i, sign, room, mixed=mixed)
+            step, here = one_shot.linearised(walk.problem, walk.fit.place), None
+            for share in stages:
+                step, here = _walked(replace(walk, room=share * walk.room), step, here, mixed=mixed)
         except np.linalg.LinAlgError:
             continue
-        if found is not None:
-            return found
+        if here is None or np.isinf(here).any():  # the parameters left: no other way would bring them back
+            break
+        if walk.sign * here[walk.i] > 0:
+            return float(walk.sign * here[walk.i])
     return np.inf
 
 
-def _walked(problem: Problem, fit: Fit, i: int, sign: int, room: float, *, mixed: bool) -> float | None:
-    """The same by steps, `mixed` from the beginning or once they turn back; None where they do not end."""
-    place, target = fit.place, float((fit.weighed**2).sum()) + room
-    here, way, tried = np.zeros(len(problem.scales.directions)), 0.0, Mixture()
-    for _ in range(STEPS):
-        step = one_shot.linearised(problem, place)
-        z = _to_the_end(step, i, sign, target)
-        z[: len(here)] = tried.step(here, z[: len(here)], mixed=mixed)
-        step.z, before = z, here[i]
-        share = step.longest()
+def _walked(walk: Walk, step: Step, start: Array | None, *, mixed: bool) -> tuple[Step, Array]:
+    """The end by steps: the linear model there, and the change of all unknowns to it, infinite where they left.
+
+    Args:
+        walk: Which end.
+        step: The linear model where it begins.
+        start: Change of all unknowns from the answer to there; None at the answer.
+        mixed: Whether steps are mixed from the beginning; else from the first that turns back.
+
+    Raises:
+        np.linalg.LinAlgError: Steps do not end.
+    """
+    unit, m, tried = np.linalg.norm(step.columns, axis=0), len(walk.problem.scales.directions), Mixture()
+    unit[unit == 0] = 1.0
+    here, way = np.zeros(len(unit)) if start is None else start, 0.0
+    for n in range(STEPS):
+        z = _to_the_end(step, walk.i, walk.sign, walk.base + walk.room)
+        if len(z) != len(here):
+            raise np.linalg.LinAlgError("the state breaks other translations than the answer does")
+        if n and float(np.linalg.norm(step.columns @ z)) <= CLOSE * np.sqrt(walk.room):
+            return step, here
+        step.z = tried.step(unit * here, unit * z, mixed=mixed) / unit
+        (there, share), before = _onward(walk, step), here[walk.i]
+        here, step = here + share * step.z, there
+        if np.abs(here[:m]).max() > one_shot.LEFT:
+            return step, np.full_like(here, np.inf)
+        mixed = mixed or (here[walk.i] - before) * way < 0
+        way = here[walk.i] - before
+    raise np.linalg.LinAlgError("no end was reached")
+
+
+def _onward(walk: Walk, step: Step) -> tuple[Step, float]:
+    """The linear model after a share of a step, and the share: halved until its least sum of squares is not too much.
+
+    Beyond the last steady state of a branch it is.
+
+    Raises:
+        np.linalg.LinAlgError: It is, however small the share.
+    """
+    share = step.longest()
+    for _ in range(HALVINGS):
         place = step.moved(share)
-        here = _from_the_answer(problem, fit, place)
-        if not np.isfinite(here).all():
-            return None
-        if share == 1.0 and float(np.linalg.norm(step.columns @ z)) <= CLOSE * np.sqrt(room):
-            return float(sign * here[i]) if sign * here[i] > 0 else None
-        mixed = mixed or (here[i] - before) * way < 0
-        way = here[i] - before
-    return None
+        if all(np.isfinite(X).all() for X in place.fields) and np.isfinite(place.values).all():
+            there = one_shot.linearised(walk.problem, place)
+            if _least(there)[1] <= walk.base + (1 + WORSE) * walk.room:
+                return there, share
+        share /= 2
+    raise np.linalg.LinAlgError("no steady state lies further on")
 
 
 def _to_the_end(step: Step, i: int, sign: int, target: float) -> Array:
     """Change of all unknowns to the end of the linear model's ellipsoid of a sum of squares."""
-    size = np.linalg.norm(step.columns, axis=0)
-    size[size == 0] = 1.0
-    Q, R = np.linalg.qr(step.columns / size)
-    least = -np.linalg.solve(R, Q.T @ step.start)
-    left = float(((step.start + step.columns @ (least / size)) ** 2).sum())
+    (size, R, least), left = _least(step)
     y = np.linalg.solve(R.T, np.eye(len(R))[i])  # the inverse information's column i is R^-1 y
     return np.asarray((least + sign * np.sqrt(max(target - left, 0.0) / (y @ y)) * np.linalg.solve(R, y)) / size)
 
 
-def _from_the_answer(problem: Problem, fit: Fit, place: Place) -> Array:
-    """Change of the free coordinates at a place, shape (m,)."""
-    change = problem.scales.between(place.values, fit.place.values)
-    return np.asarray(change[np.argmax(problem.scales.directions, axis=1)])
+def _least(step: Step) -> tuple[tuple[Array, Array, Array], float]:
+    """Least squares of a linear model: size of its columns, their triangle, the solution by size; and what is left."""
+    size = np.linalg.norm(step.columns, axis=0)
+    size[size == 0] = 1.0
+    Q, R = np.linalg.qr(step.columns / size)
+    z = -np.linalg.solve(R, Q.T @ step.start)
+    return (size, R, z), float(((step.start + step.columns @ (z / size)) ** 2).sum())
 
 
 class Mixture:
@@ -131,4 +205,8 @@ class Mixture:
             return step
         places, steps = (np.diff(np.array(rows), axis=0).T for rows in (self._places, self._steps))
         shares: Any = np.linalg.lstsq(steps, step, rcond=ALIKE)[0]
-        return np.asarray(step - (places + steps) @ shares)
+        out = step - (places + steps) @ shares
+        if np.linalg.norm(out) < STALLED * np.linalg.norm(step):
+            self._places, self._steps = [], []
+            return step
+        return np.asarray(out)

@@ -18,7 +18,7 @@ from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.question import Pictures, Wanted
 from gsimplicit.inverse.starts import gains
 from gsimplicit.inverse.starts.measured import ASSUMED, ROUGH, SURE, Measured, assumed, measured, refusal
-from gsimplicit.inverse.starts.search import CLEANEST, NOISY, pulled, search, starts_of
+from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, NOISY, pulled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -106,9 +106,10 @@ def _recovered(
     # where noise could hide a wrong answer the start's own is one among others
     found = search(problem, chain(first, by(problem, data.guess, parameters)), accept, noisy=noisy)
     answer = judged(problem, found, data, accept)
-    if not _alone(answer):
-        return answer
-    return judged(problem, search(problem, by(problem, data.guess, parameters), accept, noisy=True), data, accept)
+    if _alone(answer) and not noisy:
+        again = search(problem, by(problem, data.guess, parameters), accept, noisy=True)
+        answer, noisy = judged(problem, again, data, accept), True
+    return replace(answer, once=noisy and answer.starts[1] < 2 and answer.starts[0] >= ENOUGH)
 
 
 def _alone(answer: Answer) -> bool:

@@ -12,7 +12,7 @@ from helpers import PAPER, noise, small_start
 
 import gsimplicit as gs
 from gsimplicit.inverse.answers import profile
-from gsimplicit.inverse.answers.judge import Answer
+from gsimplicit.inverse.answers.judge import Answer, firm
 from gsimplicit.inverse.asked import asked
 from gsimplicit.inverse.fits import one_shot
 from gsimplicit.inverse.fits.problem import Ended
@@ -161,6 +161,20 @@ def test_an_end_that_no_step_reaches_is_open_and_the_combination_hardly_seen(
     assert "no end was found of the interval of Du, Dv, F, k" in found.reason[0]
     assert found.params.tensor().isfinite().all()
     assert found.interval[0].tolist() == [[0.0, np.inf]] * 4
+
+
+@pytest.mark.parametrize(
+    ("once", "spread", "verdict"),
+    [(True, 0.15, gs.Recovery.UNIDENTIFIED), (False, 0.15, gs.Recovery.FOUND), (True, 0.09, gs.Recovery.FOUND)],
+)
+def test_an_uncertain_answer_that_one_start_of_many_led_to_is_hardly_seen(
+    answer: Answer, once: bool, spread: float, verdict: gs.Recovery
+) -> None:
+    assert answer.certainty is not None
+    given = replace(answer, once=once, starts=(8, 1), certainty=replace(answer.certainty, spread=spread))
+    found = firm(gs.models.gray_scott, given, 0.95)
+    assert found.verdict == verdict
+    assert ("met from 1 of 8 starts" in found.reason) == (verdict == gs.Recovery.UNIDENTIFIED)
 
 
 def test_steps_that_go_to_and_fro_are_mixed_to_their_fixed_point() -> None:

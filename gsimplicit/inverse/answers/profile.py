@@ -106,17 +106,17 @@ def _end(walk: Walk, ways: Sequence[tuple[tuple[float, ...], bool]]) -> float:
             step, here = one_shot.linearised(walk.problem, walk.fit.place), None
             for share in stages:
                 step, here = _walked(replace(walk, room=share * walk.room), step, here, mixed=mixed)
+                if one_shot.left(walk.problem, step.place, walk.fit.place):
+                    return np.inf
         except np.linalg.LinAlgError:
             continue
-        if here is None or np.isinf(here).any():  # the parameters left: no other way would bring them back
-            break
-        if walk.sign * here[walk.i] > 0:
+        if here is not None and walk.sign * here[walk.i] > 0:
             return float(walk.sign * here[walk.i])
     return np.inf
 
 
 def _walked(walk: Walk, step: Step, start: Array | None, *, mixed: bool) -> tuple[Step, Array]:
-    """The end by steps: the linear model there, and the change of all unknowns to it, infinite where they left.
+    """The end by steps, or where parameters left on the way: the linear model there, and the change of all unknowns.
 
     Args:
         walk: Which end.
@@ -127,7 +127,7 @@ def _walked(walk: Walk, step: Step, start: Array | None, *, mixed: bool) -> tupl
     Raises:
         np.linalg.LinAlgError: Steps do not end.
     """
-    unit, m, tried = np.linalg.norm(step.columns, axis=0), len(walk.problem.scales.directions), Mixture()
+    unit, tried = np.linalg.norm(step.columns, axis=0), Mixture()
     unit[unit == 0] = 1.0
     here, way = np.zeros(len(unit)) if start is None else start, 0.0
     for n in range(STEPS):
@@ -139,8 +139,8 @@ def _walked(walk: Walk, step: Step, start: Array | None, *, mixed: bool) -> tupl
         step.z = tried.step(unit * here, unit * z, mixed=mixed) / unit
         (there, share), before = _onward(walk, step), here[walk.i]
         here, step = here + share * step.z, there
-        if np.abs(here[:m]).max() > one_shot.LEFT:
-            return step, np.full_like(here, np.inf)
+        if one_shot.left(walk.problem, step.place, walk.fit.place):
+            return step, here
         mixed = mixed or (here[walk.i] - before) * way < 0
         way = here[walk.i] - before
     raise np.linalg.LinAlgError("no end was reached")

@@ -97,8 +97,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             ended = Ended.DIVERGED
             break
         place, share = onward
-        far = problem.scales.between(place.values, start.values)
-        if np.abs(far / np.where(problem.scales.positive, 1, 10)).max() > LEFT:
+        if left(problem, place, start):
             ended = Ended.LEFT
             break
         if place.gain[1] <= 0:
@@ -121,6 +120,12 @@ def _unit(step: Step) -> float:
     """Standard deviation of what the linear model leaves, by that of the noise; that of the noise where it is more."""
     left = step.start + step.columns @ step.z
     return min(1.0, float(np.sqrt((left**2).mean())))
+
+
+def left(problem: Problem, place: Place, start: Place) -> bool:
+    """Whether parameters have gone so far from a start that they lead nowhere."""
+    far = problem.scales.between(place.values, start.values)
+    return bool(np.abs(far / np.where(problem.scales.positive, 1, 10)).max() > LEFT)
 
 
 def linearised(problem: Problem, place: Place) -> Step:

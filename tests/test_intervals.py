@@ -79,7 +79,7 @@ def test_at_an_end_the_best_of_all_else_is_as_much_worse_as_the_level_asks(
     assert rise(answer, i, ends[i, side]) == pytest.approx(T2 * answer.certainty.unit, rel=0.05)
 
 
-@pytest.mark.parametrize(("corner", "seed"), [((20, 13), 1), ((30, 5), 3)], ids=str)
+@pytest.mark.parametrize(("corner", "seed"), [pytest.param((20, 13), 1, marks=pytest.mark.slow), ((30, 5), 3)])
 def test_intervals_of_higher_levels_hold_those_of_lower_ones(
     whole: torch.Tensor, corner: tuple[int, int], seed: int
 ) -> None:
@@ -130,6 +130,7 @@ def test_intervals_are_from_these_ends(weak: torch.Tensor, ends: Any) -> None:
     np.testing.assert_allclose(found.interval[0].numpy(), values[:, None] * np.exp(ends), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_they_do_not_depend_on_the_camera(weak: torch.Tensor) -> None:
     given: dict[str, Any] = {
         "gain": True, "free": ["Dv", "F", "k"], "start": gs.Params(*PAPER).replace(Dv=0.078), "periodic": False,

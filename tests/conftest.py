@@ -111,3 +111,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     for one, had in zip(patched, before, strict=True):  # what the script put there would stay for all other tests
         for name in set(vars(one)) - set(had):
             delattr(one, name)
+
+
+@pytest.fixture(scope="session")
+def whole() -> torch.Tensor:
+    """A certified root at the paper's point, shape (2, 64, 64)."""
+    state = gs.steady_state(gs.Params(*PAPER), small_start(64, 7), max_steps=20_000, refine=True)
+    assert state.has_root.all()
+    return state.fields[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import PAPER, error, small_start
+from helpers import PAPER, error
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
@@ -23,14 +23,6 @@ from gsimplicit.refine.linear import jacobian
 
 TRUTH = torch.tensor(PAPER, dtype=torch.float64)
 MODEL = gs.models.gray_scott
-
-
-@pytest.fixture(scope="module")
-def whole() -> torch.Tensor:
-    """A certified root at the paper's point, shape (2, 64, 64)."""
-    state = gs.steady_state(gs.Params(*PAPER), small_start(64, 7), max_steps=20_000, refine=True)
-    assert state.has_root.all()
-    return state.fields[0]
 
 
 @pytest.fixture(scope="module")

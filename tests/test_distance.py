@@ -216,7 +216,7 @@ def closed(state: gs.SteadyState) -> torch.Tensor:
     """The root whose residual is rounding, from a certified one, in the same phase."""
     drifts = bool(state.status[0] == gs.Status.DRIFTING)
     equations = instance(state.params.tensor()[0].tolist())
-    root = newton(equations, state.fields[0].numpy(), 1e-15, bordered=drifts, patience=20)
+    root = newton(equations, state.fields[0].numpy(), 1e-15, bordered=drifts)
     return torch.from_numpy(root.fields)[None]
 
 

@@ -225,7 +225,7 @@ def test_inexact_newton_finds_the_root_of_the_direct_one(drifting_root: gs.Stead
 
 
 def test_forcing_terms_save_products(drifting_root: gs.SteadyState, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gsimplicit.refine import newton as module
+    from gsimplicit.refine import steps as module
 
     fields = drifting_root.fields[0].numpy()
     start = fields + 1e-3 * np.random.default_rng(0).standard_normal(fields.shape)

@@ -123,14 +123,16 @@ def _residual(plan: Plan, params: ModelParams, out: Values) -> None:
     """The residual loss needs no state and no route: its derivative is exact and stands under each of them."""
     at = plan.names.index("residual")
     assert plan.residual_at is not None
+    if not plan.routes:
+        out["loss"][:, at] = residual_loss(params, plan.residual_at).numpy()
+        return
     values = params.tensor().clone().requires_grad_()
     with torch.enable_grad():
         loss = residual_loss(params._stacked(values), plan.residual_at)
         (slope,) = torch.autograd.grad(loss.sum(), values)
     out["loss"][:, at] = loss.detach().numpy()
-    if plan.routes:
-        out["route_loss"][:, :, at] = loss.detach().numpy()[:, None]
-        out["gradient"][:, :, at] = slope.numpy()[:, None]
+    out["route_loss"][:, :, at] = loss.detach().numpy()[:, None]
+    out["gradient"][:, :, at] = slope.numpy()[:, None]
 
 
 def _states(plan: Plan, params: ModelParams, out: Values) -> torch.Tensor:

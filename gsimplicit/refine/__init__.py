@@ -193,12 +193,12 @@ def _closed(equations: Equations, fields: Array, settings: Refine, *, last: bool
 
     The last try may creep: there is no marching on.
     """
-    from gsimplicit.refine.newton import MAX_ITERATIONS, PATIENCE, certify, closing
+    from gsimplicit.refine.newton import certify, closing
     from gsimplicit.refine.pinning import pinning
 
     note("closing the residual by Newton's method")
-    patience, tol = MAX_ITERATIONS if last else PATIENCE, _tol(equations, settings)
-    root = yield from closing(equations, fields, tol, keep=keep, patience=patience)
+    tol = _tol(equations, settings)
+    root = yield from closing(equations, fields, tol, keep=keep, hurry=not last)
     spent = root.evaluations
     certified = certify(equations, root.fields)
     if not root.converged or _kind(equations, root.fields) != _kind(equations, fields):

@@ -5,46 +5,26 @@ Solves for the fields X and the velocity c of a pattern that moves without chang
     R(X) + c . grad X = 0,    <grad X0, X - X0> = 0,
 
 with as many velocities as the pattern breaks translations: two for spots and labyrinths, one for stripes, none for a
-uniform state. Differs from the textbook in:
-
-1. A factorisation is kept while it halves the residual at each step (a chord step costs 1/20 of a factorisation). An
-   iterative solver is asked for no more than the step is worth: the forcing terms of Eisenstat and Walker, SIAM J. Sci.
-   Comput. 17, 1996, choice 2.
-2. A step is cut where it would move a field by more than `MAX_STEP`: Newton must not leave for another state.
-3. A step that does not lower the residual is halved, four times at most; then the iteration gives up. It also gives up
-   where it creeps, since it is called again from a state marched further.
+uniform state. How its steps are made as long as they may be lies in `steps`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gsimplicit.arrays import real_fields
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along, broken_translations, shifted, slopes
-from gsimplicit.refine.asking import Solve, Solving, alone, solved
+from gsimplicit.refine.asking import Solving, alone, solved
 from gsimplicit.refine.linear import Bordered
-from gsimplicit.refine.solvers import LOOSE, LinearSolver, Prepared, guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gsimplicit.refine.solvers import LinearSolver, Prepared, guarded
+from gsimplicit.refine.steps import Task, by_error, by_residual
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-MAX_STEP = 0.2
-"""Largest change of a species in one Newton step, as a share of the largest or of the model's scale."""
-
-MAX_ITERATIONS = 20
-
-PATIENCE, GAIN = 6, 0.8
-"""Iterations after which the residual must be below this share of the first one: else marching on is cheaper."""
-
-FORCING = 0.01
-"""Relative residual asked of the first linear solve of an inexact Newton iteration, and the most ever asked."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +109,7 @@ def newton(
     *,
     bordered: bool = True,
     linear: LinearSolver | None = None,
-    patience: int = PATIENCE,
+    hurry: bool = False,
     held: Array | None = None,
 ) -> Root:
     """Refine one state to a root of the bordered (or the raw) residual.
@@ -140,7 +120,7 @@ def newton(
         tol: Max norm of the residual to reach, per unit time.
         bordered: Solve for the drift as well; False solves the raw lattice equations.
         linear: How the linear systems are solved; None is sparse LU.
-        patience: Iterations after which it must have got somewhere.
+        hurry: Give up where steps must be short: for callers that can march on, which is cheaper.
         held: What the residual is to be instead of zero, shape (S, H, W): what a certified root leaves of its own, so
             that roots near by are followed from that very root.
 
@@ -148,7 +128,7 @@ def newton(
         The state of least residual met, with `converged` false where that is above `tol`.
     """
     linear = guarded(linear)
-    work = closing(equations, fields, tol, bordered=bordered, keep=linear.factorises, patience=patience, held=held)
+    work = closing(equations, fields, tol, bordered=bordered, keep=linear.factorises, hurry=hurry, held=held)
     return alone(work, partial(solved, linear))
 
 
@@ -159,70 +139,16 @@ def closing(
     *,
     bordered: bool = True,
     keep: bool = False,
-    patience: int = PATIENCE,
+    hurry: bool = False,
     held: Array | None = None,
 ) -> Solving[Root]:
     """The same as work that asks for its linear solves; `keep` says that what solves is worth keeping."""
     directions = broken_translations(fields, equations.model.scale) if bordered else np.zeros((0, 2))
-    phase = along(directions, fields) if len(directions) else None
-
-    def defect(X: Array, c: Array) -> Array:
-        R = equations.residual(X) if held is None else equations.residual(X) - held
-        return R + along(c, X) if c.any() else R
-
-    X, c = fields, certify(equations, fields).drift if bordered else np.zeros(2)
-    R, evaluations = defect(X, c), 2
-    longest = MAX_STEP * max(equations.model.scale, float(np.abs(fields).max()))
-    known: Prepared | None = None
-    at: Bordered | None = None
-    fresh, forcing, first = True, FORCING, float(np.linalg.norm(R))
-    for n in range(MAX_ITERATIONS):
-        size = float(np.abs(R).max())
-        if not tol < size < np.inf or (n == patience and np.linalg.norm(R) > GAIN * first):
-            break
-        if at is None or fresh:
-            at, fresh = Bordered(equations, X, directions, c, phase), True
-        # the phase conditions are linear and hold from the start, so their right-hand side stays zero
-        asked = 1e-10 if keep else max(forcing, 0.1 * tol / size)
-        answer = yield Solve(at, -R, known=known, fresh=fresh, tol=asked)
-        step, known = answer.solution, answer.prepared
-        evaluations += 0 if keep else step.products
-        if not step.residual < max(LOOSE, 2 * asked):
-            break
-        scale = min(1.0, longest / max(float(np.abs(step.x).max()), 1e-300))
-        X_new, c_new, R_new, tried = _damped(defect, (X, c, R), (step.x, step.s @ directions), scale)
-        evaluations += tried
-        gain = float(np.linalg.norm(R_new) / np.linalg.norm(R))
-        if not gain < 1:
-            if fresh:
-                break
-            fresh = True  # the kept factors are out of date: try again at this point
-            continue
-        forcing = min(FORCING, 0.9 * gain**2)
-        fresh = not keep or not gain < 0.5
-        X, c, R = X_new, c_new, R_new
-    size = float(np.abs(R).max())
-    factors = None if known is None or at is None else (known, at)
-    return Root(X, c, size, evaluations, bool(size <= tol), factors)
-
-
-def _damped(
-    defect: Callable[[Array, Array], Array],
-    here: tuple[Array, Array, Array],
-    step: tuple[Array, Array],
-    scale: float,
-) -> tuple[Array, Array, Array, int]:
-    """Fields, drift and residual after a step, halved until the residual is lower, four times at most; and the tries.
-
-    Where none lowers it the residual is that of the last try.
-    """
-    (X, c, R), tries = here, 0
-    while True:
-        X_new, c_new = X + scale * step[0], c + scale * step[1]
-        R_new, tries = defect(X_new, c_new), tries + 1
-        if np.linalg.norm(R_new) < np.linalg.norm(R) or tries == 5:
-            return X_new, c_new, R_new, tries
-        scale /= 2
+    drift = certify(equations, fields).drift if bordered else np.zeros(2)
+    task = Task(equations, fields, tol, directions, held)
+    end = yield from (by_error if keep else by_residual)(task, task.at(fields, drift), hurry=hurry)
+    evaluations = task.evaluations + 1  # the first drift took one
+    return Root(end.here.X, end.here.c, end.here.size, evaluations, end.here.size <= tol, end.factors)
 
 
 def rigid_distance(fields: Array, goal: Array) -> float:

@@ -116,6 +116,17 @@ def test_a_root_that_is_recognised_has_a_bound_too() -> None:
     assert again.distance.item() == pytest.approx(state.distance.item(), rel=0.2)
 
 
+def test_a_drifting_root_has_the_bound_of_its_own_jacobian() -> None:
+    """Newton's factors were made 4e-4 away, where the least singular value is a quarter larger."""
+    params = gs.Params(0.16, 0.08, 0.062, 0.0618333)
+    state = gs.steady_state(params, gs.initial_state(grid=(32, 32)), refine=True)
+    assert state.status[0] == gs.Status.DRIFTING
+    again = gs.steady_state(params, state.fields, refine=True)
+    assert again.evaluations.item() == 0
+    assert state.least_singular.item() == pytest.approx(again.least_singular.item(), rel=0.05)
+    assert state.distance.item() == pytest.approx(again.distance.item(), rel=0.1)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Folds: the residual is small on either side, with a root or without
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import numpy as np
 from gsimplicit.equations import Equations
 from gsimplicit.grid import along
 from gsimplicit.refine.asking import Solve, Solving, alone, solved
-from gsimplicit.refine.least_singular import CLOSED, least_singular_of_uniform, seeking
+from gsimplicit.refine.least_singular import CLOSED, SHARP, least_singular_of_uniform, seeking
 from gsimplicit.refine.modes import symbols
+from gsimplicit.refine.solvers import LOOSE
 from gsimplicit.results import Status
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ NEAR = 0.2
 STEPS, NOTHING = 6, 1e-8
 """Simplified Newton steps that are looked at, at most, and the share of the first one at which they end."""
 
+AT_ONCE = 1e-4
+"""Way from the state of Newton's last system to the root, by the model's scale, on which no singular value changes."""
+
 CLEAR = 1e-12
 """Relative residual asked of their solves: what the weakest mode gets must be its own."""
 
@@ -49,7 +53,8 @@ def nearness(equations: Equations, root: Refined, linear: LinearSolver, *, facto
         equations: Those of the instance.
         root: What a refinement reached.
         linear: How linear systems are solved.
-        factorise: Prepare a system at the root where Newton's method left none that serves; else there is no bound.
+        factorise: Prepare a system at the root where Newton's method left none that serves; else one that is less near
+            serves too, and without one there is no bound.
 
     Returns:
         The value per unit time and the distance in the 2-norm: infinite where no root is proved to be near; NaN where
@@ -73,6 +78,9 @@ def bounding(equations: Equations, root: Refined, *, factorise: bool) -> Solving
         return least, alone(work, _solve_uniform(equations, root.fields))
     # a lattice's hold changes by orders of magnitude within what Newton's last steps move: it is asked at the root
     known, system = root.factors if border and root.factors is not None else (None, None)
+    if known is not None and system is not None and factorise:
+        changed = yield from _changed(root, system, known)
+        known, system = (known, system) if changed <= SHARP else (None, None)
     if system is None:
         if not factorise:
             return float("nan"), float("nan")
@@ -87,6 +95,20 @@ def bounding(equations: Equations, root: Refined, *, factorise: bool) -> Solving
             return least, float(end.value)
         answer = yield Solve(system, right, None, known, False, border=border, tol=CLEAR)
         given = _closed(answer.solution)
+
+
+def _changed(root: Refined, system: Bordered, known: Prepared) -> Solving[float]:
+    """Share by which the Jacobian changes from the state of a system to a root, against what it is along that way.
+
+    Newton's method keeps factors while steps shrink by half: along the weakest mode it may be half as large there.
+    """
+    way = root.fields - system.fields
+    if np.abs(way).max() <= AT_ONCE * system.equations.model.scale:
+        return 0.0
+    # the second order of the residual along the way is half of what the Jacobian changes by, times the way
+    bent = system.equations.beyond_linear(system.fields, way) + along(root.certified.drift - system.velocity, way)
+    answer = yield Solve(system, bent, None, known, False, tol=LOOSE)
+    return 2 * float(np.linalg.norm(_closed(answer.solution)[0])) / float(np.linalg.norm(way))
 
 
 def _closed(found: Solution) -> tuple[Array, Array]:

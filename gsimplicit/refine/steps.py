@@ -176,12 +176,12 @@ def by_error(task: Task, here: Here, *, hurry: bool) -> Solving[End]:
         if not step.residual < LOOSE:
             break
         scale = task.cut(step)
-        while True:
+        while scale >= shortest:
             tried = yield from _tried(task, here, step, scale, factors)
-            if tried.good(scale) or scale < shortest:
+            if tried.good(scale):
                 break
             scale = min(tried.shorter, scale / 2)
-        if scale < shortest:
+        else:
             break
         here, whole = tried.there, scale == 1
         best = min(best, here, key=lambda one: one.norm)
@@ -234,5 +234,6 @@ def _tried(task: Task, here: Here, step: Solution, scale: float, factors: tuple[
         return _Tried(there, None, np.inf, lowers, np.inf)
     # were the equations linear along the step, 1 - scale of it would be left
     bent = float(np.linalg.norm(onward.x - (1 - scale) * step.x))
-    shrinks = float(np.linalg.norm(onward.x)) / max(length, 1e-300)
+    # a solver that takes nothing for a solution would go on for ever
+    shrinks = float(np.linalg.norm(onward.x)) / length if length else np.inf
     return _Tried(there, onward, shrinks, lowers, 0.5 * length * scale**2 / max(bent, 1e-300))

@@ -8,8 +8,8 @@ machine, by telling the package how long its vectors are.
 Moved since: float32 `push_forward` in rows of any width, recorded as "loops". numba took `1 - u` for float64 there, so
 that the forces were rounded later than the rest; both layouts have one writer now and give the same bits, those that
 "lanes" had. And the gradients of torchdeq, which was linearised at the root moved by `M^-1 G` and not at the root
-itself (1e-9 elsewhere, by itself at "other diffusion", where the lattice holds the pattern with 4e-12). And the roots
-"drifting" and "stripes", by 4e-11 and 2e-10: Newton's method steps otherwise on the way to a residual of 1e-10.
+itself (1e-9 elsewhere, by itself at "other diffusion", where the lattice holds the pattern with 4e-12). And all
+roots, by up to 2e-10: Newton's method steps otherwise, and takes one step more once the residual is below 1e-10.
 """
 
 from __future__ import annotations

@@ -192,7 +192,18 @@ def by_error(task: Task, here: Here, *, hurry: bool) -> Solving[End]:
                 break
             here = tried.there
             best = min(best, here, key=lambda one: one.norm)
-    return End(here if here.size <= task.tol else best, factors)
+    if here.size > task.tol:
+        return End(best, factors)
+    return End((yield from _closer(task, here, factors)), factors)
+
+
+def _closer(task: Task, here: Here, factors: tuple[Prepared, Bordered] | None) -> Solving[Here]:
+    """A closed point after one more step by the last factors, which costs little and leaves far less, if it does."""
+    if factors is None or not here.norm:
+        return here
+    answer = yield Solve(factors[1], -here.R, known=factors[0], fresh=False, tol=TIGHT)
+    there = task.moved(here, answer.solution, 1.0)
+    return there if answer.solution.residual < LOOSE and there.norm < here.norm else here
 
 
 @dataclass(frozen=True, eq=False)

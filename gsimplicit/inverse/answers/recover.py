@@ -18,7 +18,7 @@ from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.question import Pictures, Wanted
 from gsimplicit.inverse.starts import gains
 from gsimplicit.inverse.starts.measured import ASSUMED, ROUGH, SURE, Measured, assumed, measured, refusal
-from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, NOISY, pulled, search, starts_of
+from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, NOISY, filled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -102,7 +102,7 @@ def _recovered(
         first = ()
     box = Search.of(model, wanted.ranges)
     parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
-    by = starts_of if pictures.whole else partial(pulled, box=box)
+    by = starts_of if pictures.whole else partial(filled, box=box)
     # where noise could hide a wrong answer the start's own is one among others
     found = search(problem, chain(first, by(problem, data.guess, parameters)), accept, noisy=noisy)
     answer = judged(problem, found, data, accept)

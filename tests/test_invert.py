@@ -183,6 +183,16 @@ def spots() -> torch.Tensor:
     return state.fields
 
 
+def test_an_unknown_gain_is_found_of_a_pattern_that_is_slow_to_grow(spots: torch.Tensor) -> None:
+    """After 80 time units the pattern that tells the first gain still grows: its spread was told 50 times too small."""
+    model = gs.models.gierer_meinhardt
+    a = spots[:, 0] + noise(spots[:, 0].shape, 0.01 * float(spots[:, 0].std()))
+    found = invert(3 + 50 * a, gain=True, free=["Dh", "s", "b"], start=model.preset("spots"))
+    found.require_found()
+    assert error(found, model.preset("spots").tensor()) < 0.03
+    assert torch.allclose(found.gain, torch.tensor([[3.0, 50.0]], dtype=torch.float64), rtol=0.1)
+
+
 def test_what_cannot_be_identified_is_named_and_its_interval_is_open(spots: torch.Tensor) -> None:
     """Gierer and Meinhardt's h may have any unit: all five parameters times one number give the same a."""
     model = gs.models.gierer_meinhardt

@@ -15,7 +15,6 @@ picture does not have.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -152,8 +151,7 @@ class Window:
     def _refined(self, b: Array) -> tuple[Array, float]:
         """Solutions for columns b by iterative refinement, and their largest relative residual."""
         size = np.linalg.norm(b, axis=0)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with np.errstate(all="ignore"):
             x = self._lu.solve(b)
             for n in range(REFINED + 1):
                 rest = b - self._K @ x

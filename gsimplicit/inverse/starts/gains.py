@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from gsimplicit.equations import ModelParams, StabilityWarning
+from gsimplicit.equations import ModelParams, instability_expected
 from gsimplicit.initial import initial_state
 from gsimplicit.inverse.fits.one_shot import first_level
 from gsimplicit.inverse.fits.problem import Place, Problem
@@ -61,8 +60,7 @@ def grown(params: ModelParams) -> Array:
     model, dt = params.model, min(1.0, 0.2 / float(params.tensor()[0, : len(params.model.species)].max()))
 
     def marched(fields: torch.Tensor, steps: int) -> torch.Tensor:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StabilityWarning)  # one that diverges is none
+        with instability_expected():  # one that diverges is none
             state = steady_state(params, fields, tol=0.0, max_steps=steps, dt=dt, dtype=torch.float64, progress=False)
         return state.fields
 

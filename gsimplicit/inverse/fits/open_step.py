@@ -121,7 +121,8 @@ class Window:
         data = scipy.sparse.coo_array((weight, (np.arange(n), order)), shape=(n, X.size))
         self.shape, self.count = X.shape, n
         self.unit = float(1.0 / weight.max())
-        belief = believed(snapshot, usual(X, problem.model.scale)) * max(1.0, LEAST * problem.model.scale / self.unit)
+        differences = problem.doubted * usual(X, problem.model.scale)
+        belief = believed(snapshot, differences) * max(1.0, LEAST * problem.model.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
         rim = np.zeros(X.size)
         rim[belief.argmax(1)] = held * self.unit

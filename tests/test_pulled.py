@@ -134,6 +134,19 @@ def test_one_instance_that_diverges_leaves_the_others_and_has_an_infinite_misfit
     assert found.misfit[1] == np.inf
 
 
+@pytest.mark.parametrize("size", [1e30, 1e60, 1e90])
+def test_an_instance_on_its_way_to_infinity_has_an_infinite_misfit_and_warns_nobody(size: float) -> None:
+    """Its reaction is of infinite size, by which deviations of any size were none: the best instance of all."""
+    state = _nudged("gray_scott", PERIODIC)
+    snapshot = Snapshot(np.nan_to_num(state.snapshot.values), state.snapshot.weights, 1)
+    wild = Nudged(state.model, snapshot, state.values, state.fields.copy(), state.deviations)
+    wild.fields[:, 1] = size
+    found = marched(wild, 1)
+    assert np.isfinite(found.fields).all()
+    assert np.isfinite(found.misfit[0])
+    assert found.misfit[1] == np.inf
+
+
 def test_a_start_in_an_open_window_marches_between_mirrors() -> None:
     fields = np.random.default_rng(0).random((2, 10, 13))
     equations = OPEN.equations(gs.models.gray_scott, np.array(MODELS["gray_scott"][1]))

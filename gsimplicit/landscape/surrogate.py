@@ -151,7 +151,8 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Feature]:
                 raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in feature is")
             heads[label(loss)] = partial(_one_number, loss)
         else:
-            raise TypeError(f"losses must hold names or callables, got {loss!r}")
+            how = ": an object with features is a loss of v, train for 'v'" if hasattr(loss, "features") else ""
+            raise TypeError(f"losses must hold names or callables, got {loss!r}{how}")
     if len(heads) < len(losses):
         raise ValueError(f"losses must differ in name, got {[label(x) for x in losses]}")
     return heads

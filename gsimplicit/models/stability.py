@@ -138,7 +138,7 @@ def _of_any(params: ModelParams, values: Array) -> Iterator[tuple[str, Array, st
     model, n = params.model, len(params.model.species)
     fastest = np.zeros(len(values))
     for i, p in enumerate(values.tolist()):
-        states = model.uniform(*p[n:]) if model.uniform is not None else [model.rest_of(p[n:])]
+        states = model.uniform_of(p[n:]) if model.uniform is not None else [model.rest_of(p[n:])]
         for state in states:
             J = np.array(model.reaction_jacobian([float(x) for x in state], p), dtype=np.float64)
             if np.isfinite(J).all():

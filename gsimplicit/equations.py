@@ -16,7 +16,14 @@ from gsimplicit.grid import Indices, along, around, neighbour_sum, stencil
 from gsimplicit.models.gray_scott import gray_scott
 from gsimplicit.models.model import Model
 from gsimplicit.models.params import ModelParams, in_words
-from gsimplicit.models.stability import StabilityWarning, UnitsWarning, warn_if_unstable, warn_of_size
+from gsimplicit.models.stability import (
+    StabilityWarning,
+    UnitsWarning,
+    instability_expected,
+    warn_if_unstable,
+    warn_of_instability,
+    warn_of_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +41,7 @@ __all__ = [
     "columns",
     "constants",
     "in_words",
+    "instability_expected",
     "instances",
     "model_residual",
     "parameter_slopes",
@@ -43,6 +51,7 @@ __all__ = [
     "step_by",
     "together",
     "warn_if_unstable",
+    "warn_of_instability",
     "warn_of_size",
 ]
 

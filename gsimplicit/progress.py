@@ -16,6 +16,8 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
+from gsimplicit.surroundings import own_filters
+
 __all__ = ["LINE", "STAGE", "Bar", "Line", "drawable", "line", "note", "stage"]
 
 PATIENCE = 2.0
@@ -193,7 +195,7 @@ def _moves(stream: Any) -> bool:
 
 def _tqdm() -> Any:
     """The bar that fits; in a notebook without widgets, text and no warning about it."""
-    with warnings.catch_warnings():
+    with own_filters():
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 

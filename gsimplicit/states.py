@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,12 @@ import numpy as np
 import torch
 
 from gsimplicit.arguments import March
-from gsimplicit.equations import Equations, ModelParams, StabilityWarning, instances, residual, warn_of_size
+from gsimplicit.equations import Equations, ModelParams, instances, residual, warn_of_instability, warn_of_size
 from gsimplicit.marching import Marched, backend_for
 from gsimplicit.refine import Refine, Refined, recognise, refine, stability
 from gsimplicit.refine.distance import nearness
 from gsimplicit.refine.solvers import Gmres, solver_for
 from gsimplicit.results import Motion, Stable, Status, SteadyState, concatenate
-from gsimplicit.surroundings import caller
 from gsimplicit.threads import each, one_blas_thread
 
 if TYPE_CHECKING:
@@ -220,4 +218,4 @@ def warn_of_steps(state: SteadyState) -> None:
     over = (state.step_factor > 1).nonzero().reshape(-1).tolist()
     if over:
         more = f", and at {len(over) - 1} more" if len(over) > 1 else ""
-        warnings.warn(f"instance {over[0]}{more}: {state.step_text(over[0])}", StabilityWarning, stacklevel=caller())
+        warn_of_instability(f"instance {over[0]}{more}: {state.step_text(over[0])}")

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -23,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["caller", "is_door", "own_surroundings", "with_single_factories"]
+__all__ = ["caller", "is_door", "own_filters", "own_surroundings", "with_single_factories"]
 
 _INSIDE = (str(Path(__file__).parent) + os.sep, str(Path(torch.__file__).parent) + os.sep)
 """Where frames of the package and of torch, which may stand between them, have their code."""
@@ -56,6 +58,30 @@ def own_surroundings(function: Callable[P, R]) -> Callable[P, R]:
 
     _DOORS.add(id(door))
     return door
+
+
+@contextmanager
+def own_filters() -> Iterator[None]:
+    """Filters of `warnings` that may be changed inside, by one thread at a time.
+
+    They are the whole process's, unlike all else here: of two threads that change and restore them beside each other
+    the later one restores what the earlier had changed, for good.
+    """
+    with _filtering, warnings.catch_warnings():
+        yield
+
+
+_filtering = threading.RLock()
+
+
+def _forked() -> None:
+    """A child does without the lock that another thread of its parent held."""
+    global _filtering
+    _filtering = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def untraced(function: Callable[P, R]) -> Callable[P, R]:

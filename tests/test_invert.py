@@ -14,12 +14,17 @@ import xarray as xr
 from helpers import PAPER, covered, error, invert, noise, small_start
 
 import gsimplicit as gs
+from gsimplicit.inverse.answers.judge import judged
+from gsimplicit.inverse.answers.recover import as_problem
 from gsimplicit.inverse.fits import one_shot
 from gsimplicit.inverse.fits.linearised import Linearised
 from gsimplicit.inverse.fits.problem import Ended, Place, Problem
 from gsimplicit.inverse.fits.scales import Scales
 from gsimplicit.inverse.pictures.edges import Edges
+from gsimplicit.inverse.pictures.question import as_pictures, as_wanted
 from gsimplicit.inverse.pictures.snapshot import Snapshot
+from gsimplicit.inverse.starts.measured import Measured, measured
+from gsimplicit.inverse.starts.search import Found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +186,50 @@ def spots() -> torch.Tensor:
         model.preset("spots"), start, dt=0.2 / 15, tol=1e-9, max_steps=80000, refine=gs.Refine(max_evaluations=300_000)
     )
     return state.fields
+
+
+def test_an_unknown_gain_is_found_of_a_pattern_that_is_slow_to_grow(spots: torch.Tensor) -> None:
+    """After 80 time units the pattern that tells the first gain still grows: its spread was told 50 times too small."""
+    model = gs.models.gierer_meinhardt
+    a = spots[:, 0] + noise(spots[:, 0].shape, 0.01 * float(spots[:, 0].std()))
+    found = invert(3 + 50 * a, gain=True, free=["Dh", "s", "b"], start=model.preset("spots"))
+    found.require_found()
+    assert error(found, model.preset("spots").tensor()) < 0.03
+    assert torch.allclose(found.gain, torch.tensor([[3.0, 50.0]], dtype=torch.float64), rtol=0.1)
+
+
+def gained(a: torch.Tensor, free: list[str]) -> tuple[Problem, Measured, float]:
+    """What is asked of a picture (1, H, W) of Gierer and Meinhardt's a through an unknown gain."""
+    model = gs.models.gierer_meinhardt
+    wanted = as_wanted(model, model.preset("spots"), free, None)
+    data = measured(model, as_pictures(model, a, None, None), [None])
+    problem, accept = as_problem(model, data, wanted, [None], affine=True)
+    return problem, data, accept
+
+
+def test_a_family_of_an_unknown_gain_is_named_where_its_only_fit_goes_on_and_on(spots: torch.Tensor) -> None:
+    """Its starts are alike, so that they end alike: nowhere, which had been told as a picture of something else."""
+    values = gs.models.gierer_meinhardt.preset("spots").tensor()[0].numpy()
+    a = spots[:, 0] + noise(spots[:, 0].shape, 0.001 * float(spots[:, 0].std()))
+    problem, data, accept = gained(a, ["Da", "Dh", "s", "b"])
+    at = Place((spots[0].numpy(),), (np.zeros(2),), values)
+    fit = one_shot.fit(problem, at, iterations=2)
+    assert fit.ended == Ended.STEPS
+    found = judged(problem, Found((), (), 1, fit, (fit,)), data, accept)
+    assert found.verdict == gs.Recovery.UNIDENTIFIED
+    assert re.match(r"Da\^-?0.71 b\^-?0.71 is not seen", found.reason)
+
+
+def test_a_fit_of_an_unknown_gain_that_is_seen_goes_on_where_its_steps_are_used_up(spots: torch.Tensor) -> None:
+    values = gs.models.gierer_meinhardt.preset("spots").tensor()[0].numpy()
+    a = spots[:, 0] + noise(spots[:, 0].shape, 0.001 * float(spots[:, 0].std()))
+    problem = gained(a, ["Dh", "s", "b"])[0]
+    at = Place((spots[0].numpy(),), (np.zeros(2),), values)
+    whole = one_shot.fit(problem, at)
+    assert whole.ended == Ended.CONVERGED
+    cut = one_shot.fit(problem, at, iterations=whole.iterations - 1)
+    assert cut.ended == Ended.CONVERGED
+    assert np.array_equal(cut.place.values, whole.place.values)
 
 
 def test_what_cannot_be_identified_is_named_and_its_interval_is_open(spots: torch.Tensor) -> None:

@@ -459,6 +459,16 @@ def test_mistakes_are_told_at_the_door(make: Callable[[], Any], error: type[Exce
         make()
 
 
+@pytest.mark.parametrize("states", [[(1.0,)], (1.0, 0.5), [(1.0, 0.5, 0.2)]])
+def test_uniform_states_of_another_shape_are_named(states: Any) -> None:
+    model = gs.Model(
+        name="mine", species=("u", "v"), diffusivity=("Du", "Dv"), rates=("a", "b"), reaction=reaction,
+        uniform=lambda a, b: states,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="uniform must give a list of states, each of one value a species, 2; got"):
+        gs.steady_state(model.params(Du=0.1, Dv=0.1, a=0.1, b=0.9), torch.rand(1, 2, 8, 8), dt=DT, max_steps=5)
+
+
 def test_a_range_is_a_bound_of_parameters_and_axes() -> None:
     model = gs.Model.of(reaction, ranges={"a": (0.0, 1.0), "b": (float("-inf"), 2.0)})
     with pytest.raises(ValueError, match=r"a must be finite and lie in \[0, 1\], got 1.5 at instance 1"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import covered, invert, noise
 
 import gsimplicit as gs
 from gsimplicit.equations import Equations
@@ -31,12 +32,24 @@ def _two_faced(u: Any, v: Any, a: Any) -> Any:
 
 
 TWO_FACED = gs.Model.of(_two_faced, name="two_faced", observed="v")
+STEEP = (0.5, 14.0, 0.09, 1.0)
+"""Parameters of Schnakenberg's model far from its onset."""
 MODELS = {
     "gray_scott": (gs.models.gray_scott, [0.16, 0.08, 0.035, 0.065]),
     "schnakenberg": (gs.models.schnakenberg, [1.0, 40.0, 0.1, 0.9]),
     "untraced": (UNTRACED, [0.1, 0.2, 0.4]),
     "two-faced": (TWO_FACED, [0.1, 0.2, 0.4]),
 }
+
+
+@pytest.fixture(scope="module")
+def steep() -> torch.Tensor:
+    """v of a root of Schnakenberg's model, shape (32, 32)."""
+    params = gs.models.schnakenberg.params(**dict(zip(("Du", "Dv", "a", "b"), STEEP, strict=True)))
+    start = gs.initial_state(model=params, grid=(32, 32), noise=0.1)
+    state = gs.steady_state(params, start, dt=0.015, tol=1e-6, max_steps=40_000, refine=True)
+    assert state.has_root.all()
+    return state.v[0]
 
 
 def _nudged(name: str, edges: Edges) -> Nudged:
@@ -97,12 +110,39 @@ def test_what_was_not_measured_pulls_nothing() -> None:
     assert np.array_equal(marched(state, 10).fields, marched(again, 10).fields)
 
 
+@pytest.mark.parametrize("method", ["one-shot", "weak"])
+@pytest.mark.parametrize("missing", ["one pixel", "half"])
+def test_gaps_do_not_hide_a_species_that_a_pull_drives_away(steep: torch.Tensor, missing: str, method: str) -> None:
+    """Schnakenberg's u runs away where v is held at the data: with one pixel missing none of eight starts led on."""
+    there = torch.rand(steep.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    if missing == "one pixel":
+        there = torch.ones_like(there)
+        there[5, 5] = False
+    picture = steep + noise(steep.shape, 0.01 * float(steep.std()))
+    found = invert(picture, mask=there, model=gs.models.schnakenberg, level=0.999, method=method)
+    found.require_found()
+    assert covered(found, torch.tensor(STEEP, dtype=torch.float64))
+
+
 def test_one_instance_that_diverges_leaves_the_others_and_has_an_infinite_misfit() -> None:
     state = _nudged("gray_scott", PERIODIC)
     wild = Nudged(state.model, state.snapshot, state.values, state.fields.copy(), state.deviations)
     wild.fields[:, 1] = 1e200
     found = marched(wild, 10)
     assert np.array_equal(found.fields[:, 0], marched(state, 10).fields[:, 0])
+    assert np.isfinite(found.misfit[0])
+    assert found.misfit[1] == np.inf
+
+
+@pytest.mark.parametrize("size", [1e30, 1e60, 1e90])
+def test_an_instance_on_its_way_to_infinity_has_an_infinite_misfit_and_warns_nobody(size: float) -> None:
+    """Its reaction is of infinite size, by which deviations of any size were none: the best instance of all."""
+    state = _nudged("gray_scott", PERIODIC)
+    snapshot = Snapshot(np.nan_to_num(state.snapshot.values), state.snapshot.weights, 1)
+    wild = Nudged(state.model, snapshot, state.values, state.fields.copy(), state.deviations)
+    wild.fields[:, 1] = size
+    found = marched(wild, 1)
+    assert np.isfinite(found.fields).all()
     assert np.isfinite(found.misfit[0])
     assert found.misfit[1] == np.inf
 

@@ -215,6 +215,11 @@ def test_training_that_is_interrupted_resumes_at_the_networks_that_are_left(
             ValueError,
             "losses must be among 'spectrum', 'windowed', 'gram', 'v' or callables, got 'texture'",
         ),
+        (
+            {"losses": [gs.losses.Gram("random")]},
+            TypeError,
+            r"callables, got Gram\(.*\): an object with features is a loss",
+        ),
         ({"members": 0}, ValueError, "members must be >= 1, got 0"),
         ({"held_out": 1.0}, ValueError, r"held_out must be finite and >= 0 and <= 0\.9, got 1\.0"),
         ({"hidden": (0,)}, ValueError, "hidden must be >= 1, got 0"),

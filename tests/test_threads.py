@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,8 +16,11 @@ from helpers import PAPER, instance, random_fields
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import gsimplicit as gs
+from gsimplicit.equations import instability_expected
 from gsimplicit.grid import broken_translations
+from gsimplicit.inverse.starts.gains import patterns
 from gsimplicit.refine.linear import Bordered
+from gsimplicit.surroundings import own_filters
 from gsimplicit.threads import each, one_blas_thread
 
 assert scipy.linalg.blas
@@ -113,3 +117,55 @@ def test_gmres_gives_the_same_bits_with_any_number_of_threads() -> None:
     expected = solved(1, slice(None))
     for threads, some in ((2, slice(None)), (3, slice(None)), (2, slice(1))):
         assert all(np.array_equal(a, b) for a, b in zip(solved(threads, some), expected[some], strict=True))
+
+
+def test_instances_on_threads_leave_the_filters_of_warnings_as_they_were() -> None:
+    """They are the process's: a batch of roots once left every RuntimeWarning of the caller's ignored."""
+    before, threads = list(warnings.filters), torch.get_num_threads()
+    params = gs.Params(*PAPER).replace(k=torch.linspace(0.062, 0.064, 16, dtype=torch.float64))
+    start = gs.initial_state(grid=(24, 24), box=gs.Box(half=4))
+    torch.set_num_threads(4)
+    try:
+        for _ in range(3):
+            gs.steady_state(params, start, refine=True, max_steps=2000)
+    finally:
+        torch.set_num_threads(threads)
+    assert list(warnings.filters) == before
+
+
+def test_inversions_on_threads_leave_the_filters_of_warnings_as_they_were() -> None:
+    before, values = list(warnings.filters), np.array(PAPER)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda _: patterns(gs.models.gray_scott, [values] * 2), range(8)))) == 8
+    assert list(warnings.filters) == before
+
+
+def test_a_warning_that_one_thread_expects_is_given_to_another() -> None:
+    params, start = gs.Params(0.3, 0.1, 0.035, 0.06), gs.initial_state(grid=(32, 32))
+    with instability_expected(), ThreadPoolExecutor(1) as pool, pytest.warns(gs.StabilityWarning):
+        gs.steady_state(params, start, max_steps=5)  # here nothing is said
+        pool.submit(gs.steady_state, params, start, max_steps=5).result()
+    with warnings.catch_warnings(), instability_expected():
+        warnings.simplefilter("error")
+        gs.steady_state(params, start, max_steps=5)
+
+
+def test_filters_that_two_threads_change_are_those_of_before_at_the_end() -> None:
+    """The second waits for the first, which would else restore its own last."""
+    before, first, entered = list(warnings.filters), threading.Event(), []
+
+    def second() -> None:
+        with own_filters():
+            entered.append(first.is_set())
+            warnings.simplefilter("ignore")
+
+    with own_filters():
+        warnings.simplefilter("ignore")
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.2)
+        assert not entered
+        first.set()
+    other.join()
+    assert entered == [True]
+    assert list(warnings.filters) == before

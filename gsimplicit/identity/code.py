@@ -14,6 +14,8 @@ from importlib.util import resolve_name
 from types import CodeType
 from typing import Any
 
+from gsimplicit.surroundings import own_filters
+
 _OWN_NAMESPACE = {"globals", "eval", "exec", "__globals__", "f_globals", "vars", "locals", "__subclasses__"}
 """Names through which code may reach anything of its module."""
 
@@ -187,7 +189,7 @@ def told(code: CodeType, space: dict[str, Any]) -> list[Any]:
 def _compiled(text: str) -> dict[tuple[str, int], list[CodeType]]:
     """All code objects of a module's source by qualified name and first line, in order."""
     try:
-        with warnings.catch_warnings():
+        with own_filters():
             warnings.simplefilter("ignore")
             waiting = [compile(text, "<source>", "exec", dont_inherit=True)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):

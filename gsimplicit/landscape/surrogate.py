@@ -151,10 +151,17 @@ def _heads(losses: Sequence[str | Loss]) -> dict[str, Feature]:
                 raise ValueError(f"a callable loss must not be named {label(loss)!r}, as a built-in feature is")
             heads[label(loss)] = partial(_one_number, loss)
         else:
-            raise TypeError(f"losses must hold names or callables, got {loss!r}")
+            raise TypeError(f"losses must hold names or callables, got {_what(loss)}")
     if len(heads) < len(losses):
         raise ValueError(f"losses must differ in name, got {[label(x) for x in losses]}")
     return heads
+
+
+def _what(loss: Any) -> str:
+    """What is no loss that networks can be trained for, and what to train for in its place."""
+    return (
+        f"{loss!r}: an object with features is a loss of v, train for 'v'" if hasattr(loss, "features") else repr(loss)
+    )
 
 
 def _one_number(loss: Loss, v: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,16 @@ class Dynamics:
             raise ValueError(f"rest must give one value a species, {len(self.species)} of them, got {len(found)}")
         return found
 
+    def uniform_of(self, rates: Sequence[float]) -> list[tuple[float, ...]]:
+        """Uniform steady states at these rates, each one value a species; none where the model states none."""
+        if self.uniform is None:
+            return []
+        found, S = list(self.uniform(*rates)), len(self.species)
+        for state in found:
+            if np.shape(state) != (S,):
+                raise ValueError(f"uniform must give a list of states, each of one value a species, {S}; got {state!r}")
+        return [tuple(state) for state in found]
+
     @cached_property
     def formulas(self) -> Formulas | None:
         """The traced reaction, of all P parameters; None where it is no formula."""
@@ -182,7 +192,7 @@ class Dynamics:
 
     def excited(self, p: Sequence[float]) -> list[tuple[float, ...]]:
         """Uniform states away from rest, at which a step is fastest."""
-        return [] if self.uniform is None else list(self.uniform(*p[len(self.species) :]))
+        return self.uniform_of(p[len(self.species) :])
 
     def frequencies(self, p: Sequence[float], x: Sequence[A]) -> list[float]:
         """Frequencies per unit time that the reaction may oscillate with about a state: of its mean, and of rest."""

@@ -18,7 +18,7 @@ import torch
 from gsimplicit.models.by_torch import WHERE, ByTorch
 from gsimplicit.models.expression import HeldTensorError
 from gsimplicit.models.pointwise import Reaction, as_values
-from gsimplicit.surroundings import own_surroundings
+from gsimplicit.surroundings import own_filters, own_surroundings
 
 if TYPE_CHECKING:
     from gsimplicit.models.formulas import Formulas
@@ -90,7 +90,7 @@ def other_when_traced(name: str, formulas: Formulas, reaction: Reaction, ranges:
     draws = torch.Generator(device="cpu").manual_seed(0)
     drawn = [_drawn(*pair, draws) for pair in ranges]
     S = len(formulas.x)
-    with torch.no_grad(), np.errstate(all="ignore"), warnings.catch_warnings():
+    with torch.no_grad(), np.errstate(all="ignore"), own_filters():
         # numpy's functions take a tensor in a way that numpy is to give up; the compiled formula does not
         warnings.filterwarnings("ignore", "__array_wrap__", DeprecationWarning)
         try:

@@ -12,7 +12,6 @@ leaves is removed by iterative refinement against the exact operator.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -249,8 +248,7 @@ class BorderedJacobian:
         for n in range(SLOW_TRIES):
             if best.residual <= tol or (n >= TRIES and not slow):
                 break
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # overflow in a bad factor shows in the residual
+            with np.errstate(all="ignore"):  # overflow in a bad factor shows in the residual
                 dx, ds = self._approximate(rest_r, rest_q, transpose=transpose)
                 x, s = x + dx, s + ds
                 ax, as_ = self.apply(x, s, transpose=transpose)

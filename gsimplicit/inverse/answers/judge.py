@@ -116,14 +116,9 @@ def differing(model: Model, each: Sequence[Answer]) -> str:
 def judged(problem: Problem, found: Found, data: Measured, accept: float, unit: float = 1.0) -> Answer:
     """What the fits decide; `unit` is what sizes are told in: the picture's gain where it was standardised."""
     scales = problem.scales
+    names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if not found.fits:
-        valley = [f.place.values for f in found.halted if (f.misfit**2).sum() <= accept * f.freedom]
-        if len(valley) > 1 and wide(scales, valley):
-            reason = along(problem, scales, valley)
-            size = (found.starts, 0)
-            return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=size, noise=data.noise)
-        why, tried = nowhere(problem, found.starts, found.last), (found.starts, 0)
-        return Answer(Recovery.FAILED, why, starts=tried, noise=data.noise, scales=scales)
+        return _unfinished(problem, found, data, accept, names)
     fit, m = found.fits[0], len(scales.directions)
     least = rounding(problem, data, fit)
     if problem.edges.open and data.known:  # what is believed of the rim was weighed against this noise
@@ -144,7 +139,6 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float, unit: 
         if (f.chi2 - fit.chi2) * certainty.freedom < SIGNIFICANT * max(one, 1e-300)
     )
     rivals += _elsewhere(found.halted, fit, certainty, scales, SIGNIFICANT * max(one, 1e-300))
-    names = [problem.model.parameters[int(np.argmax(row))] for row in scales.directions]
     if certainty.spread > UNSEEN:
         reason = certainty.family(names)
         return replace(sums, verdict=Recovery.UNIDENTIFIED, reason=reason, others=rivals)
@@ -153,6 +147,21 @@ def judged(problem: Problem, found: Found, data: Measured, accept: float, unit: 
         return replace(sums, verdict=Recovery.SEVERAL, reason=reason, others=rivals)
     alone = f"found from {found.met[0]} of {found.starts} starts"
     return replace(sums, verdict=Recovery.FOUND, reason=f"deviations of {size * unit:.3g} are noise; {alone}")
+
+
+def _unfinished(problem: Problem, found: Found, data: Measured, accept: float, names: list[str]) -> Answer:
+    """What fits decide of which none converged."""
+    scales, tried = problem.scales, (found.starts, 0)
+    halted = [f for f in found.halted if (f.misfit**2).sum() <= accept * f.freedom]
+    valley = [f.place.values for f in halted]
+    reason = along(problem, scales, valley) if len(valley) > 1 and wide(scales, valley) else ""
+    if problem.affine and not reason:  # its starts may be alike, so that one end of a family tells of it
+        each = [Certainty.of(f, len(names)) for f in halted]
+        reason = next((c.family(names) for c in each if c.spread > UNSEEN), "")
+    if reason:
+        return Answer(Recovery.UNIDENTIFIED, reason, others=tuple(valley), starts=tried, noise=data.noise)
+    why = nowhere(problem, found.starts, found.last)
+    return Answer(Recovery.FAILED, why, starts=tried, noise=data.noise, scales=scales)
 
 
 def rounding(problem: Problem, data: Measured, fit: Fit) -> float:

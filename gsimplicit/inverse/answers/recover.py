@@ -12,19 +12,24 @@ import numpy as np
 
 from gsimplicit.equations import Model
 from gsimplicit.inverse.answers.answer import Recovery
+from gsimplicit.inverse.answers.doubts import pull
 from gsimplicit.inverse.answers.judge import UNTOLD, WEAK, Answer, differing, judged
-from gsimplicit.inverse.fits.problem import Problem
+from gsimplicit.inverse.fits import one_shot
+from gsimplicit.inverse.fits.problem import Ended, Problem
 from gsimplicit.inverse.fits.scales import Scales, bound
 from gsimplicit.inverse.pictures.question import Pictures, Wanted
 from gsimplicit.inverse.starts import gains
 from gsimplicit.inverse.starts.measured import ASSUMED, ROUGH, SURE, Measured, assumed, measured, refusal
-from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, NOISY, pulled, search, starts_of
+from gsimplicit.inverse.starts.search import CLEANEST, ENOUGH, NOISY, Found, filled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search, guessed
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 AGAIN, SMALLER = 3, 0.5
 """Fits of a window with gaps whose noise nobody told, and share of the noise below which the next is made with less."""
+LEANS, DOUBTED = 1.0, 30.0
+"""Standard deviations by which what is believed of the rim may move an answer of unknown gain, and the factor by which
+hidden values may differ more where it moves it by more."""
 ROUNDING = 10.0
 """Noise of a clean window with gaps, by `CLEANEST`."""
 
@@ -102,7 +107,7 @@ def _recovered(
         first = ()
     box = Search.of(model, wanted.ranges)
     parameters = [bound(values, wanted.tied) for values in guessed(problem, data.guess, box, wanted.fixed)]
-    by = starts_of if pictures.whole else partial(pulled, box=box)
+    by = starts_of if pictures.whole else partial(filled, box=box)
     # where noise could hide a wrong answer the start's own is one among others
     found = search(problem, chain(first, by(problem, data.guess, parameters)), accept, noisy=noisy)
     answer = judged(problem, found, data, accept)
@@ -152,9 +157,27 @@ def _through_gain(model: Model, pictures: Pictures, wanted: Wanted, noise: Seque
         return Answer(Recovery.REFUSED, why, noise=data.noise * by[1])
     problem, accept = as_problem(model, data, wanted, noise, affine=True)
     found_fits = search(problem, gains.starts(problem, data.guess, found), accept, noisy=data.guess.noise > NOISY)
-    answer = judged(problem, found_fits, data, accept, by[1])
+    answer = _doubted(problem, judged(problem, found_fits, data, accept, by[1]), data, accept, by[1])
     fit = None if answer.fit is None else replace(answer.fit, place=gains.led_back(answer.fit.place, by))
     return replace(answer, fit=fit, noise=answer.noise * by[1])
+
+
+def _doubted(problem: Problem, answer: Answer, data: Measured, accept: float, unit: float) -> Answer:
+    """An answer that leans on what is believed of the rims of its windows, from a fit that hardly believes it.
+
+    That a hidden species differs little from pixel to pixel tells how large it is, and with it a gain that the data
+    hardly tell: of members of a family that look alike the flatter ones are preferred.
+    """
+    if answer.verdict != Recovery.FOUND or answer.fit is None or not problem.edges.open:
+        return answer
+    if pull(answer.fit, 1.0) <= LEANS:
+        return answer
+    problem = replace(problem, doubted=DOUBTED)
+    fit = one_shot.fit(problem, answer.fit.place)
+    if fit.ended != Ended.CONVERGED:
+        return answer
+    starts, met = answer.starts
+    return judged(problem, Found((fit,), (met,), starts, None), data, accept, unit)
 
 
 def _accepted(problem: Problem, data: Measured, *, given: bool) -> float:

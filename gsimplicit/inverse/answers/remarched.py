@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from gsimplicit.descent.descend import descend
 from gsimplicit.descent.record import Outcome
 from gsimplicit.descent.row import OptimizerFactory
-from gsimplicit.equations import DEFAULT, ModelParams, StabilityWarning
+from gsimplicit.equations import DEFAULT, ModelParams, instability_expected
 from gsimplicit.initial import Box, initial_state
 from gsimplicit.inverse.answers.answer import Recovery
 from gsimplicit.inverse.answers.followed_fit import SHIFTS, first_root, named
@@ -41,8 +40,7 @@ def recovered(
     model, wanted, v = ready.problem.model, ready.question.wanted, _observed(ready)
     start = wanted.start if wanted.start is not None else Search.of(model, wanted.ranges).middle()
     own = callable(loss) and not hasattr(loss, "features")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StabilityWarning)  # a step that diverges is not taken
+    with instability_expected():  # a step that diverges is not taken
         record = descend(
             ModelParams.of_values(model, start[None]), None if own else v, route, loss,
             _field(ready, v) if initial is None else initial, steps, optimizer=optimizer, free=wanted.free,

@@ -13,7 +13,7 @@ from gsimplicit.inverse.answers.judge import Answer, judged
 from gsimplicit.inverse.answers.prepared import Prepared
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.problem import Fit, Place, Problem
-from gsimplicit.inverse.starts.search import NOISY, pulled, search, starts_of
+from gsimplicit.inverse.starts.search import NOISY, filled, search, starts_of
 from gsimplicit.inverse.starts.starts import Search
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -48,4 +48,4 @@ def starts(ready: Prepared, *, elsewhere: bool) -> Iterator[Place]:
     parameters = list(ready.parameters(elsewhere=elsewhere))
     if ready.question.pictures.whole:
         return starts_of(problem, guess, parameters)
-    return pulled(problem, guess, parameters, Search.of(problem.model, ready.question.wanted.ranges))
+    return filled(problem, guess, parameters, Search.of(problem.model, ready.question.wanted.ranges))

@@ -6,14 +6,13 @@ data with a penalty on their residual, the penalty raised, then Newton's method.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from gsimplicit.equations import Equations, ModelParams, StabilityWarning
+from gsimplicit.equations import Equations, ModelParams, instability_expected
 from gsimplicit.grid import broken_translations
 from gsimplicit.inverse.fits import weak
 from gsimplicit.inverse.fits.linearised import Change, Linearised
@@ -85,8 +84,7 @@ def settled(problem: Problem, start: Place, evaluations: int) -> Root:
     """
     params = ModelParams.of_values(problem.model, start.values[None])
     fields = torch.from_numpy(np.ascontiguousarray(start.fields[0]))[None]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", StabilityWarning)  # a start that diverges comes to no rest
+    with instability_expected():  # a start that diverges comes to no rest
         dt = min(1.0, 0.2 / max(Equations(problem.model, start.values).diffusivity))
         refine = Refine(tol=CLOSED * problem.model.scale, max_evaluations=evaluations)
         state = steady_state(params, fields, max_steps=evaluations, refine=refine, dt=dt, progress=False)

@@ -36,6 +36,9 @@ FURTHER, UNEXPLAINED = 2, 2.0
 """Factor of the iterations, and level by the number of values, up to which an iteration goes on that long."""
 SETTLED = 1e-3
 """Way that is left, in standard deviations of the answer, that ends an iteration: far inside its interval."""
+TOLD = 0.1
+"""Uncertainty of all combinations of parameters up to which an iteration of unknown gain goes on that long too: it is
+then in no family whose members all fit."""
 CREEPING, FASTEST, BENT = 0.3, 0.95, 0.3
 """Factors from one step to the next between which what is to come is taken at once, and how far two steps may be from
 one line for it. Noise that bends the states' surface makes Gauss and Newton's method creep along it."""
@@ -78,9 +81,9 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
         residual: Max norm of the bordered residual to reach, by the model's scale.
     """
     place, ended, n, size, first = start, Ended.STEPS, 0, np.inf, np.inf
-    columns, before, last = np.zeros((0, 0)), _Way(), np.inf
+    columns, before, last, further = np.zeros((0, 0)), _Way(), np.inf, problem.trusted
     for n in range(1, FURTHER * iterations + 1):
-        if n > iterations and not (problem.trusted and last <= UNEXPLAINED * len(columns)):
+        if n > iterations and not (further and last <= UNEXPLAINED * len(columns)):
             n -= 1
             break
         try:
@@ -112,7 +115,7 @@ def fit(problem: Problem, start: Place, *, iterations: int = 30, tol: float = 1e
             misfit, weighed = problem.misfit(place), step.deviations(place)
             more = (step.absorbed(), weighed, step.camera(), step.measured())
             return Fit(place, Ended.CONVERGED, n, size, columns, misfit, first, *more)
-        before = way
+        before, further = way, further or (problem.affine and n == iterations and _uncertainty(step) <= TOLD)
     return Fit(place, ended, n, size, columns, problem.misfit(place), first)
 
 
@@ -120,6 +123,16 @@ def _unit(step: Step) -> float:
     """Standard deviation of what the linear model leaves, by that of the noise; that of the noise where it is more."""
     left = step.start + step.columns @ step.z
     return min(1.0, float(np.sqrt((left**2).mean())))
+
+
+def _uncertainty(step: Step) -> float:
+    """Standard deviation of the combination of parameters that is seen least, where drift and gain may follow."""
+    m = len(step.problem.scales.directions)
+    own, others = step.columns[:, :m], step.columns[:, m:]
+    if others.shape[1]:
+        basis = np.linalg.qr(others)[0]
+        own = own - basis @ (basis.T @ own)
+    return _unit(step) / max(float(np.linalg.svd(own, compute_uv=False)[-1]), 1e-300)
 
 
 def left(problem: Problem, place: Place, start: Place) -> bool:

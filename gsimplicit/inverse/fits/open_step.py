@@ -10,12 +10,12 @@ What is left of the data for the parameters is then orthogonal to all that the r
 rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale, or as
 much as pixels inside do where that is more: where the seen species vanishes the data say nothing of it. Where the gain
 is unknown drift is taken as none: a small one, which noise makes, would seem to tell the unit of time that such a
-picture does not have.
+picture does not have. The belief itself tells how large a hidden species
+is, and so a gain: `Problem.doubted` weakens it.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,7 +122,8 @@ class Window:
         data = scipy.sparse.coo_array((weight, (np.arange(n), order)), shape=(n, X.size))
         self.shape, self.count = X.shape, n
         self.unit = float(1.0 / weight.max())
-        belief = believed(snapshot, usual(X, problem.model.scale)) * max(1.0, LEAST * problem.model.scale / self.unit)
+        differences = problem.doubted * usual(X, problem.model.scale)
+        belief = believed(snapshot, differences) * max(1.0, LEAST * problem.model.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
         rim = np.zeros(X.size)
         rim[belief.argmax(1)] = held * self.unit
@@ -152,8 +153,7 @@ class Window:
     def _refined(self, b: Array) -> tuple[Array, float]:
         """Solutions for columns b by iterative refinement, and their largest relative residual."""
         size = np.linalg.norm(b, axis=0)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with np.errstate(all="ignore"):
             x = self._lu.solve(b)
             for n in range(REFINED + 1):
                 rest = b - self._K @ x

@@ -98,6 +98,7 @@ class Problem:
         affine: Whether gain and offset of the seen species are unknown.
         sure: Whether the noise is known; else what is left must be white to count as noise.
         edges: What lies outside the pictures.
+        doubted: Factor by which hidden values on the rim of a window may differ more than is believed.
     """
 
     model: Model
@@ -106,6 +107,7 @@ class Problem:
     affine: bool = False
     sure: bool = True
     edges: Edges = PERIODIC
+    doubted: float = 1.0
 
     @property
     def noise(self) -> float:

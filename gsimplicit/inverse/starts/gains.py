@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from gsimplicit.equations import ModelParams, StabilityWarning
+from gsimplicit.equations import ModelParams, instability_expected
 from gsimplicit.initial import initial_state
 from gsimplicit.inverse.fits.one_shot import first_level
 from gsimplicit.inverse.fits.problem import Place, Problem
@@ -19,7 +18,12 @@ from gsimplicit.models.model import UNIFORM, Model
 from gsimplicit.steady import steady_state
 
 GRID = (48, 48)
-STEPS = 6000
+STEPS, MORE, MOST = 5000, 1000, 30_000
+"""Steps that a pattern is given, those given again while it grows, and those given at most."""
+GROWING = 1.1
+"""Factor of the spread over `MORE` steps from which a pattern is still growing out of its noise."""
+FAINT = 1e-6
+"""Spread, by the model's scale, below which there is nothing to grow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +45,34 @@ def patterns(model: Model, rows: list[Array]) -> list[Pattern]:
     """Patterns marched from the usual start at each of some parameters; none where one dies or never forms."""
     found = []
     for values in rows:
-        params = ModelParams.of_values(model, values[None])
-        dt = min(1.0, 0.2 / float(values[: len(model.species)].max()))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StabilityWarning)  # one that diverges is none
-            start = initial_state(grid=GRID, model=params)
-            state = steady_state(params, start, tol=0.0, max_steps=STEPS, dt=dt, dtype=torch.float64, progress=False)
-        v = state.fields[0, model.seen].numpy()
+        v = grown(ModelParams.of_values(model, values[None]))
         if np.isfinite(v).all() and v.std() > 10 * UNIFORM * model.scale:
             found.append(Pattern(values, float(v.mean()), float(v.std())))
     return found
+
+
+def grown(params: ModelParams) -> Array:
+    """The observed species of a pattern marched from the usual start until it hardly grows, shape (H, W).
+
+    Near an onset that takes long: the spread of a pattern that is still growing would tell a gain that is far too
+    large.
+    """
+    model, dt = params.model, min(1.0, 0.2 / float(params.tensor()[0, : len(params.model.species)].max()))
+
+    def marched(fields: torch.Tensor, steps: int) -> torch.Tensor:
+        with instability_expected():  # one that diverges is none
+            state = steady_state(params, fields, tol=0.0, max_steps=steps, dt=dt, dtype=torch.float64, progress=False)
+        return state.fields
+
+    fields = marched(initial_state(grid=GRID, model=params), STEPS)
+    for _ in range(STEPS, MOST, MORE):
+        before = float(fields[0, model.seen].std())
+        if not np.isfinite(fields.numpy()).all():
+            break
+        fields = marched(fields, MORE)
+        if not float(fields[0, model.seen].std()) > GROWING * max(before, FAINT * model.scale):
+            break
+    return np.asarray(fields[0, model.seen].numpy())
 
 
 def standardised(pictures: Pictures, seen: int, pattern: Pattern) -> tuple[Pictures, tuple[float, float]]:

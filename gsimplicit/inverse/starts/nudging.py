@@ -93,8 +93,8 @@ def marched(state: Nudged, steps: int) -> Nudged:
     with np.errstate(all="ignore"):
         rates = model.residual(x, [state.edges.around(f) for f in x], p)
         off = np.stack([f + dt * r for f, r in zip(x, rates, strict=True)]) - snap.values[:, None]
-    deviations = (snap.weights * off.transpose(1, 0, 2, 3))[:, snap.there]
-    return replace(state, fields=np.stack(x), deviations=deviations / _reacted(state, x, p, dt)[:, None])
+        deviations = (snap.weights * off.transpose(1, 0, 2, 3))[:, snap.there] / _reacted(state, x, p, dt)[:, None]
+    return replace(state, fields=np.stack(x), deviations=deviations)
 
 
 @lru_cache(maxsize=16)
@@ -125,13 +125,16 @@ def _with_pull(model: Model, pulled: tuple[int, ...]) -> Model:
 
 
 def _reacted(state: Nudged, x: list[Array], p: list[Array], dt: float) -> Array:
-    """What the seen species gain and lose by reaction in a step, in standard deviations of the noise, shape (K,)."""
+    """What the seen species gain and lose by reaction in a step, in standard deviations of the noise, shape (K,).
+
+    NaN where it is not finite: nothing is small beside it.
+    """
     S, snap = len(x), state.snapshot
     with np.errstate(all="ignore"):
         bare = [np.zeros_like(column) for column in p[:S]] + p[S:]
         rates = dt * np.stack(np.broadcast_arrays(*state.model.residual(x, x, bare))) * snap.weights[:, None]
         size = np.sqrt(np.sum([np.var(r, axis=(1, 2)) for r in rates], axis=0))
-    return np.asarray(np.where(size > 0, size, 1e-300))
+    return np.asarray(np.where(np.isfinite(size), np.maximum(size, 1e-300), np.nan))
 
 
 def pulled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from gsimplicit.inverse.fits import one_shot
 from gsimplicit.inverse.fits.problem import Ended, Fit, Place, Problem
 from gsimplicit.inverse.pictures.whiteness import agreement
 from gsimplicit.inverse.starts import nudging
-from gsimplicit.inverse.starts.starts import MARCHED, Guess, Search, place
+from gsimplicit.inverse.starts.starts import MARCHED, Guess, Search, place, telling
 
 NOISY = 0.03
 """Noise, by the picture's standard deviation, from which one fit is not believed: another start must agree."""
 MOST, ENOUGH = 8, 4
 """Starts at most; and where an answer explains the data but was met once."""
+UNPULLED = 4
+"""Starts of pictures with gaps at most that are not pulled, where a pull may drive the hidden species away."""
 NEAR = 1.0
 """Misfit of a pulled start, by the size of a step's reaction, below which it is fitted at once."""
 CLEANEST = 1e-8
@@ -135,7 +138,19 @@ def _ordered(problem: Problem, guess: Guess, parameters: list[np.ndarray]) -> It
             yield start
 
 
-def pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
+def filled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
+    """Starts of pictures with gaps, in the order in which to try them.
+
+    A hidden species whose own equation is nonlinear may run away where the seen one is held at the data, as u of
+    Schnakenberg's model does: it feeds on itself, and v cannot starve it. There filled pictures are taken as they are
+    first.
+    """
+    if telling(problem.model, guess) is not None:
+        yield from islice(starts_of(problem, guess, parameters), UNPULLED)
+    yield from _pulled(problem, guess, parameters, box)
+
+
+def _pulled(problem: Problem, guess: Guess, parameters: list[np.ndarray], box: Search) -> Iterator[Place]:
     """Starts of pictures with gaps, pulled towards the data: those that came near at once, the others by how near."""
     later = []
     for values in parameters[:MOST]:

@@ -144,10 +144,22 @@ def test_a_parameter_that_is_not_free_is_its_own_interval_and_a_tied_one_has_tha
     assert given.interval[0, 1].tolist() == [PAPER[1]] * 2
 
 
+def test_where_steps_do_not_end_fits_with_the_parameter_held_find_the_same_ends(
+    answer: Answer, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answer.asked is not None
+    assert answer.certainty is not None
+    monkeypatch.setattr(profile, "STEPS", 1)
+    held = profile.ends(*answer.asked, answer.certainty, 0.95)
+    assert held is not None
+    np.testing.assert_allclose(held, ends, rtol=0.05)
+
+
 def test_an_end_that_no_step_reaches_is_open_and_the_combination_hardly_seen(
     weak: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(profile, "STEPS", 1)
+    monkeypatch.setattr(profile, "HELD", 1)
     found = gs.invert(weak, periodic=False, progress=False)
     assert found.verdict.item() == gs.Recovery.UNIDENTIFIED
     assert "is hardly seen" in found.reason[0]

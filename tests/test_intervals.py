@@ -15,7 +15,7 @@ from gsimplicit.inverse.answers import profile
 from gsimplicit.inverse.answers.judge import Answer, firm
 from gsimplicit.inverse.asked import asked
 from gsimplicit.inverse.fits import one_shot
-from gsimplicit.inverse.fits.problem import Ended
+from gsimplicit.inverse.fits.problem import Ended, Place, Problem
 from gsimplicit.inverse.methods import OneShot
 
 NOTHING: dict[str, Any] = dict.fromkeys(("noise", "model", "free", "ranges", "tied"))
@@ -47,6 +47,18 @@ def rise(answer: Answer, i: int, change: float) -> float:
     found = one_shot.fit(held, replace(fit.place, values=values))
     assert found.ended == Ended.CONVERGED
     return float((found.weighed**2).sum() - (fit.weighed**2).sum())
+
+
+def descended(problem: Problem, place: Place) -> tuple[Place, float]:
+    """Where steps lead that are halved until they go down, and the sum of squares there."""
+    left = np.inf
+    for _ in range(15):
+        step = one_shot.linearised(problem, place)
+        share, left = step.longest(), step.level(step.place, step.zeroth)
+        while share > 1e-3 and step.level(step.moved(share), step.corrections(step.moved(share))) > left:
+            share /= 2
+        place = step.moved(share)
+    return place, left
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +100,26 @@ def test_intervals_of_higher_levels_hold_those_of_lower_ones(
         assert (now[:, 1] >= before[:, 1] - 0.05 * widths).all()
         before = now
     assert profile.ends(*found.asked, found.certainty, 1e-6) is None
+
+
+def test_an_end_beside_a_fold_is_where_the_sum_of_squares_rises_as_a_wall(whole: torch.Tensor) -> None:
+    cut = whole[1, 2:34, 30:62]
+    found = answered(cut + noise(cut.shape, 0.12 * float(cut.std()), 357))
+    assert found.asked is not None
+    assert found.certainty is not None
+    ends = profile.ends(*found.asked, found.certainty, 0.95)
+    assert ends is not None
+    assert np.isfinite(ends).all()
+    room, end = T2 * found.certainty.unit, ends[3, 1]
+    assert end < 0.8 * np.sqrt(T2 * found.certainty.covariance[3, 3])  # the ellipsoid knows nothing of the wall
+    problem, fit = found.asked
+    held = replace(problem, scales=replace(problem.scales, directions=np.eye(4)[:3]))
+    place, at = fit.place, 0.0
+    for share in (0.5, 0.7, 0.8, 0.9, 1.0):  # a fit from further back does not converge here
+        values = problem.scales.moved(place.values, (share * end - at) * np.eye(4)[3])
+        place, left = descended(held, replace(place, values=values))
+        at = share * end
+    assert left - float((fit.weighed**2).sum()) == pytest.approx(room, rel=0.1)
 
 
 def test_a_fit_of_the_ellipsoids_ends_would_be_better_or_worse_than_that(answer: Answer, ends: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ def weak(whole: torch.Tensor) -> torch.Tensor:
     return cut + noise(cut.shape, 0.1 * float(cut.std()), 1)
 
 
-def answered(v: torch.Tensor, *, periodic: bool = False) -> Answer:
-    """One-shot's answer, before its intervals."""
+def answered(v: torch.Tensor, *, start: Any = None, **given: Any) -> Answer:
+    """One-shot's answer to a window, before its intervals."""
     by = OneShot()
-    what = asked(by, v, None, None, None, **NOTHING, shared=False, gain=False, periodic=periodic)
+    what = asked(by, v, None, None, start, **(NOTHING | given), shared=False, gain=False, periodic=False)
     return by.recover(what.questions[0])
 
 
@@ -120,6 +121,21 @@ def test_an_end_beside_a_fold_is_where_the_sum_of_squares_rises_as_a_wall(whole:
         place, left = descended(held, replace(place, values=values))
         at = share * end
     assert left - float((fit.weighed**2).sum()) == pytest.approx(room, rel=0.1)
+
+
+def test_an_answer_is_the_least_of_all_where_what_is_usual_on_the_rim_follows_the_state() -> None:
+    model = gs.models.gierer_meinhardt
+    truth = model.params(Da=0.5, Dh=20.0, s=0.3, b=1.0, c=1.0)
+    start = gs.initial_state(grid=(32, 32), seed=3, model=model)
+    root = gs.steady_state(truth, start, dt=0.01, tol=1e-9, max_steps=80000, refine=gs.Refine(max_evaluations=300_000))
+    assert root.has_root.all()
+    cut = root.fields[0, 0, 2:30, 2:30]
+    free = ["Da", "Dh", "s", "b"]
+    found = answered(cut + noise(cut.shape, 0.01 * float(cut.std()), 1), model=model, free=free, start=truth)
+    assert found.certainty is not None
+    width = np.sqrt(T2 * np.diag(found.certainty.covariance))
+    for i, side in product(range(4), (-1, 1)):
+        assert rise(found, i, 0.3 * side * width[i]) == pytest.approx(0.09 * T2 * found.certainty.unit, rel=0.2)
 
 
 def test_a_fit_of_the_ellipsoids_ends_would_be_better_or_worse_than_that(answer: Answer, ends: Any) -> None:

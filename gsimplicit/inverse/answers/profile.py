@@ -9,7 +9,8 @@ with
 t of Student's distribution and s^2 the mean square of the deviations: the profile likelihood (D. Venzon and
 S. Moolgavkar, Applied Statistics 37, 87, 1988). Each step goes to the end of the ellipsoid of the linear model at the
 current place, and the states follow. Where the region bends so much that these steps go to and fro, the next is what
-the last few together foretell (D. Anderson, J. ACM 12, 547, 1965).
+the last few together foretell (D. Anderson, J. ACM 12, 547, 1965). Where they do not end, as beside a fold, where the
+sum of squares is a wall, fits with the coordinate held bracket the end.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gsimplicit.inverse.answers import profile
 from gsimplicit.inverse.answers.judge import Answer, firm
 from gsimplicit.inverse.asked import asked
 from gsimplicit.inverse.fits import one_shot
-from gsimplicit.inverse.fits.problem import Ended
+from gsimplicit.inverse.fits.problem import Ended, Place, Problem
 from gsimplicit.inverse.methods import OneShot
 
 NOTHING: dict[str, Any] = dict.fromkeys(("noise", "model", "free", "ranges", "tied"))
@@ -30,10 +31,10 @@ def weak(whole: torch.Tensor) -> torch.Tensor:
     return cut + noise(cut.shape, 0.1 * float(cut.std()), 1)
 
 
-def answered(v: torch.Tensor, *, periodic: bool = False) -> Answer:
-    """One-shot's answer, before its intervals."""
+def answered(v: torch.Tensor, *, start: Any = None, **given: Any) -> Answer:
+    """One-shot's answer to a window, before its intervals."""
     by = OneShot()
-    what = asked(by, v, None, None, None, **NOTHING, shared=False, gain=False, periodic=periodic)
+    what = asked(by, v, None, None, start, **(NOTHING | given), shared=False, gain=False, periodic=False)
     return by.recover(what.questions[0])
 
 
@@ -47,6 +48,18 @@ def rise(answer: Answer, i: int, change: float) -> float:
     found = one_shot.fit(held, replace(fit.place, values=values))
     assert found.ended == Ended.CONVERGED
     return float((found.weighed**2).sum() - (fit.weighed**2).sum())
+
+
+def descended(problem: Problem, place: Place) -> tuple[Place, float]:
+    """Where steps lead that are halved until they go down, and the sum of squares there."""
+    left = np.inf
+    for _ in range(15):
+        step = one_shot.linearised(problem, place)
+        share, left = step.longest(), step.level(step.place, step.zeroth)
+        while share > 1e-3 and step.level(step.moved(share), step.corrections(step.moved(share))) > left:
+            share /= 2
+        place = step.moved(share)
+    return place, left
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +101,41 @@ def test_intervals_of_higher_levels_hold_those_of_lower_ones(
         assert (now[:, 1] >= before[:, 1] - 0.05 * widths).all()
         before = now
     assert profile.ends(*found.asked, found.certainty, 1e-6) is None
+
+
+def test_an_end_beside_a_fold_is_where_the_sum_of_squares_rises_as_a_wall(whole: torch.Tensor) -> None:
+    cut = whole[1, 2:34, 30:62]
+    found = answered(cut + noise(cut.shape, 0.12 * float(cut.std()), 357))
+    assert found.asked is not None
+    assert found.certainty is not None
+    ends = profile.ends(*found.asked, found.certainty, 0.95)
+    assert ends is not None
+    assert np.isfinite(ends).all()
+    room, end = T2 * found.certainty.unit, ends[3, 1]
+    assert end < 0.8 * np.sqrt(T2 * found.certainty.covariance[3, 3])  # the ellipsoid knows nothing of the wall
+    problem, fit = found.asked
+    held = replace(problem, scales=replace(problem.scales, directions=np.eye(4)[:3]))
+    place, at = fit.place, 0.0
+    for share in (0.5, 0.7, 0.8, 0.9, 1.0):  # a fit from further back does not converge here
+        values = problem.scales.moved(place.values, (share * end - at) * np.eye(4)[3])
+        place, left = descended(held, replace(place, values=values))
+        at = share * end
+    assert left - float((fit.weighed**2).sum()) == pytest.approx(room, rel=0.1)
+
+
+def test_an_answer_is_the_least_of_all_where_what_is_usual_on_the_rim_follows_the_state() -> None:
+    model = gs.models.gierer_meinhardt
+    truth = model.params(Da=0.5, Dh=20.0, s=0.3, b=1.0, c=1.0)
+    start = gs.initial_state(grid=(32, 32), seed=3, model=model)
+    root = gs.steady_state(truth, start, dt=0.01, tol=1e-9, max_steps=80000, refine=gs.Refine(max_evaluations=300_000))
+    assert root.has_root.all()
+    cut = root.fields[0, 0, 2:30, 2:30]
+    free = ["Da", "Dh", "s", "b"]
+    found = answered(cut + noise(cut.shape, 0.01 * float(cut.std()), 1), model=model, free=free, start=truth)
+    assert found.certainty is not None
+    width = np.sqrt(T2 * np.diag(found.certainty.covariance))
+    for i, side in product(range(4), (-1, 1)):
+        assert rise(found, i, 0.3 * side * width[i]) == pytest.approx(0.09 * T2 * found.certainty.unit, rel=0.2)
 
 
 def test_a_fit_of_the_ellipsoids_ends_would_be_better_or_worse_than_that(answer: Answer, ends: Any) -> None:
@@ -144,10 +192,22 @@ def test_a_parameter_that_is_not_free_is_its_own_interval_and_a_tied_one_has_tha
     assert given.interval[0, 1].tolist() == [PAPER[1]] * 2
 
 
+def test_where_steps_do_not_end_fits_with_the_parameter_held_find_the_same_ends(
+    answer: Answer, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answer.asked is not None
+    assert answer.certainty is not None
+    monkeypatch.setattr(profile, "STEPS", 1)
+    held = profile.ends(*answer.asked, answer.certainty, 0.95)
+    assert held is not None
+    np.testing.assert_allclose(held, ends, rtol=0.05)
+
+
 def test_an_end_that_no_step_reaches_is_open_and_the_combination_hardly_seen(
     weak: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(profile, "STEPS", 1)
+    monkeypatch.setattr(profile, "HELD", 1)
     found = gs.invert(weak, periodic=False, progress=False)
     assert found.verdict.item() == gs.Recovery.UNIDENTIFIED
     assert "is hardly seen" in found.reason[0]

@@ -256,6 +256,22 @@ def test_the_freedom_that_a_rim_takes_is_the_trace(asked: tuple[Problem, Place])
     assert abs(window.absorbed() / exact - 1) < 0.15
 
 
+def test_the_belief_of_a_rim_follows_a_steep_state() -> None:
+    draws = np.random.default_rng(0)
+    X, d = 3 * draws.random((2, 9, 11)), 1e-5 * draws.standard_normal((2, 9, 11))
+    snapshot = Snapshot(X, np.stack([np.zeros((9, 11)), np.full((9, 11), 50.0)]), 1)
+    scales = Scales.of(MODEL, np.array(PAPER), list(MODEL.parameters))
+    problem = Problem(MODEL, (snapshot,), scales, edges=OPEN)
+    window = Window(problem, snapshot, Equations(MODEL, np.array(PAPER)), X, np.zeros(2), 1.0, 0.0)
+    slope = (window.beliefs(X + d) - window.beliefs(X - d)) / 2
+    np.testing.assert_allclose(window.along(d)[window.count :], slope, rtol=1e-6, atol=1e-12)
+    # what is left of the best change is orthogonal to all that leave the residual as it is
+    e = draws.standard_normal((window.rows.shape[0], 2))
+    x, other = window.solve(np.zeros((2, 2, 7, 9)), e)
+    left, way = window.along(x) + e[:, 0], window.along(other)
+    assert abs(left @ way) < 1e-8 * np.linalg.norm(left) * np.linalg.norm(way)
+
+
 def test_a_mirrored_window_has_the_residual_of_its_periodic_copies() -> None:
     X, d = np.random.default_rng(0).random((2, 2, 5, 7))
     four = np.concatenate([X, X[:, ::-1]], axis=1)

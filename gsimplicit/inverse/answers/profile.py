@@ -9,12 +9,14 @@ with
 t of Student's distribution and s^2 the mean square of the deviations: the profile likelihood (D. Venzon and
 S. Moolgavkar, Applied Statistics 37, 87, 1988). Each step goes to the end of the ellipsoid of the linear model at the
 current place, and the states follow. Where the region bends so much that these steps go to and fro, the next is what
-the last few together foretell (D. Anderson, J. ACM 12, 547, 1965).
+the last few together foretell (D. Anderson, J. ACM 12, 547, 1965). Where they do not end, as beside a fold, where the
+sum of squares is a wall, fits with the coordinate held bracket the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +25,8 @@ from scipy.stats import t as student
 
 from gsimplicit.inverse.answers.answer import UNSEEN, Certainty
 from gsimplicit.inverse.fits import one_shot
-from gsimplicit.inverse.fits.problem import Fit, Problem
-from gsimplicit.inverse.fits.step import Step
+from gsimplicit.inverse.fits.problem import Fit, Place, Problem
+from gsimplicit.inverse.fits.step import STEADY, Step
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -35,9 +37,6 @@ NEAR = 0.1
 """Standard deviations up to which an ellipsoid is good enough, and beyond which a fit's own end is near the answer."""
 STEPS = 20
 """Steps to an end at most."""
-WAYS = (((1.0,), False), ((1.0,), True), ((0.1, 0.25, 0.5, 0.75, 1.0), False))
-"""Ways to an end, tried in this order: shares of the rise to whose ends steps go in turn, and whether they are mixed
-from the beginning."""
 CLOSE = 0.1
 """Change of all deviations, by what the sum of squares rises to the end, that ends the steps."""
 WORSE, HALVINGS = 1.0, 5
@@ -48,6 +47,15 @@ STALLED = 0.1
 """Share of a step below which what was foretold stands still: it is begun anew."""
 ALIKE = 1e-3
 """Relative size of what steps tell apart below which it is rounding."""
+HELD, FITTED, SHARES = 30, 15, 8
+"""Trials with the parameter held, steps of the fit of each, and halvings of such a step."""
+GROWN = 1.1
+"""Growth of the level from one of these steps to the next that says that they lead nowhere."""
+WITHIN = 0.9
+"""Share of what is left up to which the linear model says where the next trial is; else it is half way."""
+NARROW, SETTLED = 0.02, 0.1
+"""What is left of the way to an end, by the way itself, that ends the trials; what a fit may still fall by, by the rise
+to the end, where it ends."""
 
 
 def ends(problem: Problem, fit: Fit, certainty: Certainty, level: float) -> Array | None:
@@ -70,7 +78,7 @@ def ends(problem: Problem, fit: Fit, certainty: Certainty, level: float) -> Arra
     for i in range(m):
         for sign in (-1, 1):
             # with one end open the answer is hardly seen, and not worth the work for others
-            ways = WAYS if np.isfinite(out).all() else WAYS[:1]
+            ways = (_walked, _bracketed) if np.isfinite(out).all() else (_walked,)
             out.append(sign * _end(Walk(problem, fit, i, sign, factor**2 * certainty.unit), ways))
     return np.array(out).reshape(m, 2)
 
@@ -99,48 +107,39 @@ class Walk:
         return float((self.fit.weighed**2).sum())
 
 
-def _end(walk: Walk, ways: Sequence[tuple[tuple[float, ...], bool]]) -> float:
+def _end(walk: Walk, ways: Sequence[Callable[[Walk], float]]) -> float:
     """How far a coordinate goes, by the first way that ends; infinite where none does."""
-    for stages, mixed in ways:
+    for way in ways:
         try:
-            step, here = one_shot.linearised(walk.problem, walk.fit.place), None
-            for share in stages:
-                step, here = _walked(replace(walk, room=share * walk.room), step, here, mixed=mixed)
-                if one_shot.left(walk.problem, step.place, walk.fit.place):
-                    return np.inf
+            far = way(walk)
         except np.linalg.LinAlgError:
             continue
-        if here is not None and walk.sign * here[walk.i] > 0:
-            return float(walk.sign * here[walk.i])
+        if far > 0:
+            return far
     return np.inf
 
 
-def _walked(walk: Walk, step: Step, start: Array | None, *, mixed: bool) -> tuple[Step, Array]:
-    """The end by steps, or where parameters left on the way: the linear model there, and the change of all unknowns.
-
-    Args:
-        walk: Which end.
-        step: The linear model where it begins.
-        start: Change of all unknowns from the answer to there; None at the answer.
-        mixed: Whether steps are mixed from the beginning; else from the first that turns back.
+def _walked(walk: Walk) -> float:
+    """How far by steps, each to the end of the linear model's ellipsoid; infinite where parameters leave on the way.
 
     Raises:
         np.linalg.LinAlgError: Steps do not end.
     """
-    unit, tried = np.linalg.norm(step.columns, axis=0), Mixture()
+    step, tried, mixed = one_shot.linearised(walk.problem, walk.fit.place), Mixture(), False
+    unit = np.linalg.norm(step.columns, axis=0)
     unit[unit == 0] = 1.0
-    here, way = np.zeros(len(unit)) if start is None else start, 0.0
+    here, way = np.zeros(len(unit)), 0.0
     for n in range(STEPS):
         z = _to_the_end(step, walk.i, walk.sign, walk.base + walk.room)
         if len(z) != len(here):
             raise np.linalg.LinAlgError("the state breaks other translations than the answer does")
         if n and float(np.linalg.norm(step.columns @ z)) <= CLOSE * np.sqrt(walk.room):
-            return step, here
+            return float(walk.sign * here[walk.i])
         step.z = tried.step(unit * here, unit * z, mixed=mixed) / unit
         (there, share), before = _onward(walk, step), here[walk.i]
         here, step = here + share * step.z, there
         if one_shot.left(walk.problem, step.place, walk.fit.place):
-            return step, here
+            return np.inf
         mixed = mixed or (here[walk.i] - before) * way < 0
         way = here[walk.i] - before
     raise np.linalg.LinAlgError("no end was reached")
@@ -163,6 +162,83 @@ def _onward(walk: Walk, step: Step) -> tuple[Step, float]:
                 return there, share
         share /= 2
     raise np.linalg.LinAlgError("no steady state lies further on")
+
+
+def _bracketed(walk: Walk) -> float:
+    """How far by fits with the coordinate held: on while they explain enough, and between where one does not.
+
+    Beside a fold the sum of squares is a wall whose bend the linear model does not know, and steps are many times too
+    long there. Fits only have to go down.
+
+    Raises:
+        np.linalg.LinAlgError: No fit said where the end is.
+    """
+    problem, target = walk.problem, walk.base + walk.room
+    rest = np.delete(problem.scales.directions, walk.i, axis=0)
+    held = replace(problem, scales=replace(problem.scales, directions=rest))
+    step, good, bad, sure = one_shot.linearised(problem, walk.fit.place), 0.0, np.inf, True
+    step.z, found = _to_the_end(step, walk.i, walk.sign, target), None
+    for _ in range(HELD):
+        told = walk.sign * float(step.z[walk.i])
+        far = told if told < WITHIN * (bad - good) else (bad - good) / 2
+        if far <= NARROW * good:
+            if sure or far == told:
+                return good + far
+            if found is not None:  # a fit that came from further back may have lost its way
+                bad, far = np.inf, min(told, 2 * far)
+        share = min(far / told, step.longest())
+        found, known = _explained(held, step.moved(share), target, walk.room)
+        if found is None:
+            bad, sure = good + share * told, known
+            continue
+        if one_shot.left(problem, found, walk.fit.place):
+            return np.inf
+        good, step = good + share * told, one_shot.linearised(problem, found)
+        step.z = _to_the_end(step, walk.i, walk.sign, target)
+    raise np.linalg.LinAlgError("no end was reached")
+
+
+def _explained(held: Problem, place: Place, target: float, room: float) -> tuple[Place | None, bool]:
+    """The place of a fit with no more than a sum of squares, None where it has more; and whether that is known.
+
+    It ends where it has settled, or where the linear model at a steady state cannot go down so far.
+    """
+    before = np.inf
+    with suppress(np.linalg.LinAlgError):
+        for _ in range(FITTED):
+            step = one_shot.linearised(held, place)
+            here, linear = step.level(step.place, step.zeroth), float((step.start**2).sum())
+            left = float(((step.start + step.columns @ step.z) ** 2).sum())
+            if here <= target and linear - left <= SETTLED * room:
+                return step.place, True
+            steady = here <= (1 + STEADY) * linear
+            if left > target and steady and linear - left <= room:
+                return None, True
+            if here > GROWN * before:
+                break
+            before = here
+            step.z = step.z * steady  # what leads to a steady state first, by itself
+            place = _lower(step, here)
+        if here <= target:
+            return step.place, True
+    return None, False
+
+
+def _lower(step: Step, here: float) -> Place:
+    """The place after the largest share of a step that lowers the level.
+
+    Raises:
+        np.linalg.LinAlgError: None does.
+    """
+    share = step.longest()
+    for _ in range(SHARES):
+        place = step.moved(share)
+        if all(np.isfinite(X).all() for X in place.fields):
+            with np.errstate(all="ignore"):
+                if step.level(place, step.corrections(place)) < here:
+                    return place
+        share /= 2
+    raise np.linalg.LinAlgError("no share of the step is better")
 
 
 def _to_the_end(step: Step, i: int, sign: int, target: float) -> Array:

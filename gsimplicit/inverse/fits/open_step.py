@@ -24,6 +24,7 @@ import scipy.sparse
 
 from gsimplicit.equations import Equations
 from gsimplicit.grid import interleaved, separate
+from gsimplicit.inverse.fits.belief import SLOPE, believed, usual, usual_slopes
 from gsimplicit.inverse.fits.linearised import CLOSED, Change
 from gsimplicit.inverse.fits.problem import Place, Problem
 from gsimplicit.inverse.fits.step import FIELD_STEP, Step
@@ -35,8 +36,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Sparse = scipy.sparse.csr_array
 
-SLOPE = 0.2
-"""Difference of a hidden value on the rim from its inner neighbour, by the model's scale, thought usual at least."""
 LEAST = 1e-6
 """Noise by the model's scale that this belief is weighed against at least."""
 REFINED = 3
@@ -48,42 +47,6 @@ DRAWS = 16
 """Random vectors from which the freedom is estimated that the rim takes of the data."""
 SMALL_DRIFT = 1e-4
 """Unit in which drift is sought."""
-
-
-def usual(X: Array, scale: float) -> Array:
-    """By how much neighbours in a state (S, H, W) are thought to differ, a number a species.
-
-    At least as much as they do inside the rim: what a steep pattern does not meet would pull the parameters.
-    """
-    within = inner(X)
-    steps = np.concatenate([np.diff(within, axis=axis).reshape(len(X), -1) for axis in (1, 2)], axis=1)
-    return np.asarray(np.maximum(SLOPE * scale, np.sqrt((steps**2).mean(axis=1))))
-
-
-def believed(snapshot: Snapshot, differences: Array) -> Sparse:
-    """Rows of the belief: for each value on the rim that was not measured, its difference from its inner neighbour.
-
-    Args:
-        snapshot: What was measured.
-        differences: What is thought usual, a number a species.
-    """
-    S, H, W = snapshot.shape
-    grid = np.arange(H * W).reshape(H, W)
-    rim = np.ones((H, W), dtype=bool)
-    rim[1:-1, 1:-1] = False
-    i, j = np.nonzero(rim)
-    near = grid[np.clip(i, 1, H - 2), np.clip(j, 1, W - 2)]
-    own, inward, sizes = [], [], []
-    for s in range(S):
-        unseen = ~snapshot.there[s][rim]
-        own.append(S * grid[rim][unseen] + s)
-        inward.append(S * near[unseen] + s)
-        sizes.append(np.full(int(unseen.sum()), 1.0 / differences[s]))
-    rows, size = np.concatenate(own), np.concatenate(sizes)
-    n = len(rows)
-    entries = np.concatenate([size, -size])
-    places = (np.tile(np.arange(n), 2), np.concatenate([rows, *inward]))
-    return scipy.sparse.csr_array(scipy.sparse.coo_array((entries, places), shape=(n, S * H * W)))
 
 
 class Window:
@@ -122,9 +85,12 @@ class Window:
         data = scipy.sparse.coo_array((weight, (np.arange(n), order)), shape=(n, X.size))
         self.shape, self.count = X.shape, n
         self.unit = float(1.0 / weight.max())
-        differences = problem.doubted * usual(X, problem.model.scale)
-        belief = believed(snapshot, differences) * max(1.0, LEAST * problem.model.scale / self.unit)
+        self.scale = problem.model.scale
+        self.differences = usual(X, self.scale)
+        belief = believed(snapshot, problem.doubted * self.differences) * max(1.0, LEAST * self.scale / self.unit)
         self.rows = scipy.sparse.csr_array(scipy.sparse.vstack([data, belief]))
+        self._species = belief.argmax(1) % S
+        self._bend(X)
         rim = np.zeros(X.size)
         rim[belief.argmax(1)] = held * self.unit
         Q = self.rows.T @ self.rows * self.unit**2 + scipy.sparse.diags_array(rim**2)
@@ -137,9 +103,30 @@ class Window:
         self._K = scipy.sparse.csc_array(saddle[self._order])
         self._lu = SparseLU(self._K)
 
+    def _bend(self, X: Array) -> None:
+        """What the usual differences change with the state, as factors of the derivative and of its normal matrix.
+
+        The derivative of the deviations is `rows - B G'`, with a column for each species whose differences follow the
+        state, and its square that of the rows and `U C U'`.
+        """
+        slopes = usual_slopes(X, self.scale)
+        which = np.nonzero(slopes.any((1, 2)))[0]
+        k, n = len(which), X.size
+        self._B, self._G = np.zeros((self.rows.shape[0], k)), np.zeros((n, k))
+        deviations = self.rows @ interleaved(X[None])[:, 0]
+        for j, s in enumerate(which):
+            own = self.count + np.nonzero(self._species == s)[0]
+            self._B[own, j] = deviations[own]
+            self._G[s :: len(X), j] = slopes[s].ravel()
+        self._U = np.concatenate([self.rows.T @ self._B, self._G], axis=1) * self.unit
+        none, one = np.zeros((k, k)), np.eye(k)
+        self._C = np.block([[none, -one], [-one, self._B.T @ self._B]])
+
     def solve(self, r: Array, e: Array | None = None) -> Array:
         """Changes (m, S, H, W) that change the residual by r (m, S, H - 2, W - 2), best for deviations e (rows, m)."""
-        top = np.zeros((self.rows.shape[1], len(r))) if e is None else -(self.rows.T @ e) * self.unit**2
+        top = np.zeros((self.rows.shape[1], len(r)))
+        if e is not None:
+            top = (self._G @ (self._B.T @ e) - self.rows.T @ e) * self.unit**2
         b = np.concatenate([top, interleaved(r)])[self._order]
         x, left = self._refined(b)
         if not left <= CLOSED and not self._lu.robust:
@@ -154,18 +141,33 @@ class Window:
         """Solutions for columns b by iterative refinement, and their largest relative residual."""
         size = np.linalg.norm(b, axis=0)
         with np.errstate(all="ignore"):
-            x = self._lu.solve(b)
+            U = np.zeros((len(b), self._U.shape[1]))
+            U[: len(self._U)] = self._U
+            answered = self._lu.solve(U[self._order])
+            small = np.linalg.inv(self._C) + U.T @ answered
+
+            def solved(r: Array) -> Array:
+                y = self._lu.solve(r)
+                return np.asarray(y - answered @ np.linalg.solve(small, U.T @ y))
+
+            x = solved(b)
             for n in range(REFINED + 1):
-                rest = b - self._K @ x
+                rest = b - self._K @ x - U[self._order] @ (self._C @ (U.T @ x))
                 left = float((np.linalg.norm(rest, axis=0) / np.where(size > 0, size, 1.0)).max())
                 if left <= CLOSED or n == REFINED:
                     break
-                x = x + self._lu.solve(rest)
+                x = x + solved(rest)
         return x, left
 
     def along(self, X: Array) -> Array:
-        """Weighted values of fields (S, H, W): of what was measured, then of the belief, (rows,)."""
-        return np.asarray(self.rows @ interleaved(X[None])[:, 0])
+        """What a change X (S, H, W) changes the deviations by: those from the data, then from the belief, (rows,)."""
+        x = interleaved(X[None])[:, 0]
+        return np.asarray(self.rows @ x - self._B @ (self._G.T @ x))
+
+    def beliefs(self, X: Array) -> Array:
+        """Deviations of a state (S, H, W) from the belief."""
+        usually = (self.differences / usual(X, self.scale))[self._species]
+        return np.asarray((self.rows @ interleaved(X[None])[:, 0])[self.count :] * usually)
 
     def absorbed(self) -> float:
         """Degrees of freedom of the data that the rim takes: the trace of what maps data to their fit."""
@@ -219,7 +221,7 @@ class OpenStep(Step):
     def _deviations(self, place: Place) -> list[Array]:
         """Deviations of each window from its data and from the belief."""
         return [
-            np.concatenate([s.misfit(X, place.gain), w.along(X)[w.count :]])
+            np.concatenate([s.misfit(X, place.gain), w.beliefs(X)])
             for w, s, X in zip(self.windows, self.problem.snapshots, place.fields, strict=True)
         ]
 

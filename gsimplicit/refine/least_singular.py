@@ -139,7 +139,10 @@ def least_singular_of_uniform(equations: Equations, fields: Array) -> float | No
         fields: Shape (S, H, W).
     """
     largest = max(abs(float(f.mean())) for f in fields)
-    least = float(np.linalg.svd(symbols(equations, fields), compute_uv=False).min())
+    values = np.linalg.svd(symbols(equations, fields), compute_uv=False)
+    least = float(values.min())
+    if least < np.finfo(np.float64).eps * values.max():  # rounding: what a pattern's solves would say of it, too
+        least = 0.0
     # what waves change in the entries of the Jacobian, whose slopes are of the size of the fields
     scale = equations.model.scale
     return least if 8 * (deviation(fields) / scale) * max(1.0, largest / scale) < max(FLAT * least, SINGULAR) else None

@@ -80,7 +80,7 @@ def instability_expected() -> Iterator[None]:
 
 
 def warn_of_instability(text: str) -> None:
-    """Give a `StabilityWarning` where none is expected."""
+    """Give a `StabilityWarning`, except inside `instability_expected`."""
     if not _EXPECTED.get():
         warnings.warn(text, StabilityWarning, stacklevel=caller())
 

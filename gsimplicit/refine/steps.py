@@ -4,10 +4,11 @@ A step is cut where it would move a field by more than `MAX_STEP`: Newton must n
 how long it is depends on what a linear solve costs:
 
 1. Where factors are kept (`by_error`), the same factors tell how far each trial point is from the root: a step is good
-   if the next one by these factors is shorter. This natural level function (P. Deuflhard, Newton Methods for Nonlinear
-   Problems, 2004, section 3.3) does not depend on how the equations are scaled. A residual does: slow modes of a
-   pattern hardly show in it, so it cuts a step along them to a sixteenth which may be taken whole. While steps shrink
-   by half, the factors are used again: a chord step costs 1/20 of a factorisation.
+   if the next one by these factors is shorter, or if the residual is halved. The natural level function (P. Deuflhard,
+   Newton Methods for Nonlinear Problems, 2004, section 3.3) does not depend on how the equations are scaled. A residual
+   does: slow modes of a pattern hardly show in it, so alone it cuts a step along them to a sixteenth which may be taken
+   whole. While steps shrink by half, the factors are used again: a chord step costs 1/20 of a factorisation. The last
+   one is made when the residual is closed, and leaves far less.
 2. Where each solve is iterative (`by_residual`), a step is halved until it lowers the residual, four times at most. The
    solver is asked for no more than the step is worth: the forcing terms of Eisenstat and Walker, SIAM J. Sci. Comput.
    17, 1996, choice 2.

@@ -10,8 +10,8 @@ What is left of the data for the parameters is then orthogonal to all that the r
 rim is held by one weak belief, that it differs from its inner neighbour by about `SLOPE` of the model's scale, or as
 much as pixels inside do where that is more: where the seen species vanishes the data say nothing of it. Where the gain
 is unknown drift is taken as none: a small one, which noise makes, would seem to tell the unit of time that such a
-picture does not have. The belief itself tells how large a hidden species
-is, and so a gain: `Problem.doubted` weakens it.
+picture does not have. The belief itself tells how large a hidden species is, and so a gain: `Problem.doubted` weakens
+it.
 """
 
 from __future__ import annotations
